@@ -1,0 +1,109 @@
+/** The one vocabulary of failure: every code with its status and the sentence a caller may read. */
+
+interface ErrorEntry {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+}
+
+/** Every code a caller can meet. The status is a column here and nowhere else. */
+export const errorTable = {
+  malformed_json: { status: 400, title: "Malformed JSON", detail: "The body is not valid JSON. Send one JSON value in UTF-8." },
+  repeated_field: { status: 400, title: "Repeated field", detail: "The body names the same field twice. Send each field once." },
+  invalid_header: { status: 400, title: "Invalid header", detail: "A request header has a value that cannot be read." },
+  unauthenticated: { status: 401, title: "Not signed in", detail: "Send a valid session token or API key as `Authorization: Bearer …`." },
+  invalid_setup_token: { status: 403, title: "Wrong set-up token", detail: "Send the set-up token that the first start printed as `Authorization: Bearer …`." },
+  forbidden: { status: 403, title: "Not allowed", detail: "Your role or key does not allow this. Ask an owner or admin of the workspace." },
+  wrong_account: { status: 403, title: "Wrong account", detail: "This invite is for another e-mail address. Sign in with the address it was sent to." },
+  role_too_high: { status: 403, title: "Role too high", detail: "You cannot give or change a role above your own." },
+  scope_too_high: { status: 403, title: "Scope too high", detail: "A key cannot have a scope that its maker does not have." },
+  origin_not_allowed: { status: 403, title: "Origin not allowed", detail: "A browser write with a cookie must come from this service's own pages." },
+  scope_missing: { status: 403, title: "Scope missing", detail: "This API key does not have the scope that the call needs." },
+  model_not_allowed: { status: 403, title: "Model not allowed", detail: "This API key may not use that model. GET /v1/models lists what it may use." },
+  not_found: { status: 404, title: "Not found", detail: "There is nothing here, or you may not see it." },
+  model_not_found: { status: 404, title: "Model not found", detail: "No pool of this workspace has that name. GET /v1/models lists what there is." },
+  method_not_allowed: { status: 405, title: "Method not allowed", detail: "This address does not take that method. See the Allow header." },
+  already_set_up: { status: 409, title: "Already set up", detail: "This Gatehouse has its first account. Sign in, or ask its owner for an invite." },
+  workspace_exists: { status: 409, title: "Workspace exists", detail: "A workspace with this slug, or one of yours with this name, exists. Choose another." },
+  name_taken: { status: 409, title: "Name taken", detail: "Something of this kind already has that name here. Choose another name." },
+  in_use: { status: 409, title: "In use", detail: "It is still used. Take it out of the places named here first." },
+  already_member: { status: 409, title: "Already a member", detail: "This address already belongs to a member of the workspace." },
+  already_invited: { status: 409, title: "Already invited", detail: "This address has a pending invite. Resend or revoke that one." },
+  conflict: { status: 409, title: "Conflict", detail: "The change conflicts with the present state. Read it again, then retry." },
+  idempotency_in_progress: { status: 409, title: "Still running", detail: "A request with this Idempotency-Key is still running. Retry in a moment." },
+  precondition_failed: { status: 412, title: "Precondition failed", detail: "The resource changed since you read it. Read it again and retry with its new ETag." },
+  body_too_large: { status: 413, title: "Body too large", detail: "The request body is larger than this address takes." },
+  unsupported_media_type: { status: 415, title: "Unsupported media type", detail: "Send the body with `Content-Type: application/json`." },
+  misdirected_request: { status: 421, title: "Misdirected request", detail: "This service does not answer for that Host. Use the address in PUBLIC_URL." },
+  validation_failed: { status: 422, title: "Validation failed", detail: "Some fields cannot be accepted. `errors` names each one." },
+  limit_not_available: { status: 422, title: "Limit not available", detail: "This kind of limit is not available yet. Leave it out." },
+  idempotency_key_reused: { status: 422, title: "Idempotency-Key reused", detail: "This Idempotency-Key was used with another body. Use a new key for a new request." },
+  precondition_required: { status: 428, title: "Precondition required", detail: "Send `If-Match` with the ETag you read." },
+  rate_limited: { status: 429, title: "Too many requests", detail: "Wait for the time in Retry-After, then retry." },
+  concurrency_limited: { status: 429, title: "Too many concurrent requests", detail: "This API key has its allowed number of calls running. Retry when one ends." },
+  client_closed_request: { status: 499, title: "Client closed request", detail: "The caller left before the answer." },
+  internal: { status: 500, title: "Internal error", detail: "Something failed inside the service. Retry; if it stays, quote the request id." },
+  upstream_failed: { status: 502, title: "Upstream failed", detail: "The provider did not give a usable answer." },
+  undecryptable: { status: 500, title: "Credential cannot be opened", detail: "A stored credential cannot be opened. Enter it again." },
+  not_ready: { status: 503, title: "Not ready", detail: "A part of the service is not ready. /readyz names it." },
+  publish_pending: { status: 503, title: "Change not yet in force", detail: "The change is recorded but not yet in force everywhere. Retry with the same Idempotency-Key." },
+  router_unavailable: { status: 503, title: "Router unavailable", detail: "The router cannot be reached right now. Retry after the time in Retry-After." },
+  overloaded: { status: 503, title: "Overloaded", detail: "The service is at its limit. Retry after the time in Retry-After." },
+  pool_exhausted: { status: 503, title: "Pool exhausted", detail: "Every instance of the pool is cooling down or out. Retry after the time in Retry-After." },
+  timeout: { status: 504, title: "Upstream timed out", detail: "No instance answered within the pool's time limit." },
+} as const satisfies Record<string, ErrorEntry>;
+
+/** A stable error code, the key of `errorTable`. */
+export type ErrorCode = keyof typeof errorTable;
+
+/** One field at fault: a JSON pointer into the body (or `#/query/…`, `#/path/…`) and what is wrong. */
+export interface FieldError {
+  readonly pointer: string;
+  readonly detail: string;
+  readonly code?: string;
+}
+
+interface AppErrorOptions {
+  /** Replaces the table's public sentence. Must not hold a secret. */
+  readonly detail?: string;
+  readonly errors?: readonly FieldError[];
+  readonly retryAfterMs?: number;
+  /** Public extra members of the problem document, such as the pools that use a credential. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+  /** Logged by name and message only, never sent. */
+  readonly cause?: unknown;
+}
+
+/** The only error that verbs throw on purpose. Its code decides the status; its cause never leaves the service. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly errors: readonly FieldError[];
+  readonly retryAfterMs: number | undefined;
+  readonly extra: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, options: AppErrorOptions = {}) {
+    super(code, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "AppError";
+    this.code = code;
+    this.detail = options.detail ?? errorTable[code].detail;
+    this.errors = options.errors ?? [];
+    this.retryAfterMs = options.retryAfterMs;
+    this.extra = options.extra ?? {};
+  }
+
+  get status(): number {
+    return errorTable[this.code].status;
+  }
+}
+
+/** A 422 that names one field. */
+export function invalidField(pointer: string, detail: string, code?: string): AppError {
+  const error: FieldError = code === undefined ? { pointer, detail } : { pointer, detail, code };
+  return new AppError("validation_failed", { errors: [error] });
+}
+
+/** Whether a word read from outside (a guard, an RPC answer) is a code of the table. */
+export function isErrorCode(word: string): word is ErrorCode {
+  return Object.hasOwn(errorTable, word);
+}

@@ -1,0 +1,127 @@
+/** What travels between the gateway and the Router. Outcomes are values; RPC fields are only ever added, as optional ones. */
+import type { ConfigAddress, PoolPolicy, RouterInstance, RouterRows } from "../snapshot/model.js";
+
+/** Failure classes of the design's one table; what each means for the instance and the request stands in `classify.ts` and `cooldown.ts`. */
+export const failureClasses = [
+  "caller_fault",
+  "rate_limit",
+  "quota",
+  "credential",
+  "model_missing",
+  "transient",
+  "overloaded",
+] as const;
+export type FailureClass = (typeof failureClasses)[number];
+
+/** One failed attempt as the gateway saw it. */
+export interface Failure {
+  readonly class: FailureClass;
+  /** Upstream status, null when there was none (connection, time-out). */
+  readonly status: number | null;
+  /** The provider's own error code, cut to 64 characters of [a-z0-9_.-]. */
+  readonly code: string | null;
+  /** How long the provider asked to be left alone; null when it did not say. */
+  readonly retry_after_ms: number | null;
+  readonly timed_out: boolean;
+}
+
+export interface AdmitRequest {
+  /** Names the request; a repeat within the deadline gets the same answer. */
+  readonly request_id: string;
+  /** SHA-256 of the API key, hex. */
+  readonly key_digest: string;
+  readonly scope: string;
+  /** The pool's name, as the client sent it. */
+  readonly model: string;
+}
+
+/** State of the caller's own rpm window, for `x-ratelimit-*`. */
+export interface RateState {
+  readonly limit: number;
+  readonly remaining: number;
+  /** Until a full window is free again. */
+  readonly reset_ms: number;
+}
+
+/** Leave to call one instance. Carries all that `next` and `settle` need, so a Router that lost its memory can still take them. */
+export interface Ticket {
+  readonly kind: "ticket";
+  readonly request_id: string;
+  /** 1 for the first instance, counting up by `next`. */
+  readonly attempt: number;
+  readonly key_id: string;
+  readonly pool_id: string;
+  readonly instance: Pick<RouterInstance, "id" | "alias" | "provider_name" | "model" | "credential_id">;
+  /** Instances already tried for this request, this one included. */
+  readonly tried: readonly string[];
+  readonly config: ConfigAddress;
+  readonly policy: PoolPolicy;
+  /** Epoch milliseconds. */
+  readonly issued_at: number;
+  /** Epoch milliseconds: the request's total time-out plus 60 s; an unsettled ticket ends here. */
+  readonly deadline_at: number;
+  /** This call is the single probe of a cooled instance: report by `committed` at commit. */
+  readonly probe: boolean;
+  readonly rate: RateState | null;
+}
+
+export type RefusalCode =
+  | "key_unknown"
+  | "key_revoked"
+  | "key_expired"
+  | "scope_missing"
+  | "model_not_allowed"
+  | "model_not_found"
+  | "rate_limited"
+  | "concurrency_limited"
+  | "pool_exhausted"
+  /** Every allowed attempt or instance was used up by this request; only `next` says it. */
+  | "attempts_exhausted"
+  /** No version was ever applied to this object: publish and try again. */
+  | "not_configured";
+
+export interface Refusal {
+  readonly kind: "refused";
+  readonly code: RefusalCode;
+  readonly retry_after_ms: number | null;
+  readonly rate: RateState | null;
+}
+
+export type Admission = Ticket | Refusal;
+
+/** How a ticket's call ended. `departed`: the caller left; the instance is not blamed. */
+export interface Outcome {
+  readonly ticket: Ticket;
+  readonly result: "ok" | "caller_fault" | "failed" | "departed";
+  /** Set when `result` is `failed` after commit or on the last attempt. */
+  readonly failure: Failure | null;
+  readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
+  readonly duration_ms: number;
+  readonly first_byte_ms: number | null;
+}
+
+export type InstanceStatus = "ready" | "cooling" | "probing" | "drained" | "out";
+
+/** One instance in `/state`. Counts are since the pool was made, per shard; times are ISO 8601. */
+export interface InstanceState {
+  readonly id: string;
+  readonly alias: string;
+  readonly status: InstanceStatus;
+  readonly cooling_until: string | null;
+  readonly reason: string | null;
+  readonly picks: number;
+  readonly in_flight: number;
+  readonly failures: number;
+}
+
+/** The Router's methods. `apply` answers the version in force after it, which may be higher than the one given. */
+export interface RouterApi {
+  apply(config: ConfigAddress, rows: RouterRows): Promise<{ epoch: number; version: number }>;
+  admit(request: AdmitRequest): Promise<Admission>;
+  next(ticket: Ticket, failure: Failure): Promise<Admission>;
+  /** Probes only: the first content event is through. */
+  committed(ticket: Ticket): Promise<void>;
+  settle(outcomes: readonly Outcome[]): Promise<void>;
+  models(request: Omit<AdmitRequest, "model" | "request_id">): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
+  state(poolId: string): Promise<readonly InstanceState[]>;
+}

@@ -1,0 +1,107 @@
+/** What the hot path may know of a workspace: the Router's rows (no secret at all) and the KV snapshot (sealed secrets only). */
+import { z } from "zod";
+
+/** Moves when the snapshot's shape changes; stands in every address, so two releases never read each other's. */
+export const snapshotFormat = 1;
+
+/** Names one immutable snapshot: `config/{format}/{workspace}/{epoch}.{version}.{digest}`. Higher (epoch, version) wins. */
+export const ConfigAddress = z.object({
+  epoch: z.number().int().nonnegative(),
+  version: z.number().int().nonnegative(),
+  /** SHA-256 of the snapshot's JSON, hex. */
+  digest: z.string(),
+});
+export type ConfigAddress = z.infer<typeof ConfigAddress>;
+
+/** How a pool treats time and failure; filled with defaults before it gets here. Times in milliseconds. */
+export const PoolPolicy = z.object({
+  /** Attempts on different instances for one request, at most. */
+  max_attempts: z.number().int().min(1).max(10),
+  /** From the request's start to its last byte. */
+  total_timeout_ms: z.number().int().min(1000).max(3_600_000),
+  /** From an upstream call's start to its first content event (streams) or headers (JSON). */
+  first_byte_timeout_ms: z.number().int().min(100).max(600_000),
+  /** Longest silence of the upstream after commit. */
+  idle_timeout_ms: z.number().int().min(100).max(600_000),
+});
+export type PoolPolicy = z.infer<typeof PoolPolicy>;
+
+/** An API key as the Router holds it. */
+export const RouterKey = z.object({
+  id: z.string(),
+  /** SHA-256 of the whole key, hex. */
+  digest: z.string(),
+  scopes: z.array(z.string()),
+  /** Pool names allowed; null means all. */
+  models: z.array(z.string()).nullable(),
+  /** Requests per sliding 60 s; null means no limit. */
+  rpm: z.number().int().positive().nullable(),
+  /** Requests in flight at once; null means no limit. */
+  concurrent: z.number().int().positive().nullable(),
+  expires_at_ms: z.number().nullable(),
+  revoked: z.boolean(),
+});
+export type RouterKey = z.infer<typeof RouterKey>;
+
+export const RouterInstance = z.object({
+  id: z.string(),
+  alias: z.string(),
+  provider_name: z.string(),
+  model: z.string(),
+  credential_id: z.string(),
+  /** Integer 0–10,000; 0 = drained. */
+  weight: z.number().int().min(0).max(10_000),
+  priority: z.number().int(),
+  enabled: z.boolean(),
+});
+export type RouterInstance = z.infer<typeof RouterInstance>;
+
+export const RouterPool = z.object({
+  id: z.string(),
+  name: z.string(),
+  strategy: z.enum(["weighted", "round_robin", "priority", "least_busy", "latency", "cost"]),
+  policy: PoolPolicy,
+  fallbacks: z.array(z.string()),
+  instances: z.array(RouterInstance),
+});
+export type RouterPool = z.infer<typeof RouterPool>;
+
+/** What `router.apply` takes for one version of one workspace. */
+export const RouterRows = z.object({
+  workspace_id: z.string(),
+  /** A workspace that is not active refuses every key. */
+  active: z.boolean(),
+  keys: z.array(RouterKey),
+  pools: z.array(RouterPool),
+  /** Credentials that may be used; an instance of any other is out. `validated_at_ms` newer than a credential failure ends it. */
+  credentials: z.array(z.object({ id: z.string(), usable: z.boolean(), validated_at_ms: z.number().nullable() })),
+});
+export type RouterRows = z.infer<typeof RouterRows>;
+
+/** A credential with its secret sealed. `secret_version` and `origin` are part of the seal's associated data. */
+export const SnapshotCredential = z.object({
+  id: z.string(),
+  provider_name: z.string(),
+  base_url: z.string(),
+  /** The origin the secret may be sent to. */
+  origin: z.string(),
+  sealed: z.string(),
+  secret_version: z.number().int().positive(),
+  data_key_id: z.string(),
+});
+export type SnapshotCredential = z.infer<typeof SnapshotCredential>;
+
+export const SnapshotDataKey = z.object({ id: z.string(), wrapped: z.string() });
+export type SnapshotDataKey = z.infer<typeof SnapshotDataKey>;
+
+/** The KV value: what the gateway needs beside the ticket to call an upstream. */
+export const ConfigSnapshot = z.object({
+  format: z.literal(snapshotFormat),
+  workspace_id: z.string(),
+  epoch: z.number().int(),
+  version: z.number().int(),
+  data_keys: z.array(SnapshotDataKey),
+  credentials: z.array(SnapshotCredential),
+  instances: z.array(z.object({ id: z.string(), credential_id: z.string(), provider_name: z.string(), model: z.string() })),
+});
+export type ConfigSnapshot = z.infer<typeof ConfigSnapshot>;

@@ -1,0 +1,35 @@
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+import { fakeUpstream } from "./test/support/upstream.js";
+
+const key = (letter: string): string => btoa(letter.repeat(32)).replaceAll("=", "");
+const keyring = (letter: string): string => JSON.stringify({ primary: "t1", keys: { t1: key(letter) } });
+
+export default defineConfig({
+  plugins: [
+    cloudflareTest(async () => ({
+      wrangler: { configPath: "./wrangler.toml" },
+      miniflare: {
+        bindings: {
+          TEST_MIGRATIONS: await readD1Migrations("migrations"),
+          PUBLIC_URL: "http://127.0.0.1:8787",
+          KEYRING: keyring("k"),
+          TOKEN_SECRET: keyring("t"),
+          MAIL_SECRET: keyring("m"),
+          AUTH_SECRET: keyring("a"),
+          CHECKPOINT_KEY: key("c"),
+          SETUP_TOKEN: "setup-token-of-the-tests-0123456789",
+          MAIL_TRANSPORT: "outbox",
+          SANDBOX: "1",
+          OUTBOUND_ALLOW: "",
+        },
+        outboundService: (request) => fakeUpstream(request as unknown as Request) as never,
+      },
+    })),
+  ],
+  test: {
+    include: ["test/**/*.test.ts"],
+    setupFiles: ["./test/support/migrations.ts"],
+    testTimeout: 30_000,
+  },
+});
