@@ -2,6 +2,7 @@
 import { sql, type SQL } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
 import { drizzle, type DrizzleD1Database } from "drizzle-orm/d1";
+import { sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { AppError, isErrorCode, type ErrorCode } from "./errors.js";
 
 /** The database as verbs take it. */
@@ -9,6 +10,9 @@ export type Database = DrizzleD1Database;
 
 /** One statement, not yet run. Builders are synchronous: drizzle's are thenable, so an `async` function would run them on return. */
 export type Statement = BatchItem<"sqlite">;
+
+/** Never holds a row: a trigger refuses every insert with the code it was given (migration `guards`). */
+const guards = sqliteTable("guards", { code: text("code").notNull() });
 
 /** Opens the record on a D1 binding; costs nothing by itself. */
 export function openDatabase(binding: D1Database): Database {
@@ -35,12 +39,12 @@ export async function hideSql<T>(query: Promise<T>): Promise<T> {
 
 /** A guard to put right after a mutation: when that one changed no row, the whole batch rolls back with this code. */
 export function guardChanged(db: Database, code: ErrorCode): Statement {
-  return db.run(sql`INSERT INTO guards (code) SELECT ${code} WHERE changes() = 0`);
+  return db.insert(guards).select(sql`SELECT ${code} WHERE changes() = 0`);
 }
 
 /** A guard on any condition: when the condition does not hold, the whole batch rolls back with this code. */
 export function guardThat(db: Database, condition: SQL, code: ErrorCode): Statement {
-  return db.run(sql`INSERT INTO guards (code) SELECT ${code} WHERE NOT coalesce((${condition}), 0)`);
+  return db.insert(guards).select(sql`SELECT ${code} WHERE NOT coalesce((${condition}), 0)`);
 }
 
 function toAppError(error: unknown): unknown {

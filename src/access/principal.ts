@@ -1,0 +1,49 @@
+/** Who calls: a signed-in person, an API key, or the bearer of the set-up token. */
+import { isAtLeast, roleHas, type Role, type Scope } from "./permissions.js";
+
+export interface SessionPrincipal {
+  readonly kind: "session";
+  readonly accountId: string;
+  readonly name: string;
+  readonly email: string;
+  readonly sessionId: string;
+  /** How the token came: a cookie needs our own Origin on writes. */
+  readonly via: "bearer" | "cookie";
+}
+
+export interface KeyPrincipal {
+  readonly kind: "key";
+  readonly keyId: string;
+  readonly name: string;
+  readonly workspaceId: string;
+  /** Already cut to what its maker's present role has. */
+  readonly scopes: readonly Scope[];
+}
+
+export type Principal = SessionPrincipal | KeyPrincipal;
+
+/** What an endpoint demands. There is no default: a route without one does not compile. */
+export type Permission =
+  | { readonly kind: "public" }
+  /** Any signed-in person; API keys are refused. */
+  | { readonly kind: "session" }
+  /** A scope in the path's workspace. `keys: false` for rows that never accept a key; `least` for rows above the scope's own role. */
+  | { readonly kind: "workspace"; readonly scope: Scope; readonly keys: boolean; readonly least?: Role };
+
+/** Whether a role in the workspace meets a workspace permission. */
+export function roleMeets(role: Role, permission: Extract<Permission, { kind: "workspace" }>): boolean {
+  return roleHas(role, permission.scope) && (permission.least === undefined || isAtLeast(role, permission.least));
+}
+
+/** Whether a key of the workspace meets a workspace permission. */
+export function keyMeets(key: KeyPrincipal, permission: Extract<Permission, { kind: "workspace" }>): boolean {
+  return permission.keys && key.scopes.includes(permission.scope);
+}
+
+/** A stable name of the caller, for idempotency and limits. */
+export function principalName(principal: Principal | null): string {
+  if (principal === null) {
+    return "anyone";
+  }
+  return principal.kind === "session" ? principal.accountId : principal.keyId;
+}

@@ -1,0 +1,45 @@
+/** The audit log: append-only rows, held so by triggers. No foreign keys: it outlives what it speaks of. */
+import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { z } from "@hono/zod-openapi";
+
+export const actorTypes = ["account", "key", "system", "setup"] as const;
+
+export const auditLog = sqliteTable(
+  "audit_log",
+  {
+    seq: integer("seq").primaryKey({ autoIncrement: true }),
+    id: text("id").notNull().unique(),
+    /** Null for what happens outside any workspace, such as set-up. */
+    workspaceId: text("workspace_id"),
+    time: integer("time").notNull(),
+    actorType: text("actor_type", { enum: actorTypes }).notNull(),
+    actorId: text("actor_id").notNull(),
+    actorName: text("actor_name").notNull(),
+    action: text("action").notNull(),
+    targets: text("targets").notNull(),
+    before: text("before"),
+    after: text("after"),
+    outcome: text("outcome", { enum: ["success", "denied", "failure"] }).notNull(),
+    requestId: text("request_id").notNull(),
+    ip: text("ip"),
+    opId: text("op_id").notNull(),
+  },
+  (table) => [index("audit_of_workspace").on(table.workspaceId, table.seq)],
+);
+
+export const AuditEntry = z
+  .object({
+    id: z.string(),
+    seq: z.number().int(),
+    time: z.iso.datetime(),
+    actor: z.object({ type: z.enum(actorTypes), id: z.string(), name: z.string() }),
+    action: z.string(),
+    targets: z.array(z.object({ type: z.string(), id: z.string() })),
+    before: z.record(z.string(), z.unknown()).nullable(),
+    after: z.record(z.string(), z.unknown()).nullable(),
+    outcome: z.enum(["success", "denied", "failure"]),
+    request_id: z.string(),
+    ip: z.string().nullable(),
+  })
+  .openapi("AuditEntry");
+export type AuditEntry = z.infer<typeof AuditEntry>;

@@ -1,0 +1,162 @@
+/** Connections to upstreams: sealed credentials, pools of weighted instances, and their answers. */
+import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
+import { z } from "@hono/zod-openapi";
+import { DisplayName } from "../identity/model.js";
+import { dataKeys } from "../vault/model.js";
+import { workspaces } from "../tenancy/model.js";
+
+export const credentialStatuses = ["active", "unverified", "invalid", "exhausted", "disabled", "undecryptable"] as const;
+
+export const credentials = sqliteTable(
+  "credentials",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id").notNull(),
+    providerName: text("provider_name").notNull(),
+    name: text("name").notNull(),
+    baseUrl: text("base_url").notNull(),
+    /** The origin the secret may be sent to; part of the seal. */
+    origin: text("origin").notNull(),
+    sealed: text("sealed").notNull(),
+    /** Moved by sealing alone; part of the seal. */
+    secretVersion: integer("secret_version").notNull().default(1),
+    dataKeyId: text("data_key_id").notNull(),
+    masked: text("masked").notNull(),
+    /** Keyed hash of the secret, to find the same secret again in this workspace. */
+    fingerprint: text("fingerprint").notNull(),
+    status: text("status", { enum: credentialStatuses }).notNull(),
+    /** Last validation's result; null when it told nothing. */
+    isValid: integer("is_valid", { mode: "boolean" }),
+    reason: text("reason"),
+    validatedAt: integer("validated_at"),
+    revision: integer("revision").notNull().default(1),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [
+    unique("credentials_in_workspace").on(table.workspaceId, table.id),
+    unique("credentials_name").on(table.workspaceId, table.providerName, table.name),
+    index("credentials_listed").on(table.workspaceId, table.providerName, table.createdAt, table.id),
+    index("credentials_same").on(table.workspaceId, table.fingerprint),
+    foreignKey({ name: "credentials_workspace", columns: [table.workspaceId], foreignColumns: [workspaces.id] }),
+    foreignKey({
+      name: "credentials_data_key",
+      columns: [table.workspaceId, table.dataKeyId],
+      foreignColumns: [dataKeys.workspaceId, dataKeys.id],
+    }),
+  ],
+);
+
+export const poolStrategies = ["weighted", "round_robin", "priority", "least_busy", "latency", "cost"] as const;
+
+export const pools = sqliteTable(
+  "pools",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id").notNull(),
+    name: text("name").notNull(),
+    strategy: text("strategy", { enum: poolStrategies }).notNull(),
+    policy: text("policy").notNull(),
+    fallbacks: text("fallbacks").notNull(),
+    revision: integer("revision").notNull().default(1),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [
+    unique("pools_in_workspace").on(table.workspaceId, table.id),
+    unique("pools_name").on(table.workspaceId, table.name),
+    index("pools_listed").on(table.workspaceId, table.createdAt, table.id),
+    foreignKey({ name: "pools_workspace", columns: [table.workspaceId], foreignColumns: [workspaces.id] }),
+  ],
+);
+
+export const poolInstances = sqliteTable(
+  "pool_instances",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id").notNull(),
+    poolId: text("pool_id").notNull(),
+    position: integer("position").notNull(),
+    alias: text("alias").notNull(),
+    providerName: text("provider_name").notNull(),
+    model: text("model").notNull(),
+    credentialId: text("credential_id").notNull(),
+    weight: integer("weight").notNull(),
+    priority: integer("priority").notNull().default(0),
+    enabled: integer("enabled", { mode: "boolean" }).notNull().default(true),
+  },
+  (table) => [
+    unique("pool_instances_alias").on(table.workspaceId, table.poolId, table.alias),
+    index("pool_instances_by_credential").on(table.workspaceId, table.credentialId),
+    foreignKey({
+      name: "pool_instances_pool",
+      columns: [table.workspaceId, table.poolId],
+      foreignColumns: [pools.workspaceId, pools.id],
+    }).onDelete("cascade"),
+    foreignKey({
+      name: "pool_instances_credential",
+      columns: [table.workspaceId, table.credentialId],
+      foreignColumns: [credentials.workspaceId, credentials.id],
+    }),
+  ],
+);
+
+/** Lists look the catalogue's word up themselves; here it only has to be one. */
+export const ProviderName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/);
+
+/** What the form of a provider asks for, by field name. */
+export const CredentialFields = z.record(z.string().max(64), z.string().max(20_000));
+
+export const CreateCredential = z
+  .strictObject({
+    name: DisplayName,
+    credentials: CredentialFields.describe("The provider's form, such as {api_key, base_url}."),
+    validate: z.boolean().default(true).describe("Try the secret with one free call before it is stored."),
+  })
+  .openapi("CreateCredential");
+export type CreateCredential = z.infer<typeof CreateCredential>;
+
+export const Credential = z
+  .object({
+    id: z.string(),
+    provider_name: z.string(),
+    provider_type: z.literal("model"),
+    key_type: z.literal("api_key"),
+    name: z.string(),
+    base_url: z.string(),
+    masked: z.record(z.string(), z.string()).describe("Secret fields by name, masked."),
+    status: z.enum(credentialStatuses),
+    is_valid: z.boolean().nullable().describe("What the last validation said; null when it told nothing."),
+    reason: z.string().nullable(),
+    validated_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .openapi("Credential");
+export type Credential = z.infer<typeof Credential>;
+
+export const CreatedCredential = Credential.extend({
+  duplicate_of: z.string().optional().describe("Another credential of this workspace with the same secret."),
+}).openapi("CreatedCredential");
+export type CreatedCredential = z.infer<typeof CreatedCredential>;
+
+export type CredentialRow = typeof credentials.$inferSelect;
+
+/** The answer's view of a credential row. */
+export function toCredential(row: CredentialRow): Credential {
+  return {
+    id: row.id,
+    provider_name: row.providerName,
+    provider_type: "model",
+    key_type: "api_key",
+    name: row.name,
+    base_url: row.baseUrl,
+    masked: { api_key: row.masked },
+    status: row.status,
+    is_valid: row.isValid,
+    reason: row.reason,
+    validated_at: row.validatedAt === null ? null : new Date(row.validatedAt).toISOString(),
+    created_at: new Date(row.createdAt).toISOString(),
+    updated_at: new Date(row.updatedAt).toISOString(),
+  };
+}

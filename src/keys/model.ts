@@ -1,0 +1,119 @@
+/** API keys: the row (a digest, never the key) and its answers. */
+import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
+import { z } from "@hono/zod-openapi";
+import { scopes } from "../access/permissions.js";
+import { DisplayName } from "../identity/model.js";
+import { members, regions } from "../tenancy/model.js";
+
+export const apiKeys = sqliteTable(
+  "api_keys",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id").notNull(),
+    name: text("name").notNull(),
+    /** SHA-256 of the whole key, hex. */
+    digest: text("digest").notNull().unique(),
+    prefix: text("prefix").notNull(),
+    lastFour: text("last_four").notNull(),
+    scopes: text("scopes").notNull(),
+    limits: text("limits").notNull(),
+    region: text("region", { enum: regions }).notNull(),
+    madeBy: text("made_by").notNull(),
+    expiresAt: integer("expires_at"),
+    revokedAt: integer("revoked_at"),
+    createdAt: integer("created_at").notNull(),
+    lastUsedAt: integer("last_used_at"),
+    revision: integer("revision").notNull().default(1),
+  },
+  (table) => [
+    unique("api_keys_in_workspace").on(table.workspaceId, table.id),
+    index("api_keys_listed").on(table.workspaceId, table.createdAt, table.id),
+    index("api_keys_of_member").on(table.workspaceId, table.madeBy),
+    foreignKey({
+      name: "api_keys_made_by",
+      columns: [table.workspaceId, table.madeBy],
+      foreignColumns: [members.workspaceId, members.id],
+    }),
+  ],
+);
+
+/** Limits of a key. `tpm` and `budget_usd` are refused until they are built. */
+export const KeyLimits = z
+  .strictObject({
+    rpm: z.number().int().min(1).max(100_000).optional().describe("Requests in any 60 s."),
+    tpm: z.number().int().min(1).optional().describe("Not available yet."),
+    concurrent: z.number().int().min(1).max(10_000).optional().describe("Requests running at once."),
+    budget_usd: z
+      .strictObject({ day: z.number().positive().optional(), month: z.number().positive().optional() })
+      .optional()
+      .describe("Not available yet."),
+    models: z.array(z.string().min(1).max(128)).min(1).max(100).optional().describe("Pools the key may call; all when left out."),
+    tools: z.array(z.string().min(1).max(128)).min(1).max(100).optional().describe("Tools the key may invoke; all when left out."),
+  })
+  .openapi("KeyLimits");
+export type KeyLimits = z.infer<typeof KeyLimits>;
+
+export const CreateApiKey = z
+  .strictObject({
+    name: DisplayName,
+    scopes: z.array(z.enum(scopes)).min(1, "Give at least one scope.").max(scopes.length),
+    expires_at: z.iso.datetime({ offset: true }).nullable().optional().describe("90 days from now when left out; null for never."),
+    limits: KeyLimits.optional(),
+    region: z.enum(regions).optional().describe("Where its callers are; the workspace's region when left out. It never changes."),
+  })
+  .openapi("CreateApiKey");
+export type CreateApiKey = z.infer<typeof CreateApiKey>;
+
+export const ApiKey = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    prefix: z.string(),
+    last_four: z.string(),
+    scopes: z.array(z.enum(scopes)),
+    limits: KeyLimits,
+    region: z.enum(regions),
+    status: z.enum(["active", "expired", "revoking", "revoked"]).describe("`revoking`: recorded, not yet in force everywhere."),
+    made_by: z.string().describe("The member who made it."),
+    expires_at: z.iso.datetime().nullable(),
+    revoked_at: z.iso.datetime().nullable(),
+    last_used_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+  })
+  .openapi("ApiKey");
+export type ApiKey = z.infer<typeof ApiKey>;
+
+export const CreatedApiKey = ApiKey.extend({ secret: z.string().describe("The key itself. It is shown this once.") }).openapi("CreatedApiKey");
+export type CreatedApiKey = z.infer<typeof CreatedApiKey>;
+
+export type ApiKeyRow = typeof apiKeys.$inferSelect;
+
+/** The answer's view of a key row. `isApplied`: the workspace's newest version is in force in the Router. */
+export function toApiKey(row: ApiKeyRow, now: number, isApplied: boolean): ApiKey {
+  return {
+    id: row.id,
+    name: row.name,
+    prefix: row.prefix,
+    last_four: row.lastFour,
+    scopes: z.array(z.enum(scopes)).parse(JSON.parse(row.scopes)),
+    limits: KeyLimits.parse(JSON.parse(row.limits)),
+    region: row.region,
+    status: statusOf(row, now, isApplied),
+    made_by: row.madeBy,
+    expires_at: toIso(row.expiresAt),
+    revoked_at: toIso(row.revokedAt),
+    last_used_at: toIso(row.lastUsedAt),
+    created_at: new Date(row.createdAt).toISOString(),
+  };
+}
+
+function statusOf(row: ApiKeyRow, now: number, isApplied: boolean): ApiKey["status"] {
+  if (row.revokedAt !== null) {
+    return isApplied ? "revoked" : "revoking";
+  }
+  return row.expiresAt !== null && row.expiresAt <= now ? "expired" : "active";
+}
+
+function toIso(time: number | null): string | null {
+  return time === null ? null : new Date(time).toISOString();
+}

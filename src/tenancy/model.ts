@@ -1,0 +1,173 @@
+/** The facts of tenancy: workspaces, members, invites, and their answers. Times are epoch milliseconds in rows, ISO 8601 on the wire. */
+import { sql } from "drizzle-orm";
+import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { z } from "@hono/zod-openapi";
+import { roles } from "../access/permissions.js";
+import { users } from "../identity/model.js";
+
+/** Regions a key can be made for: the platform's location hints, and `auto` for none. */
+export const regions = ["auto", "wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
+export type Region = (typeof regions)[number];
+
+/** Roles a member row can hold. OWNER is derived from `workspaces.owner_member_id`. */
+export const grantableRoles = ["ADMIN", "MEMBER"] as const;
+
+/**
+ * `owner_member_id` has a deferred composite foreign key to members, which drizzle cannot express: it stands in the
+ * first migration by hand. `config_version` is moved by triggers on every table that the hot path reads.
+ */
+export const workspaces = sqliteTable(
+  "workspaces",
+  {
+    id: text("id").primaryKey(),
+    slug: text("slug").notNull().unique(),
+    name: text("name").notNull(),
+    /** Lower-cased name: a person has one workspace of a name. */
+    nameKey: text("name_key").notNull(),
+    createdBy: text("created_by")
+      .notNull()
+      .references(() => users.id),
+    ownerMemberId: text("owner_member_id").notNull(),
+    settings: text("settings").notNull(),
+    region: text("region", { enum: regions }).notNull().default("auto"),
+    configEpoch: integer("config_epoch").notNull().default(1),
+    configVersion: integer("config_version").notNull().default(1),
+    appliedVersion: integer("applied_version").notNull().default(0),
+    revision: integer("revision").notNull().default(1),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+    deletedAt: integer("deleted_at"),
+  },
+  (table) => [
+    uniqueIndex("workspaces_own_name")
+      .on(table.createdBy, table.nameKey)
+      .where(sql`deleted_at IS NULL`),
+    index("workspaces_unapplied")
+      .on(table.id)
+      .where(sql`applied_version < config_version`),
+  ],
+);
+
+export const members = sqliteTable(
+  "members",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id")
+      .notNull()
+      .references(() => workspaces.id),
+    userId: text("user_id")
+      .notNull()
+      .references(() => users.id),
+    role: text("role", { enum: grantableRoles }).notNull(),
+    createdAt: integer("created_at").notNull(),
+    removedAt: integer("removed_at"),
+  },
+  (table) => [
+    unique("members_in_workspace").on(table.workspaceId, table.id),
+    uniqueIndex("members_once")
+      .on(table.workspaceId, table.userId)
+      .where(sql`removed_at IS NULL`),
+    index("members_of_user").on(table.userId, table.workspaceId),
+  ],
+);
+
+export const inviteStates = ["pending", "accepted", "declined", "revoked"] as const;
+
+export const invites = sqliteTable(
+  "invites",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id")
+      .notNull()
+      .references(() => workspaces.id),
+    email: text("email").notNull(),
+    role: text("role", { enum: grantableRoles }).notNull(),
+    locale: text("locale").notNull(),
+    state: text("state", { enum: inviteStates }).notNull().default("pending"),
+    /** Part of the link's mac: a resend moves it and so kills the old link. */
+    version: integer("version").notNull().default(1),
+    invitedBy: text("invited_by").notNull(),
+    acceptedBy: text("accepted_by"),
+    createdAt: integer("created_at").notNull(),
+    expiresAt: integer("expires_at").notNull(),
+    closedAt: integer("closed_at"),
+  },
+  (table) => [
+    uniqueIndex("invites_one_pending")
+      .on(table.workspaceId, table.email)
+      .where(sql`state = 'pending'`),
+    index("invites_of_workspace").on(table.workspaceId, table.createdAt, table.id),
+    foreignKey({
+      name: "invites_invited_by",
+      columns: [table.workspaceId, table.invitedBy],
+      foreignColumns: [members.workspaceId, members.id],
+    }),
+  ],
+);
+
+/** Words that paths need for themselves; no slug may be one. */
+export const reservedSlugs: ReadonlySet<string> = new Set([
+  "admin", "anthropic", "api", "api-keys", "assets", "audit-log", "auth", "console", "current", "default-models", "dev", "docs",
+  "export", "healthz", "help", "invite", "invites", "login", "logout", "mcp", "me", "members", "model-providers", "new",
+  "openapi", "ownership-transfer", "pools", "readyz", "requests", "restore", "root", "settings", "setup", "signin", "signup",
+  "static", "status", "support", "switch", "system", "tool-providers", "tools", "usage", "v1", "vault", "workspace", "workspaces", "www",
+]);
+
+/** A slug: 2–48 of a–z, 0–9 and single dashes inside, no reserved word and nothing that looks like a workspace id. */
+export const Slug = z
+  .string()
+  .min(2, "At least 2 characters.")
+  .max(48, "At most 48 characters.")
+  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "Use a–z, 0–9 and single dashes inside.")
+  .refine((slug) => !reservedSlugs.has(slug), "This word is reserved. Choose another.");
+
+export const Locale = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
+export const TimeZone = z.string().refine(isTimeZone, "Give an IANA time zone such as Europe/Berlin.");
+
+/** Settings with every default filled in. */
+export const WorkspaceSettings = z
+  .object({
+    locale: Locale.default("en-US"),
+    timezone: TimeZone.default("UTC"),
+    region: z.enum(regions).default("auto"),
+  })
+  .openapi("WorkspaceSettings");
+export type WorkspaceSettings = z.infer<typeof WorkspaceSettings>;
+
+export const Workspace = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    slug: z.string(),
+    role: z.enum(roles).nullable().describe("The caller's role; null for an API key."),
+    settings: WorkspaceSettings,
+    members: z.number().int().describe("How many people belong to it."),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .openapi("Workspace");
+export type Workspace = z.infer<typeof Workspace>;
+
+export type WorkspaceRow = typeof workspaces.$inferSelect;
+
+/** The answer's view of a workspace row. */
+export function toWorkspace(row: WorkspaceRow, role: Workspace["role"], memberCount: number): Workspace {
+  return {
+    id: row.id,
+    name: row.name,
+    slug: row.slug,
+    role,
+    settings: WorkspaceSettings.parse(JSON.parse(row.settings)),
+    members: memberCount,
+    created_at: new Date(row.createdAt).toISOString(),
+    updated_at: new Date(row.updatedAt).toISOString(),
+  };
+}
+
+function isTimeZone(zone: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en-US", { timeZone: zone }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
+  }
+}
