@@ -5,12 +5,19 @@ import { fakeUpstream } from "./test/support/upstream.js";
 const key = (letter: string): string => btoa(letter.repeat(32)).replaceAll("=", "");
 const keyring = (letter: string): string => JSON.stringify({ primary: "t1", keys: { t1: key(letter) } });
 
+// A failure is repeated by SEED=<n> npm run test:unit
+const seed = process.env["SEED"] ?? String(Math.floor(Math.random() * 2 ** 31));
+process.env["SEED"] = seed;
+console.log(`seed ${seed}`);
+const deepBindings = process.env["DEEP"] === "1" ? { DEEP: "1", SEED: seed } : { SEED: seed };
+
 export default defineConfig({
   plugins: [
     cloudflareTest(async () => ({
       wrangler: { configPath: "./wrangler.toml" },
       miniflare: {
         bindings: {
+          ...deepBindings,
           TEST_MIGRATIONS: await readD1Migrations("migrations"),
           PUBLIC_URL: "http://127.0.0.1:8787",
           KEYRING: keyring("k"),

@@ -1,0 +1,112 @@
+/** What the linter refuses, and the slope: which room under src/ may import which. */
+import { defineConfig } from "oxlint";
+
+/** Rooms from the bottom of the slope to its top. Rooms in one row are peers and never import each other. */
+const slope = [
+  ["base"],
+  ["access", "providers"],
+  ["http"],
+  ["audit"],
+  ["mail"],
+  ["identity"],
+  ["tenancy"],
+  ["vault"],
+  ["keys", "connections", "usage"],
+  ["snapshot"],
+  ["workspaces"],
+  ["routing"],
+  ["tools", "gateway"],
+] as const;
+
+interface Pattern {
+  group: string[];
+  message: string;
+}
+
+const honoPattern: Pattern = {
+  group: ["hono", "hono/**", "@hono/**"],
+  message: "Only routes.ts, guard.ts, http/ and app.ts know Hono: pass plain values to a verb.",
+};
+const honoInModel: Pattern = {
+  group: ["hono", "hono/**", "@hono/**", "!@hono/zod-openapi", "cloudflare:*"],
+  message: "A model is schemas and tables only, and loads in plain Node (drizzle-kit reads it).",
+};
+const doorPattern: Pattern = {
+  group: ["./routes.js", "../*/routes.js"],
+  message: "Only app.ts mounts routes.",
+};
+
+/** Forbids every way out of a room but the ones downhill. `../*` with exceptions would miss `../x/y`. */
+function slopePattern(level: number): Pattern {
+  const downhill = slope.slice(0, level).flat();
+  return {
+    group: ["../**", ...downhill.map((room) => `!../${room}/**`)],
+    message:
+      "Imports run downhill: see the slope in oxlint.config.ts. Move what both need down, or join the two higher up.",
+  };
+}
+
+function restrictImports(patterns: Pattern[]) {
+  return { "no-restricted-imports": ["error", { patterns }] as ["error", { patterns: Pattern[] }] };
+}
+
+/** A later override replaces an earlier one's rule as a whole, so each repeats the room's own slope. */
+function restrictRoom(room: string, level: number) {
+  const pattern = slopePattern(level);
+  const folder = `src/${room}`;
+  const all = { files: [`${folder}/**/*.ts`], rules: restrictImports([pattern, honoPattern, doorPattern]) };
+  if (room === "http") {
+    return [{ files: all.files, rules: restrictImports([pattern, doorPattern]) }];
+  }
+  return [
+    all,
+    { files: [`${folder}/**/model.ts`], rules: restrictImports([pattern, honoInModel, doorPattern]) },
+    { files: [`${folder}/**/{routes,guard}.ts`], rules: restrictImports([pattern, doorPattern]) },
+  ];
+}
+
+export default defineConfig({
+  plugins: ["eslint", "typescript", "unicorn", "oxc", "import", "promise"],
+  categories: { correctness: "error", suspicious: "error" },
+  options: { typeAware: true, denyWarnings: true },
+  ignorePatterns: ["node_modules", ".wrangler", ".cache", "public", "migrations/meta", "worker-configuration.d.ts"],
+  rules: {
+    curly: ["error", "all"],
+    eqeqeq: "error",
+    "import/no-cycle": ["error", { ignoreTypes: false }],
+    "import/no-default-export": "error",
+    "max-lines": ["error", { max: 300, skipBlankLines: true, skipComments: true }],
+    "max-lines-per-function": ["error", { max: 50, skipBlankLines: true, skipComments: true }],
+    "no-console": "error",
+    "oxc/no-barrel-file": ["error", { threshold: 0 }],
+    "typescript/consistent-type-imports": "error",
+    "typescript/no-explicit-any": "error",
+    "typescript/no-floating-promises": "error",
+    "typescript/no-misused-promises": "error",
+    "typescript/no-non-null-assertion": "error",
+    "typescript/switch-exhaustiveness-check": "error",
+  },
+  overrides: [
+    ...slope.flatMap((rooms, level) => rooms.flatMap((room) => restrictRoom(room, level))),
+    { files: ["src/index.ts", "*.config.ts"], rules: { "import/no-default-export": "off" } },
+    { files: ["src/index.ts"], rules: { "oxc/no-barrel-file": "off" } },
+    {
+      files: ["src/base/log.ts", "*.config.ts", "scripts/**", "test/**", "e2e/**", "bench/**"],
+      rules: { "no-console": "off" },
+    },
+    {
+      files: ["test/**", "e2e/**"],
+      plugins: ["vitest"],
+      rules: {
+        "max-lines": "off",
+        "max-lines-per-function": "off",
+        // A test reads answers whose shape it is about to assert.
+        "typescript/no-unsafe-type-assertion": "off",
+        "vitest/no-focused-tests": "error",
+        "vitest/no-disabled-tests": "error",
+      },
+    },
+    // Miniflare's and the Worker's Request are two types for one object.
+    { files: ["vitest.config.ts"], rules: { "typescript/no-unsafe-type-assertion": "off" } },
+  ],
+});
