@@ -1,0 +1,194 @@
+/** The one guard for addresses that users give: checks a URL before anything is sent, follows no redirect to another origin, and holds a deadline. */
+import ipaddr from "ipaddr.js";
+
+/** What the guard measures a URL against. */
+export interface OutboundRules {
+  /** `OUTBOUND_ALLOW`: exact origins, separated by commas or spaces, that pass without further checks. Local runs and tests only. */
+  readonly allow: string;
+  /** Hosts of this service, with or without a port: a call to them could only be a loop or a detour around a door. */
+  readonly ownHosts: readonly string[];
+}
+
+/** A URL that may be called, or a sentence for the person who gave it. */
+export type CheckedUrl = { readonly url: URL } | { readonly error: string };
+
+/** Why an outbound call gave no answer. `aborted`: the caller's own signal; `timeout`: the deadline; `network`: connection, TLS or DNS. */
+export type OutboundFailure = "refused" | "redirected" | "aborted" | "timeout" | "network";
+
+/** Thrown by `fetchOutbound`. The message names no path, query or secret. */
+export class OutboundError extends Error {
+  readonly failure: OutboundFailure;
+
+  constructor(failure: OutboundFailure, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "OutboundError";
+    this.failure = failure;
+  }
+}
+
+interface OutboundOptions extends OutboundRules {
+  /** The caller's abort, kept for the body too. */
+  readonly signal?: AbortSignal | undefined;
+  /** For the whole exchange, redirects and body included. */
+  readonly timeoutMs: number;
+  readonly fetcher?: (request: Request) => Promise<Response>;
+}
+
+const maxRedirects = 3;
+
+/** Names that resolve, or may resolve, inside the network that the Worker stands in (RFC 6761, RFC 6762, RFC 8375 and common router defaults). */
+const localDomains = ["localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa"];
+
+/** Public names that answer with whatever address their label spells, or always with 127.0.0.1. */
+const wildcardDomains = [
+  "nip.io",
+  "sslip.io",
+  "xip.io",
+  "backname.io",
+  "traefik.me",
+  "localtest.me",
+  "local.gd",
+  "lcl.host",
+  "localho.st",
+  "lvh.me",
+  "vcap.me",
+  "fuf.me",
+  "lacolhost.com",
+  "ip.addr.tools",
+  "1u.ms",
+  "rbndr.us",
+];
+
+/** RFC 4291 §2.4: all global unicast that was ever handed out. */
+const globalUnicast = ipaddr.IPv6.parseCIDR("2000::/3");
+
+/**
+ * Checks an address that a user gave. The URL parser has already turned decimal, octal, hexadecimal and full-width
+ * spellings of an address into one form, so what is compared here is what `fetch` would connect to. Names are not
+ * resolved: against rebinding production relies on `global_fetch_strictly_public`.
+ */
+export function checkOutboundUrl(text: string, rules: OutboundRules): CheckedUrl {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    return { error: "This is not a web address. It must look like https://host/path." };
+  }
+  if (url.username !== "" || url.password !== "") {
+    return { error: "The address must not hold a user name or password." };
+  }
+  if (url.hash !== "" || text.includes("#")) {
+    return { error: "The address must not have a fragment (#)." };
+  }
+  if (allowedOrigins(rules.allow).has(url.origin)) {
+    return { url };
+  }
+  const error = url.protocol === "https:" ? findHostError(url.hostname, rules.ownHosts) : "The address must begin with https://.";
+  return error === null ? { url } : { error };
+}
+
+/**
+ * Sends a request to an address that a user gave. Redirects are followed for GET and HEAD, within the origin, at most
+ * 3 times; a redirected body is never sent again. Throws `OutboundError`; an abort or the deadline after the headers
+ * fails the body's reader instead.
+ */
+export async function fetchOutbound(request: Request, options: OutboundOptions): Promise<Response> {
+  const deadline = AbortSignal.timeout(options.timeoutMs);
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
+  const send = options.fetcher ?? ((outgoing: Request) => fetch(outgoing));
+  let outgoing = new Request(request, { redirect: "manual", signal });
+  for (let redirects = 0; ; redirects += 1) {
+    const checked = checkOutboundUrl(outgoing.url, options);
+    if ("error" in checked) {
+      throw new OutboundError("refused", checked.error);
+    }
+    let response: Response;
+    try {
+      response = await send(outgoing);
+    } catch (error) {
+      throw describeFailure(error, options.signal, deadline);
+    }
+    const target = redirectTarget(response, checked.url);
+    if (target === null) {
+      return response;
+    }
+    await response.body?.cancel();
+    if (target.origin !== checked.url.origin) {
+      throw new OutboundError("redirected", "The address redirects to another origin, which is not followed.");
+    }
+    if ((request.method !== "GET" && request.method !== "HEAD") || redirects === maxRedirects) {
+      throw new OutboundError("redirected", "The address redirects. Enter the address that it redirects to.");
+    }
+    outgoing = new Request(target, { method: request.method, headers: request.headers, redirect: "manual", signal });
+  }
+}
+
+/** Reads at most `maxBytes` of an answer as text and drops the rest. Bytes that are not UTF-8 become U+FFFD. */
+export async function readTextUpTo(response: Response, maxBytes: number): Promise<string> {
+  if (response.body === null) {
+    return "";
+  }
+  const decoder = new TextDecoder();
+  const reader = response.body.getReader();
+  let text = "";
+  for (let left = maxBytes; left > 0; ) {
+    const { done, value } = await reader.read();
+    if (done) {
+      return text + decoder.decode();
+    }
+    text += decoder.decode(value.subarray(0, left), { stream: true });
+    left -= value.byteLength;
+  }
+  await reader.cancel();
+  return text + decoder.decode();
+}
+
+function allowedOrigins(allow: string): ReadonlySet<string> {
+  const origins = allow.split(/[\s,]+/).map((word) => URL.parse(word)?.origin ?? "null");
+  return new Set(origins.filter((origin) => origin !== "null"));
+}
+
+function findHostError(host: string, ownHosts: readonly string[]): string | null {
+  if (ownHosts.some((own) => URL.parse(`https://${own}`)?.hostname === host)) {
+    return "The address is this service's own.";
+  }
+  if (host.startsWith("[") || ipaddr.IPv4.isValidFourPartDecimal(host)) {
+    return isPublicAddress(host.replaceAll(/[[\]]/g, "")) ? null : "The address points into a private or reserved network.";
+  }
+  if (host.endsWith(".")) {
+    return "Write the host without a dot at its end.";
+  }
+  if (!host.includes(".") || localDomains.some((domain) => isWithin(host, domain))) {
+    return "The host is a local name. Give one that the public internet can reach.";
+  }
+  if (wildcardDomains.some((domain) => isWithin(host, domain))) {
+    return "The host belongs to a service that maps names to any address. Give the server's own name.";
+  }
+  return null;
+}
+
+function isPublicAddress(text: string): boolean {
+  if (!ipaddr.isValid(text)) {
+    return false;
+  }
+  const address = ipaddr.parse(text);
+  // IPv4 carried inside IPv6 (::a.b.c.d, mapped, NAT64, 6to4, Teredo) is refused whole: no public host needs it.
+  return address.range() === "unicast" && (address.kind() === "ipv4" || address.match(globalUnicast));
+}
+
+function isWithin(host: string, domain: string): boolean {
+  return host === domain || host.endsWith(`.${domain}`);
+}
+
+function redirectTarget(response: Response, base: URL): URL | null {
+  const location = response.headers.get("location");
+  return location !== null && [301, 302, 303, 307, 308].includes(response.status) ? URL.parse(location, base.href) : null;
+}
+
+function describeFailure(error: unknown, caller: AbortSignal | undefined, deadline: AbortSignal): OutboundError {
+  if (caller?.aborted === true) {
+    return new OutboundError("aborted", "The caller left.", error);
+  }
+  if (deadline.aborted) {
+    return new OutboundError("timeout", "The address did not answer in time.", error);
+  }
+  return new OutboundError("network", "The address could not be reached.", error);
+}

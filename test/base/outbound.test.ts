@@ -1,0 +1,270 @@
+/** What the outbound guard lets through, and how an outbound call ends. */
+import fc from "fast-check";
+import { describe, it } from "vitest";
+import { checkOutboundUrl, fetchOutbound, OutboundError, readTextUpTo } from "../../src/base/outbound.js";
+import { deep, seed } from "../support/deep.js";
+
+const rules = { allow: "", ownHosts: ["gatehouse.example.com", "api.example.org:8443"] };
+const isRefused = (text: string, allow = ""): boolean => "error" in checkOutboundUrl(text, { ...rules, allow });
+
+const privateBlocks: readonly (readonly [number, number])[] = [
+  [0x00000000, 8],
+  [0x0a000000, 8],
+  [0x64400000, 10],
+  [0x7f000000, 8],
+  [0xa9fe0000, 16],
+  [0xac100000, 12],
+  [0xc0a80000, 16],
+  [0xc6120000, 15],
+  [0xe0000000, 4],
+  [0xf0000000, 4],
+];
+
+/** Any address of a block that no public host has, as an unsigned 32-bit number. */
+const privateIpv4 = fc
+  .tuple(fc.constantFrom(...privateBlocks), fc.nat(0xffffffff))
+  .map(([[base, bits], random]) => (base + (random % 2 ** (32 - bits))) >>> 0);
+
+function spellIpv4(address: number): readonly string[] {
+  const [a = 0, b = 0, c = 0, d = 0] = [24, 16, 8, 0].map((shift) => (address >>> shift) & 255);
+  const hex = (part: number): string => `0x${part.toString(16)}`;
+  const group = (part: number): string => part.toString(16);
+  return [
+    `${a}.${b}.${c}.${d}`,
+    `${a}.${b}.${c}.${d}.`,
+    `${address}`,
+    `0x${address.toString(16)}`,
+    `0${address.toString(8)}`,
+    `${hex(a)}.${hex(b)}.${hex(c)}.${hex(d)}`,
+    `0${a.toString(8)}.${b}.${c * 256 + d}`,
+    `${a}.${(b << 16) + (c << 8) + d}`,
+    `%${a.toString(10).charCodeAt(0).toString(16)}${a.toString(10).slice(1)}.${b}.${c}.${d}`,
+    `[::ffff:${a}.${b}.${c}.${d}]`,
+    `[::${a}.${b}.${c}.${d}]`,
+    `[64:ff9b::${a}.${b}.${c}.${d}]`,
+    `[64:ff9b:1::${a}.${b}.${c}.${d}]`,
+    `[2002:${group(address >>> 16)}:${group(address & 0xffff)}::1]`,
+    `[::ffff:0:${a}.${b}.${c}.${d}]`,
+  ];
+}
+
+describe("checkOutboundUrl", () => {
+  it("refuses every spelling of every private IPv4 address", ({ expect }) => {
+    fc.assert(
+      fc.property(privateIpv4, (address) => {
+        for (const host of spellIpv4(address)) {
+          expect(isRefused(`https://${host}/v1`), host).toBe(true);
+        }
+      }),
+      { numRuns: deep(200, 20_000), seed: seed() },
+    );
+  });
+
+  it("lets public names and addresses through, with any port", ({ expect }) => {
+    for (const text of [
+      "https://api.openai.com/v1",
+      "https://api.openai.com:8443/v1",
+      "https://8.8.8.8/v1",
+      "https://172.15.255.255/",
+      "https://172.32.0.1/",
+      "https://100.63.255.255/",
+      "https://[2606:4700::1111]:444/v1",
+      "https://internal.example.com/",
+      "https://mylocalhost.com/",
+      "https://xn--bcher-kva.example/",
+    ]) {
+      expect(checkOutboundUrl(text, rules), text).toEqual({ url: new URL(text) });
+    }
+  });
+
+  it("refuses what is not plain https, carries credentials or has a fragment", ({ expect }) => {
+    for (const text of [
+      "",
+      "api.openai.com",
+      "http://api.openai.com/v1",
+      "ftp://api.openai.com/",
+      "javascript:alert(1)",
+      "https://user@api.openai.com/",
+      "https://:pass@api.openai.com/",
+      "https://api.openai.com/#",
+      "https://api.openai.com/#key",
+    ]) {
+      expect(isRefused(text), text).toBe(true);
+    }
+  });
+
+  it("refuses local, reserved, wildcard and own names, whatever their case", ({ expect }) => {
+    for (const host of [
+      "localhost",
+      "LOCALHOST",
+      "a.localhost",
+      "printer.local",
+      "metadata.google.internal",
+      "intranet",
+      "router.home.arpa",
+      "nas.lan",
+      "127.0.0.1.nip.io",
+      "10-0-0-1.sslip.io",
+      "localtest.me",
+      "app.lvh.me",
+      "gatehouse.example.com",
+      "GateHouse.Example.com:444",
+      "api.example.org",
+      "gatehouse.example.com.",
+      "localhost.",
+      "api.openai.com.",
+      "ｌｏｃａｌｈｏｓｔ",
+      "１２７.0.0.1",
+    ]) {
+      expect(isRefused(`https://${host}/v1`), host).toBe(true);
+    }
+  });
+
+  it("refuses IPv6 that is not public unicast", ({ expect }) => {
+    for (const host of [
+      "::",
+      "::1",
+      "fe80::1",
+      "fe80::1%25eth0",
+      "fe80::1%eth0",
+      "febf::1",
+      "fec0::1",
+      "fc00::1",
+      "fd12:3456::1",
+      "ff02::1",
+      "100::1",
+      "2001::1",
+      "2001:db8::1",
+      "2002:7f00:1::",
+      "5f00::1",
+      "::ffff:8.8.8.8",
+      "64:ff9b::8.8.8.8",
+    ]) {
+      expect(isRefused(`https://[${host}]/v1`), host).toBe(true);
+    }
+  });
+
+  it("lets exactly the allowed origins past the checks", ({ expect }) => {
+    const allow = "http://127.0.0.1:4010, https://llm.internal nonsense";
+    expect(isRefused("http://127.0.0.1:4010/v1", allow)).toBe(false);
+    expect(isRefused("https://llm.internal/v1", allow)).toBe(false);
+    for (const text of [
+      "http://127.0.0.1:4011/v1",
+      "https://127.0.0.1:4010/v1",
+      "http://127.0.0.1/v1",
+      "http://llm.internal/v1",
+      "https://x.llm.internal/v1",
+      "http://u@127.0.0.1:4010/v1",
+      "http://nonsense/",
+    ]) {
+      expect(isRefused(text, allow), text).toBe(true);
+    }
+  });
+});
+
+type Step = (request: Request) => Response | Promise<Response>;
+
+function play(steps: readonly Step[]): { seen: Request[]; fetcher: (request: Request) => Promise<Response> } {
+  const seen: Request[] = [];
+  return {
+    seen,
+    fetcher: async (request) => {
+      seen.push(request);
+      return (await steps[seen.length - 1]?.(request)) ?? new Response("ok");
+    },
+  };
+}
+
+const redirectTo =
+  (location: string, status = 302): Step =>
+  () =>
+    new Response("moved", { status, headers: { location } });
+
+async function failureOf(call: Promise<Response>): Promise<string> {
+  try {
+    await call;
+    return "answered";
+  } catch (error) {
+    return error instanceof OutboundError ? error.failure : "unexpected";
+  }
+}
+
+const hang: Step = (request) =>
+  new Promise((_resolve, reject) => request.signal.addEventListener("abort", () => reject(new Error("aborted"))));
+
+describe("fetchOutbound", () => {
+  it("sends nothing to an address that the guard refuses", async ({ expect }) => {
+    const { seen, fetcher } = play([]);
+    const call = fetchOutbound(new Request("https://10.0.0.1/v1"), { ...rules, timeoutMs: 1000, fetcher });
+    expect(await failureOf(call)).toBe("refused");
+    expect(seen).toEqual([]);
+  });
+
+  it("follows redirects within the origin with the same headers, three times and no more", async ({ expect }) => {
+    const hops = [redirectTo("/b"), redirectTo("https://api.test.example/c", 307), redirectTo("d", 308)];
+    const request = (): Request => new Request("https://api.test.example/a", { headers: { authorization: "Bearer x" } });
+    const three = play(hops);
+    expect((await fetchOutbound(request(), { ...rules, timeoutMs: 1000, fetcher: three.fetcher })).status).toBe(200);
+    expect(three.seen.map((hop) => new URL(hop.url).pathname)).toEqual(["/a", "/b", "/c", "/d"]);
+    expect(three.seen.every((hop) => hop.headers.get("authorization") === "Bearer x" && hop.redirect === "manual")).toBe(true);
+    const four = play([...hops, redirectTo("/e")]);
+    expect(await failureOf(fetchOutbound(request(), { ...rules, timeoutMs: 1000, fetcher: four.fetcher }))).toBe("redirected");
+    expect(four.seen.length).toBe(4);
+  });
+
+  it("never follows to another origin, scheme or port, allowed or not", async ({ expect }) => {
+    for (const target of ["https://evil.example/", "http://api.test.example/", "https://api.test.example:444/", "https://10.0.0.1/"]) {
+      const { seen, fetcher } = play([redirectTo(target)]);
+      const options = { ...rules, allow: "https://evil.example", timeoutMs: 1000, fetcher };
+      expect(await failureOf(fetchOutbound(new Request("https://api.test.example/"), options)), target).toBe("redirected");
+      expect(seen.length).toBe(1);
+    }
+  });
+
+  it("never sends a body a second time", async ({ expect }) => {
+    for (const status of [301, 302, 303, 307, 308]) {
+      const { seen, fetcher } = play([redirectTo("/b", status)]);
+      const request = new Request("https://api.test.example/a", { method: "POST", body: "prompt" });
+      expect(await failureOf(fetchOutbound(request, { ...rules, timeoutMs: 1000, fetcher }))).toBe("redirected");
+      expect(seen.length).toBe(1);
+    }
+  });
+
+  it("tells a deadline, a departed caller and a broken connection apart", async ({ expect }) => {
+    const request = (): Request => new Request("https://api.test.example/");
+    const { fetcher } = play([hang, hang]);
+    expect(await failureOf(fetchOutbound(request(), { ...rules, timeoutMs: 20, fetcher }))).toBe("timeout");
+    const caller = new AbortController();
+    const call = fetchOutbound(request(), { ...rules, timeoutMs: 5000, signal: caller.signal, fetcher });
+    caller.abort();
+    expect(await failureOf(call)).toBe("aborted");
+    const broken = play([() => Promise.reject(new Error("connection reset"))]);
+    expect(await failureOf(fetchOutbound(request(), { ...rules, timeoutMs: 1000, fetcher: broken.fetcher }))).toBe("network");
+  });
+
+  it("goes through the platform's fetch when no other is given, and the deadline ends a silent body", async ({ expect }) => {
+    const request = new Request("https://stall.upstream.test/v1/chat/completions", {
+      method: "POST",
+      body: JSON.stringify({ model: "m", stream: true, messages: [] }),
+    });
+    const response = await fetchOutbound(request, { ...rules, timeoutMs: 300 });
+    expect(response.status).toBe(200);
+    await expect(response.text()).rejects.toThrow();
+  });
+});
+
+describe("readTextUpTo", () => {
+  it("stops at the limit, even inside a chunk, and leaves the rest unread", async ({ expect }) => {
+    let pulled = 0;
+    const endless = new ReadableStream<Uint8Array>({
+      pull: (controller) => {
+        pulled += 1;
+        controller.enqueue(new TextEncoder().encode("abcd"));
+      },
+    });
+    expect(await readTextUpTo(new Response(endless), 10)).toBe("abcdabcdab");
+    expect(pulled).toBeLessThan(6);
+    expect(await readTextUpTo(new Response("héllo"), 100)).toBe("héllo");
+    expect(await readTextUpTo(new Response(null), 100)).toBe("");
+  });
+});
