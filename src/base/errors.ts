@@ -45,6 +45,7 @@ export const errorTable = {
   internal: { status: 500, title: "Internal error", detail: "Something failed inside the service. Retry; if it stays, quote the request id." },
   upstream_failed: { status: 502, title: "Upstream failed", detail: "The provider did not give a usable answer." },
   undecryptable: { status: 500, title: "Credential cannot be opened", detail: "A stored credential cannot be opened. Enter it again." },
+  keyring_entry_missing: { status: 503, title: "Key not here yet", detail: "A stored value needs a KEYRING entry that this deployment does not have (yet). Retry after the time in Retry-After." },
   not_ready: { status: 503, title: "Not ready", detail: "A part of the service is not ready. /readyz names it." },
   publish_pending: { status: 503, title: "Change not yet in force", detail: "The change is recorded but not yet in force everywhere. Retry with the same Idempotency-Key." },
   router_unavailable: { status: 503, title: "Router unavailable", detail: "The router cannot be reached right now. Retry after the time in Retry-After." },
@@ -56,8 +57,9 @@ export const errorTable = {
 /** A stable error code, the key of `errorTable`. */
 export type ErrorCode = keyof typeof errorTable;
 
-/** One field at fault: a JSON pointer into the body (or `#/query/…`, `#/path/…`) and what is wrong. */
+/** One field at fault: a JSON pointer (RFC 6901) into the body, or into the part of the request that `in` names. */
 export interface FieldError {
+  readonly in?: "query" | "path" | "header";
   readonly pointer: string;
   readonly detail: string;
   readonly code?: string;
