@@ -56,15 +56,55 @@ describe("scanBody", () => {
   it("refuses a repeated field that we read, however its name is written", ({ expect }) => {
     expect(codeOf(() => scan('{"model":"a","model":"b"}'))).toBe("repeated_field");
     expect(codeOf(() => scan('{"model":"a","m\\u006fdel":"b"}'))).toBe("repeated_field");
-    expect(codeOf(() => scan('{"stream_options":{"include_usage":true,"include_usage":false}}'))).toBe("repeated_field");
+    expect(codeOf(() => scan('{"stream_options":{"include_usage":true,"include_usage":false}}'))).toBe(
+      "repeated_field",
+    );
     expect(codeOf(() => scan('{"temperature":1,"temperature":2}'))).toBe("accepted");
   });
 
   it("refuses every text that is not one JSON object", ({ expect }) => {
-    const bad = ["", " ", "[]", "1", '"a"', "null", "{", "}", '{"a"}', '{"a":}', '{"a":1,}', "{,}", '{"a":1}x', '{"a":1}{}', "{'a':1}"];
-    const values = ["01", "1.", ".5", "+1", "1e", "-", "tru", "nul", "NaN", '"a', '"\\x"', '"\\u12g4"', '"\n"', "[1,]", "[1", "[1}", "{]", "1 2"];
+    const bad = [
+      "",
+      " ",
+      "[]",
+      "1",
+      '"a"',
+      "null",
+      "{",
+      "}",
+      '{"a"}',
+      '{"a":}',
+      '{"a":1,}',
+      "{,}",
+      '{"a":1}x',
+      '{"a":1}{}',
+      "{'a':1}",
+    ];
+    const values = [
+      "01",
+      "1.",
+      ".5",
+      "+1",
+      "1e",
+      "-",
+      "tru",
+      "nul",
+      "NaN",
+      '"a',
+      '"\\x"',
+      '"\\u12g4"',
+      '"\n"',
+      "[1,]",
+      "[1",
+      "[1}",
+      "{]",
+      "1 2",
+    ];
     for (const text of [...bad, ...values.map((value) => `{"a":${value}}`), "\uFEFF{}"]) {
-      expect(codeOf(() => scan(text)), text).toBe("malformed_json");
+      expect(
+        codeOf(() => scan(text)),
+        text,
+      ).toBe("malformed_json");
     }
   });
 
@@ -85,20 +125,41 @@ describe("scanBody", () => {
   it("accepts exactly what JSON.parse accepts as an object, on any value and any damage to it", ({ expect }) => {
     console.log(`scan seed ${runs.seed}`);
     const damaged = fc
-      .record({ text: fc.json({ maxDepth: 4 }), at: fc.nat(), cut: fc.nat(3), put: fc.constantFrom("", '"', "{", "}", "[", "]", ",", ":", "\\", "1", "e", "-", " ", "\n") })
-      .map(({ text, at, cut, put }) => text.slice(0, at % (text.length + 1)) + put + text.slice((at % (text.length + 1)) + cut));
+      .record({
+        text: fc.json({ maxDepth: 4 }),
+        at: fc.nat(),
+        cut: fc.nat(3),
+        put: fc.constantFrom("", '"', "{", "}", "[", "]", ",", ":", "\\", "1", "e", "-", " ", "\n"),
+      })
+      .map(
+        ({ text, at, cut, put }) =>
+          text.slice(0, at % (text.length + 1)) + put + text.slice((at % (text.length + 1)) + cut),
+      );
     fc.assert(
-      fc.property(fc.oneof(fc.json(), damaged, damaged.map((text) => `{"model":${text}}`)), (text) => {
-        const isRepeated = /model/.test(text);
-        const code = codeOf(() => scan(text.toWellFormed()));
-        expect(code === "accepted" || (isRepeated && code === "repeated_field")).toBe(parses(text.toWellFormed()));
-      }),
+      fc.property(
+        fc.oneof(
+          fc.json(),
+          damaged,
+          damaged.map((text) => `{"model":${text}}`),
+        ),
+        (text) => {
+          const isRepeated = /model/.test(text);
+          const code = codeOf(() => scan(text.toWellFormed()));
+          expect(code === "accepted" || (isRepeated && code === "repeated_field")).toBe(parses(text.toWellFormed()));
+        },
+      ),
       runs,
     );
   });
 
   it("reads the same value as JSON.parse for every field, wherever it stands", ({ expect }) => {
-    const value = fc.oneof(fc.string({ unit: "binary" }), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(), fc.constant(null));
+    const value = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.integer(),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.boolean(),
+      fc.constant(null),
+    );
     const name = fc.constantFrom("model", "stream", "max_tokens", "n", "user", "other", "messages");
     fc.assert(
       fc.property(fc.dictionary(name, fc.oneof(value, fc.jsonValue())), fc.nat(3), (object, indent) => {
@@ -124,7 +185,10 @@ describe("splice", () => {
 
   it("gives the very same bytes when nothing has to change", ({ expect }) => {
     expect(spliced('{"model":"upstream-model"}').same).toBe(true);
-    expect(spliced('{"model":"upstream-model","stream":true,"stream_options":{"include_usage":true}}')).toMatchObject({ same: true, usageAdded: false });
+    expect(spliced('{"model":"upstream-model","stream":true,"stream_options":{"include_usage":true}}')).toMatchObject({
+      same: true,
+      usageAdded: false,
+    });
   });
 
   it("asks a stream for its usage, whatever the caller's options are, and remembers who asked", ({ expect }) => {
@@ -133,7 +197,11 @@ describe("splice", () => {
       ['{"stream":true,"model":"m","stream_options":null}', { include_usage: true }, true],
       ['{"stream":true,"model":"m","stream_options":{ }}', { include_usage: true }, true],
       ['{"stream":true,"model":"m","stream_options":{"a":1}}', { include_usage: true, a: 1 }, true],
-      ['{"stream_options":{"include_usage":false,"a":1},"stream":true,"model":"m"}', { include_usage: true, a: 1 }, true],
+      [
+        '{"stream_options":{"include_usage":false,"a":1},"stream":true,"model":"m"}',
+        { include_usage: true, a: 1 },
+        true,
+      ],
       ['{"stream_options":{"include_usage":"yes"},"stream":true,"model":"m"}', { include_usage: "yes" }, false],
       ['{"stream":true,"model":"m","stream_options":[1]}', [1], false],
       ['{"stream":false,"model":"m"}', undefined, false],
@@ -148,14 +216,24 @@ describe("splice", () => {
 
   it("changes only model and stream_options of any object", ({ expect }) => {
     fc.assert(
-      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.string({ unit: "binary" }), fc.boolean(), fc.nat(2), (rest, model, stream, indent) => {
-        const { stream_options: _, ...others } = rest;
-        const text = JSON.stringify({ ...others, model: "caller's", stream }, null, indent);
-        const changed = JSON.parse(spliced(text, model).text) as Record<string, unknown>;
-        const original = JSON.parse(text) as Record<string, unknown>;
-        const expected = { ...original, model: model.toWellFormed(), ...(stream ? { stream_options: { include_usage: true } } : {}) };
-        expect(changed).toEqual(expected);
-      }),
+      fc.property(
+        fc.dictionary(fc.string(), fc.jsonValue()),
+        fc.string({ unit: "binary" }),
+        fc.boolean(),
+        fc.nat(2),
+        (rest, model, stream, indent) => {
+          const { stream_options: _, ...others } = rest;
+          const text = JSON.stringify({ ...others, model: "caller's", stream }, null, indent);
+          const changed = JSON.parse(spliced(text, model).text) as Record<string, unknown>;
+          const original = JSON.parse(text) as Record<string, unknown>;
+          const expected = {
+            ...original,
+            model: model.toWellFormed(),
+            ...(stream ? { stream_options: { include_usage: true } } : {}),
+          };
+          expect(changed).toEqual(expected);
+        },
+      ),
       runs,
     );
   });
