@@ -22,6 +22,30 @@ export interface KeyPrincipal {
 
 export type Principal = SessionPrincipal | KeyPrincipal;
 
+/** The caller in the path's workspace: a member with a role, or one of its keys. */
+export interface WorkspaceAccess {
+  readonly id: string;
+  readonly slug: string;
+  /** Null for an API key. */
+  readonly role: Role | null;
+  /** The caller's member row; the maker's for an API key. */
+  readonly memberId: string;
+  readonly ownerMemberId: string;
+}
+
+/** Who did something, from where and when: what a verb needs to write its audit row. */
+export interface Actor {
+  readonly type: "account" | "key" | "system" | "setup";
+  readonly id: string;
+  readonly name: string;
+  readonly requestId: string;
+  readonly ip: string | null;
+  /** One for every row that this deed touches. */
+  readonly opId: string;
+  /** Epoch milliseconds; the one `now` of the request. */
+  readonly at: number;
+}
+
 /** What an endpoint demands. There is no default: a route without one does not compile. */
 export type Permission =
   | { readonly kind: "public" }

@@ -14,6 +14,14 @@ export type Statement = BatchItem<"sqlite">;
 /** Never holds a row: a trigger refuses every insert with the code it was given (migration `guards`). */
 const guards = sqliteTable("guards", { code: text("code").notNull() });
 
+/** A planned change: its statements, what it will have made, and the codes of the constraints it may run into. */
+export interface Change<T> {
+  readonly statements: readonly Statement[];
+  readonly value: T;
+  /** Error by constraint: `table.column` (of a UNIQUE index, as SQLite names it) or `foreign_key`. */
+  readonly conflicts?: Readonly<Record<string, ErrorCode>>;
+}
+
 /** Opens the record on a D1 binding; costs nothing by itself. */
 export function openDatabase(binding: D1Database): Database {
   return drizzle(binding);
@@ -26,6 +34,22 @@ export async function commit(db: Database, statements: readonly Statement[]): Pr
     return;
   }
   await hideSql(db.batch([first, ...rest]));
+}
+
+/** Runs a change with statements before and after it, all in one transaction. Constraint failures wear the change's own codes. */
+export async function commitChange<T>(
+  db: Database,
+  change: Change<T>,
+  around: { readonly before?: readonly Statement[]; readonly after?: readonly Statement[] } = {},
+): Promise<T> {
+  try {
+    await commit(db, [...(around.before ?? []), ...change.statements, ...(around.after ?? [])]);
+  } catch (error) {
+    const constraint = violated(error);
+    const code = Object.entries(change.conflicts ?? {}).find(([name]) => constraint.includes(name))?.[1];
+    throw code === undefined ? error : new AppError(code, { cause: error });
+  }
+  return change.value;
 }
 
 /** Awaits a query and turns its failure into an `AppError` without the SQL and its parameters, which drizzle puts into the message. */
@@ -58,16 +82,18 @@ function toAppError(error: unknown): unknown {
   }
   const unique = /UNIQUE constraint failed: ([\w., ]+)/.exec(text)?.[1];
   if (unique !== undefined) {
-    return new AppError("conflict", { cause: new Error(`unique: ${unique}`) });
+    return new AppError("conflict", { cause: new Error(`constraint: ${unique}`) });
   }
-  const constraint = /(FOREIGN KEY|CHECK|NOT NULL) constraint failed/.exec(text)?.[0];
+  if (text.includes("FOREIGN KEY constraint failed")) {
+    return new AppError("conflict", { cause: new Error("constraint: foreign_key") });
+  }
+  const constraint = /(CHECK|NOT NULL) constraint failed/.exec(text)?.[0];
   return new AppError("internal", { cause: new Error(`database: ${constraint ?? "query failed"}`) });
 }
 
-/** Columns of the UNIQUE index that a `conflict` from here violated, such as `credentials.name`; empty for other failures. */
-export function uniqueColumns(error: unknown): string {
+function violated(error: unknown): string {
   const cause = error instanceof AppError && error.code === "conflict" ? error.cause : undefined;
-  return cause instanceof Error ? cause.message.replace(/^unique: /, "") : "";
+  return cause instanceof Error ? cause.message : "";
 }
 
 function causes(error: unknown): string {

@@ -1,0 +1,50 @@
+/** Audit rows, built as statements for the batch of the change they tell of. */
+import { sql } from "drizzle-orm";
+import type { Actor } from "../access/principal.js";
+import type { Database, Statement } from "../base/database.js";
+import { newId } from "../base/ids.js";
+import { auditLog } from "./model.js";
+
+/** What happened. `before` and `after` hold public fields only: never a secret, a digest or a sealed value. */
+export interface AuditEvent {
+  readonly workspaceId: string | null;
+  /** Noun and past tense, such as `member.invited`. */
+  readonly action: string;
+  readonly targets: readonly { readonly type: string; readonly id: string }[];
+  readonly before?: Readonly<Record<string, unknown>>;
+  readonly after?: Readonly<Record<string, unknown>>;
+  readonly outcome?: "success" | "denied" | "failure";
+}
+
+/** The audit row of a change, unconditional: a guard before it rolls it back with the change. */
+export function auditRow(db: Database, actor: Actor, event: AuditEvent): Statement {
+  return db.insert(auditLog).values(toRow(actor, event));
+}
+
+/** The audit row of a change that may find nothing to do: written only when the statement right before it changed a row. */
+export function auditIfChanged(db: Database, actor: Actor, event: AuditEvent): Statement {
+  const row = toRow(actor, event);
+  return db.insert(auditLog).select(
+    sql`SELECT NULL, ${row.id}, ${row.workspaceId}, ${row.time}, ${row.actorType}, ${row.actorId}, ${row.actorName}, ${row.action},
+      ${row.targets}, ${row.before}, ${row.after}, ${row.outcome}, ${row.requestId}, ${row.ip}, ${row.opId} WHERE changes() > 0`,
+  );
+}
+
+function toRow(actor: Actor, event: AuditEvent) {
+  return {
+    id: newId("audit"),
+    workspaceId: event.workspaceId,
+    time: actor.at,
+    actorType: actor.type,
+    actorId: actor.id,
+    actorName: actor.name,
+    action: event.action,
+    targets: JSON.stringify(event.targets),
+    before: event.before === undefined ? null : JSON.stringify(event.before),
+    after: event.after === undefined ? null : JSON.stringify(event.after),
+    outcome: event.outcome ?? "success",
+    requestId: actor.requestId,
+    ip: actor.ip,
+    opId: actor.opId,
+  } as const;
+}

@@ -1,0 +1,196 @@
+/** One declaration per endpoint: it yields the permission gate, the check of the input, safe retries, publishing, and the OpenAPI entry. */
+import type { z } from "@hono/zod-openapi";
+import { keyMeets, principalName, roleMeets } from "../access/principal.js";
+import type { Actor, Permission, Principal, SessionPrincipal, WorkspaceAccess } from "../access/principal.js";
+import { sha256Hex } from "../base/bytes.js";
+import type { Change, Database } from "../base/database.js";
+import { AppError, type ErrorCode } from "../base/errors.js";
+import { newId } from "../base/ids.js";
+import { clientIp, type HttpContext } from "./context.js";
+import { hasCurrent, readIfMatch } from "./etag.js";
+import { check, parseJson, readBody } from "./parse.js";
+import { toResponse, type Reply } from "./reply.js";
+import { finish, startWrite, type Write } from "./write.js";
+
+export type Method = "get" | "post" | "put" | "patch" | "delete";
+
+/** What an endpoint declares. `permission` has no default. */
+export interface EndpointSpec<P, Q, B> {
+  readonly method: Method;
+  /** OpenAPI form, such as `/workspaces/{ws}/api-keys/{id}`. */
+  readonly path: string;
+  readonly operation: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly tag: string;
+  readonly permission: Permission;
+  /** The 2xx goes out only when the workspace's newest version is in force. */
+  readonly publishes?: boolean;
+  /** How a stored answer is kept for `Idempotency-Key`: `sealed` when it holds a secret, `never` when it holds a session. */
+  readonly storedAnswer?: "plain" | "sealed" | "never";
+  /** The answer carries an ETag; writes honour `If-Match`. */
+  readonly etag?: boolean;
+  /** Default 256 KiB. */
+  readonly maxBodyBytes?: number;
+  readonly params?: z.ZodType<P>;
+  readonly query?: z.ZodType<Q>;
+  readonly body?: z.ZodType<B>;
+  readonly responses: Partial<Record<Reply["status"], { readonly description: string; readonly schema?: z.ZodType }>>;
+  /** Codes it can answer beside the ones that its declaration implies. */
+  readonly errors: readonly ErrorCode[];
+}
+
+/** One parsed and permitted request, as a handler sees it. */
+export interface Call<P, Q, B> {
+  readonly env: Env;
+  readonly db: Database;
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly request: Request;
+  readonly principal: Principal | null;
+  readonly actor: Actor;
+  /** Epoch milliseconds, one for the whole request. */
+  readonly now: number;
+  /** The revision that `If-Match` demands, or null. */
+  readonly ifMatch: number | null;
+  /** Work that may outlive the answer. */
+  waitUntil(work: Promise<unknown>): void;
+  /** The caller's place in the path's workspace; only on paths that have one. */
+  access(): WorkspaceAccess;
+  /** The signed-in person; only behind a `session` permission or a role. */
+  person(): SessionPrincipal;
+  /** Commits a change together with its stored answer, and gives the answer back. Call it at most once. */
+  commit(change: Change<unknown>, answer: Reply): Promise<Reply>;
+}
+
+/** A declared endpoint, ready to be mounted. */
+export interface Endpoint {
+  readonly spec: EndpointSpec<unknown, unknown, unknown>;
+  run(context: HttpContext): Promise<Response>;
+}
+
+const defaultMaxBodyBytes = 256 * 1024;
+
+/** Declares an endpoint together with what it does. */
+export function endpoint<P = unknown, Q = unknown, B = unknown>(
+  spec: EndpointSpec<P, Q, B>,
+  handle: (call: Call<P, Q, B>) => Promise<Reply>,
+): Endpoint {
+  return {
+    spec: spec as EndpointSpec<unknown, unknown, unknown>,
+    async run(context) {
+      const now = Date.now();
+      admitCaller(spec.permission, context);
+      const input = await readInput(spec, context.req.raw, context.req.param());
+      const write = await startWrite(spec, context, input.bodyHash, now);
+      if (write.replay !== null) {
+        return write.replay;
+      }
+      const call = makeCall(spec, context, input, write, now);
+      return finish(spec, context, write, () => handle(call), (answer) => send(spec, context.req.raw, answer));
+    },
+  };
+}
+
+/** The permission gate. Throws `unauthenticated` or `forbidden`. */
+function admitCaller(permission: Permission, context: HttpContext): void {
+  const principal = context.get("principal");
+  if (permission.kind === "public") {
+    return;
+  }
+  if (principal === null) {
+    throw new AppError("unauthenticated");
+  }
+  if (permission.kind === "session") {
+    if (principal.kind !== "session") {
+      throw new AppError("forbidden", { detail: "Only a signed-in person may do this, not an API key." });
+    }
+    return;
+  }
+  const access = context.get("access");
+  if (access === undefined) {
+    throw new AppError("not_found");
+  }
+  const isAllowed =
+    principal.kind === "key" ? keyMeets(principal, permission) : access.role !== null && roleMeets(access.role, permission);
+  if (!isAllowed) {
+    const need = permission.least === undefined ? permission.scope : `${permission.scope}, ${permission.least}`;
+    throw new AppError("forbidden", { detail: `This needs ${need}.` });
+  }
+}
+
+interface Input<P, Q, B> {
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly bodyHash: string;
+}
+
+async function readInput<P, Q, B>(spec: EndpointSpec<P, Q, B>, request: Request, path: unknown): Promise<Input<P, Q, B>> {
+  const search = new URL(request.url).searchParams;
+  const params = spec.params === undefined ? (undefined as P) : check(spec.params, path, "path");
+  const query = spec.query === undefined ? (undefined as Q) : check(spec.query, Object.fromEntries(search), "query");
+  if (spec.method === "get") {
+    return { params, query, body: undefined as B, bodyHash: "" };
+  }
+  const bytes = await readBody(request, spec.maxBodyBytes ?? defaultMaxBodyBytes);
+  const body = spec.body === undefined ? (undefined as B) : check(spec.body, parseJson(bytes, request.headers.get("content-type")));
+  return { params, query, body, bodyHash: await sha256Hex(bytes) };
+}
+
+function makeCall<P, Q, B>(
+  spec: EndpointSpec<P, Q, B>,
+  context: HttpContext,
+  input: Input<P, Q, B>,
+  write: Write,
+  now: number,
+): Call<P, Q, B> {
+  const principal = context.get("principal");
+  return {
+    ...input,
+    env: context.env,
+    db: context.get("db"),
+    request: context.req.raw,
+    principal,
+    actor: toActor(principal, context, now),
+    now,
+    ifMatch: spec.etag === true && spec.method !== "get" ? readIfMatch(context.req.raw) : null,
+    waitUntil: (work) => context.executionCtx.waitUntil(work),
+    access() {
+      const access = context.get("access");
+      if (access === undefined) {
+        throw new AppError("internal", { cause: new Error("no workspace on this path") });
+      }
+      return access;
+    },
+    person() {
+      if (principal?.kind !== "session") {
+        throw new AppError("forbidden", { detail: "Only a signed-in person may do this, not an API key." });
+      }
+      return principal;
+    },
+    commit: write.commit,
+  };
+}
+
+function toActor(principal: Principal | null, context: HttpContext, now: number): Actor {
+  const type = principal === null ? "system" : principal.kind === "key" ? "key" : "account";
+  return {
+    type,
+    id: principalName(principal),
+    name: principal?.name ?? "anyone",
+    requestId: context.get("requestId"),
+    ip: clientIp(context.req.raw),
+    opId: newId("operation"),
+    at: now,
+  };
+}
+
+function send(spec: Pick<EndpointSpec<unknown, unknown, unknown>, "method">, request: Request, answer: Reply): Response {
+  const etag = answer.headers["etag"];
+  if (spec.method === "get" && etag !== undefined && hasCurrent(request, etag)) {
+    return new Response(null, { status: 304, headers: { etag } });
+  }
+  return toResponse(answer, answer.status === 204 ? null : JSON.stringify(answer.body));
+}

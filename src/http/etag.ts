@@ -1,0 +1,26 @@
+/** ETags are the row's revision in quotes; `If-Match` holds a change to the revision its caller read. */
+import { AppError } from "../base/errors.js";
+
+/** The ETag of a revision. */
+export function toEtag(revision: number): string {
+  return `"${revision}"`;
+}
+
+/** The revision that `If-Match` demands; null when there is no demand (no header, or `*`). Throws `precondition_failed` for a tag this service never gave. */
+export function readIfMatch(request: Request): number | null {
+  const header = request.headers.get("if-match")?.trim();
+  if (header === undefined || header === "*") {
+    return null;
+  }
+  const revision = /^"(\d{1,15})"$/.exec(header)?.[1];
+  if (revision === undefined) {
+    throw new AppError("precondition_failed");
+  }
+  return Number(revision);
+}
+
+/** Whether the caller already has this ETag. */
+export function hasCurrent(request: Request, etag: string): boolean {
+  const tags = request.headers.get("if-none-match") ?? "";
+  return tags.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag || tag.trim() === "*");
+}

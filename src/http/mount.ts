@@ -1,0 +1,23 @@
+/** Mounting: declared endpoints become routes; nothing else does. */
+import type { Hono } from "hono";
+import type { HttpEnv } from "./context.js";
+import type { Endpoint } from "./endpoint.js";
+
+/** Mounts endpoints on an app. Throws for two declarations of one route or operation. */
+export function mount(app: Hono<HttpEnv>, endpoints: readonly Endpoint[]): void {
+  const seen = new Set<string>();
+  for (const { spec, run } of endpoints) {
+    for (const name of [`${spec.method} ${spec.path.replaceAll(/\{\w+\}/g, "{}")}`, spec.operation]) {
+      if (seen.has(name)) {
+        throw new TypeError(`declared twice: ${name}`);
+      }
+      seen.add(name);
+    }
+    app.on(spec.method.toUpperCase(), toHonoPath(spec.path), (context) => run(context));
+  }
+}
+
+/** A declared path in Hono's form: `{id}` is `:id`. */
+export function toHonoPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ":$1");
+}

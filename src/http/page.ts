@@ -1,0 +1,61 @@
+/** Lists: `limit`, an opaque `cursor`, and `{data, next_cursor}`. A cursor names the last row seen, so rows that come and go shift nothing. */
+import { z } from "@hono/zod-openapi";
+import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from "../base/bytes.js";
+import { AppError } from "../base/errors.js";
+
+/** Where a list goes on: after the row with this time and id. */
+export interface Position {
+  readonly time: number;
+  readonly id: string;
+}
+
+const PositionTuple = z.tuple([z.number(), z.string().max(200)]);
+
+/** The query of every list. */
+export const PageQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(200).default(50).describe("Rows a page, 1 to 200."),
+  cursor: z.string().max(400).optional().describe("The `next_cursor` of the page before."),
+});
+
+/** A page of rows of one schema. */
+export function pageOf<T extends z.ZodType>(item: T) {
+  return z.object({ data: z.array(item), next_cursor: z.string().nullable().describe("Null on the last page.") });
+}
+
+/** The position a cursor names, or null for the first page. Throws `validation_failed` for anything this service did not make. */
+export function readCursor(cursor: string | undefined): Position | null {
+  if (cursor === undefined) {
+    return null;
+  }
+  const bytes = fromBase64Url(cursor);
+  const parsed = bytes === null ? undefined : PositionTuple.safeParse(tryJson(bytes)).data;
+  if (parsed === undefined) {
+    const error = { in: "query", pointer: "/cursor", detail: "Use the next_cursor of a page, unchanged." } as const;
+    throw new AppError("validation_failed", { errors: [error] });
+  }
+  return { time: parsed[0], id: parsed[1] };
+}
+
+/** Cuts rows fetched with `limit + 1` to a page. */
+export function toPage<Row, Item>(
+  rows: readonly Row[],
+  limit: number,
+  position: (row: Row) => Position,
+  map: (row: Row) => Item,
+): { data: Item[]; next_cursor: string | null } {
+  const shown = rows.slice(0, limit);
+  const last = rows.length > limit ? shown.at(-1) : undefined;
+  return { data: shown.map(map), next_cursor: last === undefined ? null : writeCursor(position(last)) };
+}
+
+function writeCursor(position: Position): string {
+  return toBase64Url(utf8(JSON.stringify([position.time, position.id])));
+}
+
+function tryJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(fromUtf8(bytes));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,43 @@
+/** What an endpoint's handler answers: a value with its status, and the few headers a contract may add. */
+
+export interface Reply {
+  readonly status: 200 | 201 | 202 | 204;
+  readonly body: unknown;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The workspace to publish, when it is not the path's own. */
+  readonly publish?: string;
+}
+
+interface ReplyOptions {
+  readonly etag?: string;
+  readonly location?: string;
+  readonly publish?: string;
+}
+
+/** An answer with a body. */
+export function reply(status: 200 | 201 | 202, body: unknown, options: ReplyOptions = {}): Reply {
+  const headers: Record<string, string> = {};
+  if (options.etag !== undefined) {
+    headers["etag"] = options.etag;
+  }
+  if (options.location !== undefined) {
+    headers["location"] = options.location;
+  }
+  return { status, body, headers, ...(options.publish === undefined ? {} : { publish: options.publish }) };
+}
+
+/** The answer without a body. */
+export function noContent(): Reply {
+  return { status: 204, body: null, headers: {} };
+}
+
+/** A reply on the wire. */
+export function toResponse(answer: Pick<Reply, "status" | "headers">, text: string | null): Response {
+  const headers = new Headers(answer.headers);
+  headers.set("cache-control", "no-store");
+  if (text === null) {
+    return new Response(null, { status: answer.status, headers });
+  }
+  headers.set("content-type", "application/json");
+  return new Response(text, { status: answer.status, headers });
+}
