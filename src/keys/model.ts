@@ -1,5 +1,6 @@
 /** API keys: the row (a digest, never the key) and its answers. */
-import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
+import { sql } from "drizzle-orm";
+import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { scopes } from "../access/permissions.js";
 import { DisplayName } from "../identity/model.js";
@@ -21,12 +22,18 @@ export const apiKeys = sqliteTable(
     madeBy: text("made_by").notNull(),
     expiresAt: integer("expires_at"),
     revokedAt: integer("revoked_at"),
+    /** The workspace's version that says so; set by the trigger that moves it. */
+    revokedVersion: integer("revoked_version"),
     createdAt: integer("created_at").notNull(),
     lastUsedAt: integer("last_used_at"),
     revision: integer("revision").notNull().default(1),
   },
   (table) => [
     unique("api_keys_in_workspace").on(table.workspaceId, table.id),
+    /** A revoked key gives its name back; an expired one keeps it, for it can be seen and revoked. */
+    uniqueIndex("api_keys_living_name")
+      .on(table.workspaceId, table.name)
+      .where(sql`revoked_at IS NULL`),
     index("api_keys_listed").on(table.workspaceId, table.createdAt, table.id),
     index("api_keys_of_member").on(table.workspaceId, table.madeBy),
     foreignKey({
@@ -88,8 +95,8 @@ export type CreatedApiKey = z.infer<typeof CreatedApiKey>;
 
 export type ApiKeyRow = typeof apiKeys.$inferSelect;
 
-/** The answer's view of a key row. `isApplied`: the workspace's newest version is in force in the Router. */
-export function toApiKey(row: ApiKeyRow, now: number, isApplied: boolean): ApiKey {
+/** The answer's view of a key row. `appliedVersion` is the workspace's version in force in every Router; `now` is epoch milliseconds. */
+export function toApiKey(row: ApiKeyRow, now: number, appliedVersion: number): ApiKey {
   return {
     id: row.id,
     name: row.name,
@@ -98,7 +105,7 @@ export function toApiKey(row: ApiKeyRow, now: number, isApplied: boolean): ApiKe
     scopes: z.array(z.enum(scopes)).parse(JSON.parse(row.scopes)),
     limits: KeyLimits.parse(JSON.parse(row.limits)),
     region: row.region,
-    status: statusOf(row, now, isApplied),
+    status: statusOf(row, now, appliedVersion),
     made_by: row.madeBy,
     expires_at: toIso(row.expiresAt),
     revoked_at: toIso(row.revokedAt),
@@ -107,9 +114,9 @@ export function toApiKey(row: ApiKeyRow, now: number, isApplied: boolean): ApiKe
   };
 }
 
-function statusOf(row: ApiKeyRow, now: number, isApplied: boolean): ApiKey["status"] {
+function statusOf(row: ApiKeyRow, now: number, appliedVersion: number): ApiKey["status"] {
   if (row.revokedAt !== null) {
-    return isApplied ? "revoked" : "revoking";
+    return row.revokedVersion !== null && row.revokedVersion <= appliedVersion ? "revoked" : "revoking";
   }
   return row.expiresAt !== null && row.expiresAt <= now ? "expired" : "active";
 }
