@@ -23,6 +23,8 @@ export interface Failure {
   /** How long the provider asked to be left alone; null when it did not say. */
   readonly retry_after_ms: number | null;
   readonly timed_out: boolean;
+  /** The trouble was on our own side (snapshot gone, credential cannot be opened): move on, blame nobody. Absent means no. */
+  readonly ours?: boolean;
 }
 
 export interface AdmitRequest {
@@ -63,6 +65,8 @@ export interface Ticket {
   /** This call is the single probe of a cooled instance: report by `committed` at commit. */
   readonly probe: boolean;
   readonly rate: RateState | null;
+  /** An earlier attempt of this request has cooled an instance: its further transient failures are only noted. Absent means no. */
+  readonly blamed?: boolean;
 }
 
 export type RefusalCode =
@@ -112,6 +116,8 @@ export interface InstanceState {
   readonly picks: number;
   readonly in_flight: number;
   readonly failures: number;
+  /** The cool-down is over and the next request will be its probe. Absent means no. */
+  readonly probe_due?: boolean;
 }
 
 /** The Router's methods. `apply` answers the version in force after it, which may be higher than the one given. */
@@ -124,4 +130,8 @@ export interface RouterApi {
   settle(outcomes: readonly Outcome[]): Promise<void>;
   models(request: Omit<AdmitRequest, "model" | "request_id">): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
   state(poolId: string): Promise<readonly InstanceState[]>;
+  /** The version in force; null when none was ever applied. */
+  configured(): Promise<{ epoch: number; version: number } | null>;
+  /** A validation call in the background found the credential good at this time (epoch milliseconds). */
+  validated(credentialId: string, atMs: number): Promise<void>;
 }

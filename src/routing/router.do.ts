@@ -1,4 +1,159 @@
-/** The Router: one object per workspace and region. */
+/** The Router: one object per workspace and region. A shell around the pure decision files: it brings time, takes turns, and keeps the disk a second behind. */
 import { DurableObject } from "cloudflare:workers";
+import { describeError, log } from "../base/log.js";
+import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
+import { restoreCredential } from "./cooldown.js";
+import { admit, next } from "./decide.js";
+import { armAlarm, runDue, setDue } from "./due.js";
+import { installConfig, isNewer } from "./install.js";
+import { isDirty, loadState, markClean, openLedger, writeChanges, writeConfig } from "./ledger.js";
+import { trimWindow } from "./limits.js";
+import type { AdmitRequest, Admission, Failure, InstanceState, Outcome, Refusal, RouterApi, Ticket } from "./model.js";
+import { committed, settle } from "./report.js";
+import { createState, type RouterState } from "./state.js";
+import { listModels, surveyInstances } from "./survey.js";
+import { expireRequests } from "./tickets.js";
 
-export class Router extends DurableObject<Env> {}
+/** What moves is on disk at most this much later; a crash loses no more. */
+const writeBehindMs = 1_000;
+
+/** Windows of keys that have gone quiet are looked for this often. */
+const sweepWindowsMs = 60_000;
+
+/** Live keys, limits, weights, cool-downs and open tickets of one workspace's shard. */
+export class Router extends DurableObject<Env> implements RouterApi {
+  #state: RouterState = createState();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #sweptAt = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    void ctx.blockConcurrencyWhile(async () => {
+      openLedger(ctx.storage.sql);
+      this.#state = loadState(ctx.storage.sql);
+      await armAlarm(ctx.storage);
+    });
+  }
+
+  /** Puts a version into force and on disk; equal and lower ones change nothing. Answers the version in force. */
+  async apply(config: ConfigAddress, rows: RouterRows): Promise<{ epoch: number; version: number }> {
+    if (isNewer(this.#state, config)) {
+      this.ctx.storage.transactionSync(() => {
+        writeConfig(this.ctx.storage.sql, config, rows);
+      });
+      installConfig(this.#state, config, rows, Date.now());
+      // What the version restored or dropped goes with it: the platform holds both writes and this answer together.
+      this.#flush();
+      await armAlarm(this.ctx.storage);
+    }
+    const { epoch, version } = this.#state.config?.address ?? config;
+    return { epoch, version };
+  }
+
+  /** Admits a call and picks its instance, or refuses. */
+  async admit(request: AdmitRequest): Promise<Admission> {
+    const answer = admit(this.#state, request, Date.now());
+    this.#writeBehind();
+    return answer;
+  }
+
+  /** Takes an attempt's failure and gives the next instance, or refuses. */
+  async next(ticket: Ticket, failure: Failure): Promise<Admission> {
+    const answer = next(this.#state, ticket, failure, Date.now());
+    this.#writeBehind();
+    return answer;
+  }
+
+  /** Takes a probe's first event. */
+  async committed(ticket: Ticket): Promise<void> {
+    committed(this.#state, ticket);
+    this.#writeBehind();
+  }
+
+  /** Takes how calls ended. */
+  async settle(outcomes: readonly Outcome[]): Promise<void> {
+    settle(this.#state, outcomes, Date.now());
+    this.#writeBehind();
+  }
+
+  /** Names the pools a key may use. */
+  async models(
+    request: Omit<AdmitRequest, "model" | "request_id">,
+  ): Promise<{ kind: "models"; names: readonly string[] } | Refusal> {
+    return listModels(this.#state, request, Date.now());
+  }
+
+  /** Describes a pool's instances; empty for a pool that is not in force here. */
+  async state(poolId: string): Promise<readonly InstanceState[]> {
+    return surveyInstances(this.#state, poolId, Date.now());
+  }
+
+  /** The version in force; null when none was ever applied. */
+  async configured(): Promise<{ epoch: number; version: number } | null> {
+    const address = this.#state.config?.address;
+    return address === undefined ? null : { epoch: address.epoch, version: address.version };
+  }
+
+  /** Takes a credential back that a validation call found good at `atMs`. */
+  async validated(credentialId: string, atMs: number): Promise<void> {
+    restoreCredential(this.#state.cooldowns, credentialId, atMs);
+    this.#writeBehind();
+  }
+
+  /** Runs what is due. */
+  override async alarm(): Promise<void> {
+    const expire = (): void => {
+      expireRequests(this.#state.tickets, Date.now());
+      this.#flush();
+    };
+    await runDue(this.ctx.storage, { expire_tickets: expire }, Date.now());
+  }
+
+  /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
+  #writeBehind(): void {
+    if (this.#timer !== null || !isDirty(this.#state)) {
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.ctx.waitUntil(this.#flushAndArm());
+    }, writeBehindMs);
+  }
+
+  async #flushAndArm(): Promise<void> {
+    try {
+      this.#flush();
+      await armAlarm(this.ctx.storage);
+    } catch (error) {
+      log("error", "router_flush_failed", { error: describeError(error) });
+      this.#writeBehind();
+    }
+  }
+
+  #flush(): void {
+    this.#sweepWindows();
+    this.ctx.storage.transactionSync(() => {
+      writeChanges(this.ctx.storage.sql, this.#state);
+      const { open, next_deadline_at: deadline } = this.#state.tickets;
+      if (open.size > 0) {
+        setDue(this.ctx.storage.sql, "expire_tickets", deadline);
+      }
+    });
+    markClean(this.#state);
+  }
+
+  #sweepWindows(): void {
+    const now = Date.now();
+    if (now - this.#sweptAt < sweepWindowsMs) {
+      return;
+    }
+    this.#sweptAt = now;
+    for (const [id, window] of this.#state.windows) {
+      trimWindow(window, now);
+      if (window.total === 0) {
+        this.#state.windows.delete(id);
+        this.#state.dirty_windows.add(id);
+      }
+    }
+  }
+}

@@ -1,0 +1,186 @@
+/** Admission and fail-over: who may call, where the call goes, and where it goes next. Pure but for the state it is given; `now` is epoch milliseconds. */
+import { authorizeKey, refuse, type Authorized } from "./authorize.js";
+import { countEvent, createWindow, describeWindow, waitForSlotMs } from "./limits.js";
+import type { AdmitRequest, Admission, Failure, RateState, Refusal, Ticket } from "./model.js";
+import { reportFailure } from "./report.js";
+import { poolWaitMs, selectInstance } from "./select.js";
+import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
+import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
+
+/** A ticket outlives the request's total time-out by this, so that a late `settle` still meets it. */
+export const ticketGraceMs = 60_000;
+
+/** A probe's lease outlives its first-byte time-out by this: the report has to travel. */
+const leaseGraceMs = 1_000;
+
+/**
+ * Admits a call and picks its instance, or says why not. A refusal consumes nothing. A repeat with the same `request_id`
+ * gets the same ticket until the deadline; the id must therefore be the gateway's own, never the client's.
+ */
+export function admit(state: RouterState, request: AdmitRequest, now: number): Admission {
+  expireRequests(state.tickets, now);
+  const known = findRequest(state.tickets, request.request_id);
+  const verdict = authorizeKey(state, request, now);
+  if (verdict.kind === "refused") {
+    if (known !== undefined) {
+      closeRequest(state.tickets, known, now);
+    }
+    return verdict;
+  }
+  const { key, config } = verdict;
+  if (known !== undefined) {
+    return repeatTicket(known, key);
+  }
+  if (key.models !== null && !key.models.has(request.model)) {
+    return refuse("model_not_allowed");
+  }
+  const pool = config.pools_by_name.get(request.model);
+  if (pool === undefined) {
+    return refuse("model_not_found");
+  }
+  return checkLimits(state, key, now) ?? issueFirst(state, verdict, pool, request.request_id, now);
+}
+
+/**
+ * Takes a failed attempt and gives the next one: report and new pick in one, never an instance already tried. A repeat for the
+ * same attempt gets the same answer. A refusal ends the request: it holds no place any more.
+ */
+export function next(state: RouterState, ticket: Ticket, failure: Failure, now: number): Admission {
+  expireRequests(state.tickets, now);
+  const known = findRequest(state.tickets, ticket.request_id);
+  const answered = known?.tickets.find((given) => given.attempt === ticket.attempt + 1);
+  if (answered !== undefined) {
+    return answered;
+  }
+  if (known?.refusal !== undefined && known.refusal !== null) {
+    return known.refusal;
+  }
+  const pool = state.config?.pools_by_id.get(ticket.pool_id);
+  const isOver = now >= ticket.deadline_at || (known !== undefined && !state.tickets.open.has(known.request_id));
+  const request = known ?? openRequest(state.tickets, ticket);
+  reportFailure(state, request, ticket, failure, now);
+  const mayGoOn =
+    !isOver &&
+    failure.class !== "caller_fault" &&
+    ticket.attempt < ticket.policy.max_attempts &&
+    now < ticket.deadline_at - ticketGraceMs;
+  const answer =
+    mayGoOn && pool !== undefined && state.config !== null
+      ? issueNext(state, state.config, pool, request, ticket, now)
+      : refuse("attempts_exhausted", pool === undefined ? null : poolWaitMs(state, pool, now));
+  if (answer.kind === "refused") {
+    request.refusal = answer;
+    closeRequest(state.tickets, request, now);
+  }
+  return answer;
+}
+
+function repeatTicket(known: OpenRequest, key: LiveKey): Ticket {
+  const [first] = known.tickets;
+  if (first === undefined || first.key_id !== key.row.id) {
+    throw new Error("two keys used one request id: it must be the gateway's own");
+  }
+  return first;
+}
+
+/** Concurrency first, then the window; null when both have room. Takes nothing. */
+function checkLimits(state: RouterState, key: LiveKey, now: number): Refusal | null {
+  const { concurrent, id, rpm } = key.row;
+  if (concurrent !== null && (state.tickets.by_key.get(id) ?? 0) >= concurrent) {
+    // When a running call will end is nobody's to know, so no time is given.
+    return refuse("concurrency_limited", null, rateOf(state, key, now));
+  }
+  const window = rpm === null ? undefined : state.windows.get(id);
+  if (rpm === null || window === undefined) {
+    return null;
+  }
+  const waitMs = waitForSlotMs(window, rpm, now);
+  return waitMs > 0 ? refuse("rate_limited", waitMs, describeWindow(window, rpm, now)) : null;
+}
+
+function issueFirst(
+  state: RouterState,
+  { config, key }: Authorized,
+  pool: LivePool,
+  requestId: string,
+  now: number,
+): Admission {
+  const { policy } = pool.row;
+  const commitBy = now + policy.first_byte_timeout_ms + leaseGraceMs;
+  const selection = selectInstance(state, pool, { request_id: requestId, tried: [], commit_by: commitBy }, now);
+  if (selection.kind === "none") {
+    return refuse("pool_exhausted", selection.wait_ms, rateOf(state, key, now));
+  }
+  takeRate(state, key, now);
+  const ticket: Ticket = {
+    kind: "ticket",
+    request_id: requestId,
+    attempt: 1,
+    key_id: key.row.id,
+    pool_id: pool.row.id,
+    instance: nameInstance(selection.instance),
+    tried: [selection.instance.row.id],
+    config: config.address,
+    policy,
+    issued_at: now,
+    deadline_at: now + policy.total_timeout_ms + ticketGraceMs,
+    probe: selection.probe,
+    rate: rateOf(state, key, now),
+  };
+  openRequest(state.tickets, ticket);
+  return ticket;
+}
+
+function issueNext(
+  state: RouterState,
+  config: LiveConfig,
+  pool: LivePool,
+  request: OpenRequest,
+  last: Ticket,
+  now: number,
+): Admission {
+  const commitBy = Math.min(now + last.policy.first_byte_timeout_ms + leaseGraceMs, last.deadline_at);
+  const seeker = { request_id: last.request_id, tried: last.tried, commit_by: commitBy };
+  const selection = selectInstance(state, pool, seeker, now);
+  if (selection.kind === "none") {
+    return refuse(selection.has_untried ? "pool_exhausted" : "attempts_exhausted", selection.wait_ms, last.rate);
+  }
+  const ticket: Ticket = {
+    ...last,
+    attempt: last.attempt + 1,
+    instance: nameInstance(selection.instance),
+    tried: [...last.tried, selection.instance.row.id],
+    config: config.address,
+    issued_at: now,
+    probe: selection.probe,
+    blamed: request.blamed,
+  };
+  advanceRequest(state.tickets, request, ticket);
+  return ticket;
+}
+
+function nameInstance({ row }: LiveInstance): Ticket["instance"] {
+  return {
+    id: row.id,
+    alias: row.alias,
+    provider_name: row.provider_name,
+    model: row.model,
+    credential_id: row.credential_id,
+  };
+}
+
+function takeRate(state: RouterState, key: LiveKey, now: number): void {
+  const { id, rpm } = key.row;
+  if (rpm === null) {
+    return;
+  }
+  const window = state.windows.get(id) ?? createWindow();
+  countEvent(window, rpm, now);
+  state.windows.set(id, window);
+  state.dirty_windows.add(id);
+}
+
+function rateOf(state: RouterState, key: LiveKey, now: number): RateState | null {
+  const { id, rpm } = key.row;
+  return rpm === null ? null : describeWindow(state.windows.get(id) ?? createWindow(), rpm, now);
+}

@@ -1,0 +1,148 @@
+/** Single things of the Router's memory as rows and back. A row that can't be read is passed over: losing one ticket beats losing the object. */
+import { z } from "zod";
+import { ConfigAddress, PoolPolicy, RouterInstance } from "../snapshot/model.js";
+import type { Cooldowns } from "./cooldown.js";
+import type { RateWindow } from "./limits.js";
+import { failureClasses, type Ticket } from "./model.js";
+import type { OpenRequest } from "./tickets.js";
+
+const StoredLanes = z.array(z.tuple([z.string(), z.number(), z.number(), z.number()]));
+const StoredReason = z.enum(failureClasses);
+
+const StoredTicket = z.object({
+  kind: z.literal("ticket"),
+  request_id: z.string(),
+  attempt: z.number(),
+  key_id: z.string(),
+  pool_id: z.string(),
+  instance: RouterInstance.pick({ id: true, alias: true, provider_name: true, model: true, credential_id: true }),
+  tried: z.array(z.string()),
+  config: ConfigAddress,
+  policy: PoolPolicy,
+  issued_at: z.number(),
+  deadline_at: z.number(),
+  probe: z.boolean(),
+  rate: z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() }).nullable(),
+  blamed: z.boolean().default(false),
+});
+
+const StoredRequest = z.object({
+  tickets: z.array(StoredTicket).min(1),
+  blamed: z.boolean(),
+  reported: z.number(),
+});
+
+/** The value of a JSON text; undefined when it is none. */
+export function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Instance id, lag, picks, failures. */
+export type StoredLane = z.infer<typeof StoredLanes>[number];
+
+/** Lanes of one pool as text. */
+export function packLanes(lanes: readonly StoredLane[]): string {
+  return JSON.stringify(lanes);
+}
+
+/** Lanes of one pool; none when the text can't be read. */
+export function unpackLanes(text: string): readonly StoredLane[] {
+  return StoredLanes.safeParse(parseText(text)).data ?? [];
+}
+
+/** An open request as text; every ticket of it carries what the rest is made of. */
+export function packRequest({ blamed, reported, tickets }: OpenRequest): string {
+  return JSON.stringify({ tickets, blamed, reported });
+}
+
+/** An open request, or null when the text can't be read. */
+export function unpackRequest(text: string): OpenRequest | null {
+  const stored = StoredRequest.safeParse(parseText(text)).data;
+  const [first] = stored?.tickets ?? [];
+  if (stored === undefined || first === undefined) {
+    return null;
+  }
+  const tickets: Ticket[] = stored.tickets;
+  const { deadline_at, key_id, pool_id, request_id } = first;
+  const { blamed, reported } = stored;
+  return { request_id, key_id, pool_id, deadline_at, tickets, refusal: null, blamed, reported };
+}
+
+/** A window as the time of its first slot and pairs of (milliseconds after it, events). */
+export function packWindow(window: RateWindow): { start: number; slots: ArrayBuffer } {
+  const start = window.times[0] ?? 0;
+  const pairs = new Uint32Array(window.times.length * 2);
+  for (const [index, time] of window.times.entries()) {
+    pairs[2 * index] = time - start;
+    pairs[2 * index + 1] = window.counts[index] ?? 0;
+  }
+  return { start, slots: pairs.buffer };
+}
+
+/** The window that was packed. */
+export function unpackWindow(start: number, slots: ArrayBuffer): RateWindow {
+  const pairs = new Uint32Array(slots);
+  const window: RateWindow = { times: [], counts: [], total: 0 };
+  for (let index = 0; index < pairs.length; index += 2) {
+    const count = pairs[index + 1] ?? 0;
+    window.times.push(start + (pairs[index] ?? 0));
+    window.counts.push(count);
+    window.total += count;
+  }
+  return window;
+}
+
+/** Reads cool-downs and refused credentials back. */
+export function loadCooldowns(sql: SqlStorage, cooldowns: Cooldowns): void {
+  const entries = sql.exec<{
+    key: string;
+    since: number;
+    until: number;
+    reason: string;
+    streak: number;
+    lease_request: string | null;
+    lease_until: number | null;
+  }>("SELECT * FROM cooldowns");
+  for (const { key, lease_request: leaseRequest, lease_until: leaseUntil, reason, since, streak, until } of entries) {
+    const lease = leaseRequest === null || leaseUntil === null ? null : { request_id: leaseRequest, until: leaseUntil };
+    const known = StoredReason.safeParse(reason).data ?? "transient";
+    cooldowns.entries.set(key, { since, until, reason: known, streak, lease });
+  }
+  for (const { credential_id: id, since } of sql.exec<{ credential_id: string; since: number }>("SELECT * FROM outs")) {
+    cooldowns.outs.set(id, since);
+  }
+}
+
+/** Writes the cool-downs and refused credentials that changed. */
+export function writeCooldowns(sql: SqlStorage, cooldowns: Cooldowns): void {
+  for (const key of cooldowns.dirty) {
+    const entry = cooldowns.entries.get(key);
+    if (entry === undefined) {
+      sql.exec("DELETE FROM cooldowns WHERE key = ?", key);
+    } else {
+      sql.exec(
+        `INSERT OR REPLACE INTO cooldowns (key, since, until, reason, streak, lease_request, lease_until)
+         VALUES (?, ?, ?, ?, ?, ?, ?)`,
+        key,
+        entry.since,
+        entry.until,
+        entry.reason,
+        entry.streak,
+        entry.lease?.request_id ?? null,
+        entry.lease?.until ?? null,
+      );
+    }
+  }
+  for (const id of cooldowns.dirty_outs) {
+    const since = cooldowns.outs.get(id);
+    if (since === undefined) {
+      sql.exec("DELETE FROM outs WHERE credential_id = ?", id);
+    } else {
+      sql.exec("INSERT OR REPLACE INTO outs (credential_id, since) VALUES (?, ?)", id, since);
+    }
+  }
+}

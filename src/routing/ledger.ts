@@ -1,0 +1,182 @@
+/** The Router's tables: what must outlive its memory. Configuration is written before it counts, everything that moves at most a second behind. */
+import { z } from "zod";
+import { ConfigAddress, RouterRows } from "../snapshot/model.js";
+import { indexConfig, type CarriedLane } from "./install.js";
+import { createState, type RouterState } from "./state.js";
+import { enterRequest } from "./tickets.js";
+import {
+  loadCooldowns,
+  packLanes,
+  packRequest,
+  packWindow,
+  parseText,
+  unpackLanes,
+  unpackRequest,
+  unpackWindow,
+  writeCooldowns,
+  type StoredLane,
+} from "./ledger-rows.js";
+
+/** The tables' own version. They only ever gain columns and tables within one, so that two neighbouring releases can take turns on an object. */
+const schemaVersion = 1;
+
+const tables = `
+  CREATE TABLE IF NOT EXISTS schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS config (id INTEGER PRIMARY KEY CHECK (id = 1), workspace_id TEXT NOT NULL, active INTEGER NOT NULL,
+    epoch INTEGER NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS config_rows (kind TEXT NOT NULL, id TEXT NOT NULL, place INTEGER NOT NULL, row TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS tombstones (key_id TEXT PRIMARY KEY) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS lanes (pool_id TEXT PRIMARY KEY, lanes TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS cooldowns (key TEXT PRIMARY KEY, since INTEGER NOT NULL, until INTEGER NOT NULL, reason TEXT NOT NULL,
+    streak INTEGER NOT NULL, lease_request TEXT, lease_until INTEGER) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS outs (credential_id TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS windows (key_id TEXT PRIMARY KEY, start_ms INTEGER NOT NULL, slots BLOB NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS requests (request_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS due (task TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+`;
+
+/** Rows written by one statement; its parameter stays far below SQLite's 2 MB. */
+const chunkRows = 400;
+
+/** Makes the tables of a new object; does nothing on one that has them. */
+export function openLedger(sql: SqlStorage): void {
+  sql.exec(tables);
+  sql.exec("INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT DO NOTHING", schemaVersion);
+}
+
+/** Everything that was on disk, as memory. A configuration that can't be read is left out: the Router then says `not_configured` and is sent a new one. */
+export function loadState(sql: SqlStorage): RouterState {
+  const state = createState();
+  for (const { key_id: id } of sql.exec<{ key_id: string }>("SELECT key_id FROM tombstones")) {
+    state.tombstones.add(id);
+  }
+  loadConfig(sql, state);
+  loadCooldowns(sql, state.cooldowns);
+  const windows = sql.exec<{ key_id: string; start_ms: number; slots: ArrayBuffer }>("SELECT * FROM windows");
+  for (const { key_id: id, slots, start_ms: start } of windows) {
+    state.windows.set(id, unpackWindow(start, slots));
+  }
+  for (const { body } of sql.exec<{ body: string }>("SELECT body FROM requests")) {
+    const request = unpackRequest(body);
+    if (request !== null) {
+      enterRequest(state.tickets, request);
+    }
+  }
+  return state;
+}
+
+/** Writes a version of the configuration and the tombstones it brings; rows that did not change are not touched. Run inside a transaction. */
+export function writeConfig(sql: SqlStorage, address: ConfigAddress, rows: RouterRows): void {
+  sql.exec(
+    `INSERT INTO config (id, workspace_id, active, epoch, version, digest) VALUES (1, ?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET workspace_id = excluded.workspace_id, active = excluded.active, epoch = excluded.epoch,
+       version = excluded.version, digest = excluded.digest`,
+    rows.workspace_id,
+    rows.active ? 1 : 0,
+    address.epoch,
+    address.version,
+    address.digest,
+  );
+  writeRows(sql, "key", rows.keys);
+  writeRows(sql, "pool", rows.pools);
+  writeRows(sql, "credential", rows.credentials);
+  const revoked = JSON.stringify(rows.keys.filter((key) => key.revoked).map((key) => key.id));
+  sql.exec("INSERT INTO tombstones (key_id) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING", revoked);
+}
+
+/** Writes what the dirty sets name. Run inside a transaction; `markClean` follows when it has held. */
+export function writeChanges(sql: SqlStorage, state: RouterState): void {
+  for (const id of state.dirty_pools) {
+    const pool = state.config?.pools_by_id.get(id);
+    if (pool === undefined) {
+      sql.exec("DELETE FROM lanes WHERE pool_id = ?", id);
+    } else {
+      const lanes = pool.instances.map((lane): StoredLane => [lane.row.id, lane.lag, lane.picks, lane.failures]);
+      sql.exec("INSERT OR REPLACE INTO lanes (pool_id, lanes) VALUES (?, ?)", id, packLanes(lanes));
+    }
+  }
+  writeCooldowns(sql, state.cooldowns);
+  for (const id of state.dirty_windows) {
+    const window = state.windows.get(id);
+    if (window === undefined || window.total === 0) {
+      sql.exec("DELETE FROM windows WHERE key_id = ?", id);
+    } else {
+      const { slots, start } = packWindow(window);
+      sql.exec("INSERT OR REPLACE INTO windows (key_id, start_ms, slots) VALUES (?, ?, ?)", id, start, slots);
+    }
+  }
+  for (const id of state.tickets.dirty) {
+    const request = state.tickets.open.get(id);
+    if (request === undefined) {
+      sql.exec("DELETE FROM requests WHERE request_id = ?", id);
+    } else {
+      sql.exec("INSERT OR REPLACE INTO requests (request_id, body) VALUES (?, ?)", id, packRequest(request));
+    }
+  }
+}
+
+/** Whether memory is ahead of the disk. */
+export function isDirty(state: RouterState): boolean {
+  return dirtySets(state).some((set) => set.size > 0);
+}
+
+/** Says that the disk has all of it. */
+export function markClean(state: RouterState): void {
+  for (const set of dirtySets(state)) {
+    set.clear();
+  }
+}
+
+function dirtySets(state: RouterState): readonly Set<string>[] {
+  const { cooldowns, tickets } = state;
+  return [state.dirty_pools, state.dirty_windows, cooldowns.dirty, cooldowns.dirty_outs, tickets.dirty];
+}
+
+function writeRows(sql: SqlStorage, kind: string, rows: readonly { readonly id: string }[]): void {
+  for (let start = 0; start < rows.length; start += chunkRows) {
+    const chunk = rows.slice(start, start + chunkRows).map((row, index) => ({ place: start + index, row }));
+    sql.exec(
+      `INSERT INTO config_rows (kind, id, place, row)
+       SELECT ?, value ->> '$.row.id', value ->> '$.place', value -> '$.row' FROM json_each(?) WHERE true
+       ON CONFLICT (kind, id) DO UPDATE SET place = excluded.place, row = excluded.row
+       WHERE place IS NOT excluded.place OR row IS NOT excluded.row`,
+      kind,
+      JSON.stringify(chunk),
+    );
+  }
+  const ids = JSON.stringify(rows.map((row) => row.id));
+  sql.exec("DELETE FROM config_rows WHERE kind = ? AND id NOT IN (SELECT value FROM json_each(?))", kind, ids);
+}
+
+const StoredConfig = ConfigAddress.extend({ workspace_id: z.string(), active: z.number() });
+
+function loadConfig(sql: SqlStorage, state: RouterState): void {
+  const [stored] = sql.exec("SELECT * FROM config").toArray();
+  const config = StoredConfig.safeParse(stored);
+  if (!config.success) {
+    return;
+  }
+  const { active, workspace_id: workspaceId, ...address } = config.data;
+  const rows = RouterRows.safeParse({
+    workspace_id: workspaceId,
+    active: active === 1,
+    keys: readRows(sql, "key"),
+    pools: readRows(sql, "pool"),
+    credentials: readRows(sql, "credential"),
+  });
+  if (!rows.success) {
+    return;
+  }
+  const carried = new Map<string, CarriedLane>();
+  for (const { lanes, pool_id: poolId } of sql.exec<{ pool_id: string; lanes: string }>("SELECT * FROM lanes")) {
+    for (const [id, lag, picks, failures] of unpackLanes(lanes)) {
+      carried.set(id, { pool_id: poolId, lag, picks, failures });
+    }
+  }
+  state.config = indexConfig(ConfigAddress.parse(address), rows.data, carried);
+}
+
+function readRows(sql: SqlStorage, kind: "key" | "pool" | "credential"): unknown[] {
+  const found = sql.exec<{ row: string }>("SELECT row FROM config_rows WHERE kind = ? ORDER BY place", kind);
+  return Array.from(found, ({ row }) => parseText(row));
+}

@@ -1,0 +1,71 @@
+/** What the Router holds in memory: the configuration in force, indexed for look-ups without scans, and everything that moves. */
+import type { ConfigAddress, RouterInstance, RouterKey, RouterPool, RouterRows } from "../snapshot/model.js";
+import { createCooldowns, type Cooldowns } from "./cooldown.js";
+import type { RateWindow } from "./limits.js";
+import type { Lane } from "./pick.js";
+import { createTickets, type Tickets } from "./tickets.js";
+
+/** A key with its lists as sets. */
+export interface LiveKey {
+  readonly row: RouterKey;
+  readonly scopes: ReadonlySet<string>;
+  /** Null means all. */
+  readonly models: ReadonlySet<string> | null;
+}
+
+/** An instance with its lane. Built anew by every `apply`; lag and counters are carried over by id. */
+export interface LiveInstance extends Lane {
+  readonly row: RouterInstance;
+  readonly pool_id: string;
+  readonly cooldown_key: string;
+  /** Enabled, with a weight, on a usable credential: may serve unless it cools. */
+  readonly is_candidate: boolean;
+  readonly is_credential_usable: boolean;
+  picks: number;
+  failures: number;
+}
+
+/** A pool with its live instances, in the configuration's order. */
+export interface LivePool {
+  readonly row: RouterPool;
+  readonly instances: readonly LiveInstance[];
+}
+
+/** One applied version, indexed. */
+export interface LiveConfig {
+  readonly address: ConfigAddress;
+  readonly rows: RouterRows;
+  readonly keys: ReadonlyMap<string, LiveKey>;
+  readonly pools_by_name: ReadonlyMap<string, LivePool>;
+  readonly pools_by_id: ReadonlyMap<string, LivePool>;
+  readonly instances: ReadonlyMap<string, LiveInstance>;
+  readonly credentials: ReadonlyMap<string, RouterRows["credentials"][number]>;
+}
+
+/** Everything. The decision files change it in place, the ledger reads what the dirty sets name. */
+export interface RouterState {
+  /** Null until the first `apply`. */
+  config: LiveConfig | null;
+  /** Ids of keys that were ever revoked; they stay refused whatever a later version says. */
+  readonly tombstones: Set<string>;
+  readonly cooldowns: Cooldowns;
+  readonly tickets: Tickets;
+  /** Request windows by key id. */
+  readonly windows: Map<string, RateWindow>;
+  readonly dirty_windows: Set<string>;
+  /** Pools whose lags or counters changed. */
+  readonly dirty_pools: Set<string>;
+}
+
+/** A Router that knows nothing yet. */
+export function createState(): RouterState {
+  return {
+    config: null,
+    tombstones: new Set(),
+    cooldowns: createCooldowns(),
+    tickets: createTickets(),
+    windows: new Map(),
+    dirty_windows: new Set(),
+    dirty_pools: new Set(),
+  };
+}

@@ -1,0 +1,145 @@
+/** The requests under way: one answer per request and attempt however often it is asked, and counts that return to zero. Pure. */
+import type { Refusal, Ticket } from "./model.js";
+
+/** One request from `admit` to `settle`. */
+export interface OpenRequest {
+  readonly request_id: string;
+  readonly key_id: string;
+  readonly pool_id: string;
+  readonly deadline_at: number;
+  /** Every ticket it was given, by attempt; the last one is the call under way. A Router that lost its memory knows only the later ones. */
+  readonly tickets: Ticket[];
+  /** The answer that ended it, when `next` refused. */
+  refusal: Refusal | null;
+  /** It has cooled an instance; see `isBlameable`. */
+  blamed: boolean;
+  /** Failures of attempts up to this one have been taken. */
+  reported: number;
+}
+
+/** Open requests with their counts, and lately closed ones so that repeats change nothing. `dirty` names what changed since the ledger last wrote. */
+export interface Tickets {
+  readonly open: Map<string, OpenRequest>;
+  /** Oldest first. */
+  readonly closed: Map<string, { readonly request: OpenRequest; readonly at: number }>;
+  readonly by_key: Map<string, number>;
+  readonly by_instance: Map<string, number>;
+  readonly dirty: Set<string>;
+  /** No open request ends before this. */
+  next_deadline_at: number;
+}
+
+/** How long, and how many, closed requests are remembered: a repeat follows its original within seconds. */
+const closedForMs = 60_000;
+const mostClosed = 5_000;
+
+/** Nothing under way. */
+export function createTickets(): Tickets {
+  return {
+    open: new Map(),
+    closed: new Map(),
+    by_key: new Map(),
+    by_instance: new Map(),
+    dirty: new Set(),
+    next_deadline_at: Infinity,
+  };
+}
+
+/** Opens a request with its first known ticket; it counts for its key and its instance from here on. */
+export function openRequest(tickets: Tickets, ticket: Ticket): OpenRequest {
+  const request: OpenRequest = {
+    request_id: ticket.request_id,
+    key_id: ticket.key_id,
+    pool_id: ticket.pool_id,
+    deadline_at: ticket.deadline_at,
+    tickets: [ticket],
+    refusal: null,
+    blamed: ticket.blamed ?? false,
+    reported: ticket.attempt - 1,
+  };
+  enterRequest(tickets, request);
+  tickets.dirty.add(request.request_id);
+  return request;
+}
+
+/** Counts a request as open; the ledger uses it to bring one back from disk. */
+export function enterRequest(tickets: Tickets, request: OpenRequest): void {
+  tickets.open.set(request.request_id, request);
+  tickets.next_deadline_at = Math.min(tickets.next_deadline_at, request.deadline_at);
+  addTo(tickets.by_key, request.key_id, 1);
+  const ticket = request.tickets.at(-1);
+  if (ticket !== undefined) {
+    addTo(tickets.by_instance, ticket.instance.id, 1);
+  }
+}
+
+/** The request by its id, open or lately closed. */
+export function findRequest(tickets: Tickets, requestId: string): OpenRequest | undefined {
+  return tickets.open.get(requestId) ?? tickets.closed.get(requestId)?.request;
+}
+
+/** Moves an open request on to its next attempt. */
+export function advanceRequest(tickets: Tickets, request: OpenRequest, ticket: Ticket): void {
+  const left = request.tickets.at(-1);
+  if (left !== undefined) {
+    addTo(tickets.by_instance, left.instance.id, -1);
+  }
+  addTo(tickets.by_instance, ticket.instance.id, 1);
+  request.tickets.push(ticket);
+  tickets.dirty.add(request.request_id);
+}
+
+/** Ends a request and gives its place back; does nothing when it has ended before. */
+export function closeRequest(tickets: Tickets, request: OpenRequest, now: number): void {
+  if (!tickets.open.delete(request.request_id)) {
+    return;
+  }
+  addTo(tickets.by_key, request.key_id, -1);
+  const ticket = request.tickets.at(-1);
+  if (ticket !== undefined) {
+    addTo(tickets.by_instance, ticket.instance.id, -1);
+  }
+  tickets.dirty.add(request.request_id);
+  rememberClosed(tickets, request, now);
+}
+
+/** Remembers a request as ended, so that a repeat of its `settle` changes nothing; also one that this Router had lost. */
+export function rememberClosed(tickets: Tickets, request: OpenRequest, now: number): void {
+  tickets.closed.set(request.request_id, { request, at: now });
+  for (const [id, { at }] of tickets.closed) {
+    if (tickets.closed.size <= mostClosed && now - at <= closedForMs) {
+      break;
+    }
+    tickets.closed.delete(id);
+  }
+}
+
+/** Ends every request whose deadline has come. Costs one comparison while none has. */
+export function expireRequests(tickets: Tickets, now: number): readonly OpenRequest[] {
+  if (now < tickets.next_deadline_at) {
+    return [];
+  }
+  const expired: OpenRequest[] = [];
+  let next = Infinity;
+  for (const request of tickets.open.values()) {
+    if (request.deadline_at <= now) {
+      expired.push(request);
+    } else {
+      next = Math.min(next, request.deadline_at);
+    }
+  }
+  for (const request of expired) {
+    closeRequest(tickets, request, now);
+  }
+  tickets.next_deadline_at = next;
+  return expired;
+}
+
+function addTo(counts: Map<string, number>, id: string, change: number): void {
+  const count = (counts.get(id) ?? 0) + change;
+  if (count > 0) {
+    counts.set(id, count);
+  } else {
+    counts.delete(id);
+  }
+}
