@@ -51,8 +51,10 @@ export interface Provider {
   readonly docs_url: string;
   readonly default_base_url: string | null;
   readonly form: readonly FormField[];
-  /** Format errors of a credential, with pointers below `#/credentials`; empty when it may be tried. */
+  /** Format errors of a credential, with pointers such as `/credentials/api_key`; empty when it may be tried. */
   checkFormat(credentials: Readonly<Record<string, string>>): readonly FieldError[];
+  /** What was entered, parsed. Throws `AppError` `validation_failed` with the errors of `checkFormat`. */
+  parse(credentials: Readonly<Record<string, string>>): CredentialInput;
   /** The free call that proves a key. */
   validationRequest(input: CredentialInput): Request;
   /** Reads the validation call's answer. Body is at most 64 KiB of text. */

@@ -1,0 +1,30 @@
+/** Every provider there is, by name. The sandbox is listed and found only where the settings allow it. */
+import { anthropic } from "./anthropic.js";
+import type { Provider } from "./contract.js";
+import { openaiCompatible } from "./openai-compatible.js";
+import { openai } from "./openai.js";
+import { sandbox } from "./sandbox.js";
+
+interface CatalogueOptions {
+  /** Whether this installation has the sandbox: `env.SANDBOX` is "1". */
+  readonly sandbox: boolean;
+}
+
+/** In the order in which the catalogue shows them. */
+export const providers: readonly Provider[] = [openai, anthropic, openaiCompatible, sandbox];
+
+const byName: ReadonlyMap<string, Provider> = new Map(providers.map((provider) => [provider.name, provider]));
+
+/** The providers that a workspace may configure. */
+export function listProviders(options: CatalogueOptions): readonly Provider[] {
+  return options.sandbox ? providers : providers.filter((provider) => provider !== sandbox);
+}
+
+/**
+ * The provider of a name, or null. Doors that take a name from outside pass the options; the gateway leaves them out,
+ * since a sandbox credential cannot have been stored without them.
+ */
+export function findProvider(name: string, options: CatalogueOptions = { sandbox: true }): Provider | null {
+  const provider = byName.get(name) ?? null;
+  return provider === sandbox && !options.sandbox ? null : provider;
+}
