@@ -1,6 +1,6 @@
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
-import { fakeUpstream } from "./test/support/upstream.js";
+import { serveUpstream } from "./test/support/upstream-server.js";
 
 const key = (letter: string): string => btoa(letter.repeat(32)).replaceAll("=", "");
 const keyring = (letter: string): string => JSON.stringify({ primary: "t1", keys: { t1: key(letter) } });
@@ -30,7 +30,7 @@ export default defineConfig({
           SANDBOX: "1",
           OUTBOUND_ALLOW: "",
         },
-        outboundService: (request) => fakeUpstream(request as unknown as Request) as never,
+        outboundService: { node: serveUpstream },
       },
     })),
   ],

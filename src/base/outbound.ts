@@ -81,7 +81,8 @@ export function checkOutboundUrl(text: string, rules: OutboundRules): CheckedUrl
   if (allowedOrigins(rules.allow).has(url.origin)) {
     return { url };
   }
-  const error = url.protocol === "https:" ? findHostError(url.hostname, rules.ownHosts) : "The address must begin with https://.";
+  const error =
+    url.protocol === "https:" ? findHostError(url.hostname, rules.ownHosts) : "The address must begin with https://.";
   return error === null ? { url } : { error };
 }
 
@@ -129,7 +130,7 @@ export async function readTextUpTo(response: Response, maxBytes: number): Promis
   const decoder = new TextDecoder();
   const reader = response.body.getReader();
   let text = "";
-  for (let left = maxBytes; left > 0; ) {
+  for (let left = maxBytes; left > 0;) {
     const { done, value } = await reader.read();
     if (done) {
       return text + decoder.decode();
@@ -151,7 +152,9 @@ function findHostError(host: string, ownHosts: readonly string[]): string | null
     return "The address is this service's own.";
   }
   if (host.startsWith("[") || ipaddr.IPv4.isValidFourPartDecimal(host)) {
-    return isPublicAddress(host.replaceAll(/[[\]]/g, "")) ? null : "The address points into a private or reserved network.";
+    return isPublicAddress(host.replaceAll(/[[\]]/g, ""))
+      ? null
+      : "The address points into a private or reserved network.";
   }
   if (host.endsWith(".")) {
     return "Write the host without a dot at its end.";
@@ -180,7 +183,9 @@ function isWithin(host: string, domain: string): boolean {
 
 function redirectTarget(response: Response, base: URL): URL | null {
   const location = response.headers.get("location");
-  return location !== null && [301, 302, 303, 307, 308].includes(response.status) ? URL.parse(location, base.href) : null;
+  return location !== null && [301, 302, 303, 307, 308].includes(response.status)
+    ? URL.parse(location, base.href)
+    : null;
 }
 
 function describeFailure(error: unknown, caller: AbortSignal | undefined, deadline: AbortSignal): OutboundError {

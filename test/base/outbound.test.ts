@@ -1,8 +1,9 @@
 /** What the outbound guard lets through, and how an outbound call ends. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { checkOutboundUrl, fetchOutbound, OutboundError, readTextUpTo } from "../../src/base/outbound.js";
 import { deep, seed } from "../support/deep.js";
+import type { Inspection } from "../support/upstream.js";
 
 const rules = { allow: "", ownHosts: ["gatehouse.example.com", "api.example.org:8443"] };
 const isRefused = (text: string, allow = ""): boolean => "error" in checkOutboundUrl(text, { ...rules, allow });
@@ -25,17 +26,19 @@ const privateIpv4 = fc
   .tuple(fc.constantFrom(...privateBlocks), fc.nat(0xffffffff))
   .map(([[base, bits], random]) => (base + (random % 2 ** (32 - bits))) >>> 0);
 
+function hex(part: number): string {
+  return part.toString(16);
+}
+
 function spellIpv4(address: number): readonly string[] {
   const [a = 0, b = 0, c = 0, d = 0] = [24, 16, 8, 0].map((shift) => (address >>> shift) & 255);
-  const hex = (part: number): string => `0x${part.toString(16)}`;
-  const group = (part: number): string => part.toString(16);
   return [
     `${a}.${b}.${c}.${d}`,
     `${a}.${b}.${c}.${d}.`,
     `${address}`,
     `0x${address.toString(16)}`,
     `0${address.toString(8)}`,
-    `${hex(a)}.${hex(b)}.${hex(c)}.${hex(d)}`,
+    `0x${hex(a)}.0x${hex(b)}.0x${hex(c)}.0x${hex(d)}`,
     `0${a.toString(8)}.${b}.${c * 256 + d}`,
     `${a}.${(b << 16) + (c << 8) + d}`,
     `%${a.toString(10).charCodeAt(0).toString(16)}${a.toString(10).slice(1)}.${b}.${c}.${d}`,
@@ -43,7 +46,7 @@ function spellIpv4(address: number): readonly string[] {
     `[::${a}.${b}.${c}.${d}]`,
     `[64:ff9b::${a}.${b}.${c}.${d}]`,
     `[64:ff9b:1::${a}.${b}.${c}.${d}]`,
-    `[2002:${group(address >>> 16)}:${group(address & 0xffff)}::1]`,
+    `[2002:${hex(address >>> 16)}:${hex(address & 0xffff)}::1]`,
     `[::ffff:0:${a}.${b}.${c}.${d}]`,
   ];
 }
@@ -202,21 +205,32 @@ describe("fetchOutbound", () => {
 
   it("follows redirects within the origin with the same headers, three times and no more", async ({ expect }) => {
     const hops = [redirectTo("/b"), redirectTo("https://api.test.example/c", 307), redirectTo("d", 308)];
-    const request = (): Request => new Request("https://api.test.example/a", { headers: { authorization: "Bearer x" } });
+    const request = new Request("https://api.test.example/a", { headers: { authorization: "Bearer x" } });
     const three = play(hops);
-    expect((await fetchOutbound(request(), { ...rules, timeoutMs: 1000, fetcher: three.fetcher })).status).toBe(200);
+    expect((await fetchOutbound(request, { ...rules, timeoutMs: 1000, fetcher: three.fetcher })).status).toBe(200);
     expect(three.seen.map((hop) => new URL(hop.url).pathname)).toEqual(["/a", "/b", "/c", "/d"]);
-    expect(three.seen.every((hop) => hop.headers.get("authorization") === "Bearer x" && hop.redirect === "manual")).toBe(true);
+    expect(
+      three.seen.every((hop) => hop.headers.get("authorization") === "Bearer x" && hop.redirect === "manual"),
+    ).toBe(true);
     const four = play([...hops, redirectTo("/e")]);
-    expect(await failureOf(fetchOutbound(request(), { ...rules, timeoutMs: 1000, fetcher: four.fetcher }))).toBe("redirected");
+    expect(await failureOf(fetchOutbound(request, { ...rules, timeoutMs: 1000, fetcher: four.fetcher }))).toBe(
+      "redirected",
+    );
     expect(four.seen.length).toBe(4);
   });
 
   it("never follows to another origin, scheme or port, allowed or not", async ({ expect }) => {
-    for (const target of ["https://evil.example/", "http://api.test.example/", "https://api.test.example:444/", "https://10.0.0.1/"]) {
+    for (const target of [
+      "https://evil.example/",
+      "http://api.test.example/",
+      "https://api.test.example:444/",
+      "https://10.0.0.1/",
+    ]) {
       const { seen, fetcher } = play([redirectTo(target)]);
       const options = { ...rules, allow: "https://evil.example", timeoutMs: 1000, fetcher };
-      expect(await failureOf(fetchOutbound(new Request("https://api.test.example/"), options)), target).toBe("redirected");
+      expect(await failureOf(fetchOutbound(new Request("https://api.test.example/"), options)), target).toBe(
+        "redirected",
+      );
       expect(seen.length).toBe(1);
     }
   });
@@ -231,27 +245,53 @@ describe("fetchOutbound", () => {
   });
 
   it("tells a deadline, a departed caller and a broken connection apart", async ({ expect }) => {
-    const request = (): Request => new Request("https://api.test.example/");
+    const request = new Request("https://api.test.example/");
     const { fetcher } = play([hang, hang]);
-    expect(await failureOf(fetchOutbound(request(), { ...rules, timeoutMs: 20, fetcher }))).toBe("timeout");
+    expect(await failureOf(fetchOutbound(request, { ...rules, timeoutMs: 20, fetcher }))).toBe("timeout");
     const caller = new AbortController();
-    const call = fetchOutbound(request(), { ...rules, timeoutMs: 5000, signal: caller.signal, fetcher });
+    const call = fetchOutbound(request, { ...rules, timeoutMs: 5000, signal: caller.signal, fetcher });
     caller.abort();
     expect(await failureOf(call)).toBe("aborted");
     const broken = play([() => Promise.reject(new Error("connection reset"))]);
-    expect(await failureOf(fetchOutbound(request(), { ...rules, timeoutMs: 1000, fetcher: broken.fetcher }))).toBe("network");
+    expect(await failureOf(fetchOutbound(request, { ...rules, timeoutMs: 1000, fetcher: broken.fetcher }))).toBe(
+      "network",
+    );
   });
 
-  it("goes through the platform's fetch when no other is given, and the deadline ends a silent body", async ({ expect }) => {
-    const request = new Request("https://stall.upstream.test/v1/chat/completions", {
-      method: "POST",
-      body: JSON.stringify({ model: "m", stream: true, messages: [] }),
-    });
-    const response = await fetchOutbound(request, { ...rules, timeoutMs: 300 });
+  it("goes through the platform's fetch when no other is given, and the deadline ends a silent body at both ends", async ({
+    expect,
+  }) => {
+    const response = await fetchOutbound(chatAt("stall", "outbound-deadline"), { ...rules, timeoutMs: 300 });
     expect(response.status).toBe(200);
     await expect(response.text()).rejects.toThrow();
+    await expect.poll(async () => (await inspect("outbound-deadline")).aborted).toBe(1);
+  });
+
+  it("gives up on an upstream that sends no headers, and lets a broken body fail in its reader's hands", async ({
+    expect,
+  }) => {
+    const mute = fetchOutbound(chatAt("mute", "outbound-mute"), { ...rules, timeoutMs: 200 });
+    expect(await failureOf(mute)).toBe("timeout");
+    await expect.poll(async () => (await inspect("outbound-mute")).aborted).toBe(1);
+    const cut = await fetchOutbound(chatAt("cut", "outbound-cut"), { ...rules, timeoutMs: 5000 });
+    await expect(cut.text()).rejects.toThrow();
+    const ended = await fetchOutbound(chatAt("end-early", "outbound-end"), { ...rules, timeoutMs: 5000 });
+    expect(await ended.text()).not.toContain("[DONE]");
+    expect(await inspect("outbound-cut")).toMatchObject({ count: 1, aborted: 0 });
   });
 });
+
+function chatAt(behaviour: string, tag: string): Request {
+  return new Request(`https://${behaviour}.upstream.test/${tag}/v1/chat/completions`, {
+    method: "POST",
+    body: JSON.stringify({ model: "m", stream: true, messages: [] }),
+  });
+}
+
+async function inspect(tag: string): Promise<Inspection> {
+  const answer = await fetch(`https://inspect.upstream.test/last?tag=${tag}`);
+  return answer.json();
+}
 
 describe("readTextUpTo", () => {
   it("stops at the limit, even inside a chunk, and leaves the rest unread", async ({ expect }) => {

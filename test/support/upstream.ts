@@ -1,5 +1,5 @@
 /**
- * The fake outside world of the test runner: runs in Node as miniflare's outbound service, so no test reaches a network.
+ * The fake outside world of the test runner: runs in Node behind upstream-server.ts, so no test reaches a network.
  *
  * `https://<behaviour>.upstream.test[/<tag>]/v1` is an OpenAI-compatible server; behaviours are the keys of `behaviours`
  * and `status-<nnn>`. `api.openai.com` and `api.anthropic.com` list models for keys that contain `good`. Calls are filed
@@ -42,6 +42,13 @@ type Behaviour = (call: Call) => Response | Promise<Response>;
 
 const tags = new Map<string, Tag>();
 const encoder = new TextEncoder();
+/** Stands on every answer: none of it is the business of who calls through the gateway. */
+const vendorHeaders = {
+  "openai-organization": "org-fake",
+  "set-cookie": "fake=1",
+  "x-ratelimit-remaining-requests": "9",
+  "x-request-id": "req_fake",
+};
 const words = ["Hello ", "from ", "the ", "fake ", "upstream", "."];
 const usage = { prompt_tokens: 7, completion_tokens: words.length, total_tokens: 7 + words.length };
 
@@ -60,8 +67,10 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   /** Never sends headers. */
   mute: () => new Promise<Response>(() => undefined),
   "inband-error": (call) => {
-    const error = JSON.stringify({ error: { message: "in-band", type: "server_error", param: null, code: "server_error" } });
-    return call.stream ? eventStream(call.tag, [`data: ${error}\n\n`], "close") : json(200, error);
+    const error = JSON.stringify({
+      error: { message: "in-band", type: "server_error", param: null, code: "server_error" },
+    });
+    return call.stream ? eventStream([`data: ${error}\n\n`], "close") : json(200, error);
   },
   /** A web page instead of an API. */
   html: () => new Response("<!doctype html><title>Parked</title>", { headers: { "content-type": "text/html" } }),
@@ -82,6 +91,9 @@ export async function fakeUpstream(request: Request): Promise<Response> {
   const body = await request.text();
   tag.count += 1;
   tag.last = await describeCall(request, body);
+  request.signal.addEventListener("abort", () => {
+    tag.aborted += 1;
+  });
   if (url.host === "api.openai.com" || url.host === "api.anthropic.com") {
     return answerVendor(request, path);
   }
@@ -112,17 +124,27 @@ function answer(call: Call, broken?: { events: number; end: "error" | "close" | 
   if (!call.stream) {
     const message = { role: "assistant", content: words.join("") };
     const choices = [{ index: 0, message, finish_reason: "stop" }];
-    const text = JSON.stringify({ id: "chatcmpl-fake", object: "chat.completion", created: 1, model: call.model, choices, usage });
-    return broken === undefined ? json(200, text) : eventStream(call.tag, [text.slice(0, text.length / 2)], broken.end, "application/json");
+    const text = JSON.stringify({
+      id: "chatcmpl-fake",
+      object: "chat.completion",
+      created: 1,
+      model: call.model,
+      choices,
+      usage,
+    });
+    return broken === undefined
+      ? json(200, text)
+      : eventStream([text.slice(0, text.length / 2)], broken.end, "application/json");
   }
   const events = chatEvents(call);
-  return broken === undefined ? eventStream(call.tag, events, "close") : eventStream(call.tag, events.slice(0, broken.events), broken.end);
+  return broken === undefined ? eventStream(events, "close") : eventStream(events.slice(0, broken.events), broken.end);
 }
 
 function chatEvents(call: Call): string[] {
   const chunk = (choices: readonly object[], more: object = {}): string =>
     `data: ${JSON.stringify({ id: "chatcmpl-fake", object: "chat.completion.chunk", created: 1, model: call.model, choices, ...more })}\n\n`;
-  const delta = (content: object, finish: string | null = null): string => chunk([{ index: 0, delta: content, finish_reason: finish }]);
+  const delta = (content: object, finish: string | null = null): string =>
+    chunk([{ index: 0, delta: content, finish_reason: finish }]);
   return [
     delta({ role: "assistant", content: "" }),
     ...words.map((content) => delta({ content })),
@@ -132,7 +154,11 @@ function chatEvents(call: Call): string[] {
   ];
 }
 
-function eventStream(tag: Tag, events: readonly string[], end: "error" | "close" | "silence", type = "text/event-stream"): Response {
+function eventStream(
+  events: readonly string[],
+  end: "error" | "close" | "silence",
+  type = "text/event-stream",
+): Response {
   let at = 0;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
@@ -144,18 +170,15 @@ function eventStream(tag: Tag, events: readonly string[], end: "error" | "close"
       } else if (end === "close") {
         controller.close();
       } else if (end === "error") {
-        // Bytes on the way to the socket would be dropped with it.
+        // Breaking the connection drops what is still on its way to the socket.
         await pause(20);
         controller.error(new Error("fake upstream cut the connection"));
       } else {
         await new Promise(() => undefined);
       }
     },
-    cancel() {
-      tag.aborted += 1;
-    },
   });
-  return new Response(body, { headers: { "content-type": type } });
+  return new Response(body, { headers: { ...vendorHeaders, "content-type": type } });
 }
 
 function readBody(text: string): Pick<Call, "stream" | "usage" | "model"> {
@@ -203,7 +226,10 @@ async function digest(text: string): Promise<string> {
 }
 
 function modelList(): Response {
-  return json(200, JSON.stringify({ object: "list", data: [{ id: "fake-model", object: "model", created: 1, owned_by: "tests" }] }));
+  return json(
+    200,
+    JSON.stringify({ object: "list", data: [{ id: "fake-model", object: "model", created: 1, owned_by: "tests" }] }),
+  );
 }
 
 function failure(status: number, code: string | null = null): Response {
@@ -217,7 +243,7 @@ function moved(location: string): Response {
 }
 
 function json(status: number, body: string, headers: Readonly<Record<string, string>> = {}): Response {
-  return new Response(body, { status, headers: { "content-type": "application/json", ...headers } });
+  return new Response(body, { status, headers: { ...vendorHeaders, "content-type": "application/json", ...headers } });
 }
 
 function pause(ms: number): Promise<void> {
