@@ -10,6 +10,11 @@ interface ErrorEntry {
 export const errorTable = {
   malformed_json: { status: 400, title: "Malformed JSON", detail: "The body is not valid JSON. Send one JSON value in UTF-8." },
   repeated_field: { status: 400, title: "Repeated field", detail: "The body names the same field twice. Send each field once." },
+  model_required: {
+    status: 400,
+    title: "Model required",
+    detail: "Send `model` as a text: the name of a pool. GET /v1/models lists what there is.",
+  },
   invalid_header: { status: 400, title: "Invalid header", detail: "A request header has a value that cannot be read." },
   unauthenticated: { status: 401, title: "Not signed in", detail: "Send a valid session token or API key as `Authorization: Bearer …`." },
   invalid_setup_token: { status: 403, title: "Wrong set-up token", detail: "Send the set-up token that the first start printed as `Authorization: Bearer …`." },
@@ -23,6 +28,7 @@ export const errorTable = {
   not_found: { status: 404, title: "Not found", detail: "There is nothing here, or you may not see it." },
   model_not_found: { status: 404, title: "Model not found", detail: "No pool of this workspace has that name. GET /v1/models lists what there is." },
   method_not_allowed: { status: 405, title: "Method not allowed", detail: "This address does not take that method. See the Allow header." },
+  request_timeout: { status: 408, title: "Request timed out", detail: "The request body did not arrive in time." },
   already_set_up: { status: 409, title: "Already set up", detail: "This Gatehouse has its first account. Sign in, or ask its owner for an invite." },
   workspace_exists: { status: 409, title: "Workspace exists", detail: "A workspace with this slug, or one of yours with this name, exists. Choose another." },
   name_taken: { status: 409, title: "Name taken", detail: "Something of this kind already has that name here. Choose another name." },

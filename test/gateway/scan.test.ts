@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { fromUtf8, utf8 } from "../../src/base/bytes.js";
 import { AppError } from "../../src/base/errors.js";
@@ -7,6 +7,7 @@ import { scanBody, splice } from "../../src/gateway/scan.js";
 import { deep, seed } from "../support/deep.js";
 
 const runs = { numRuns: deep(300, 20_000), seed: seed() };
+const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;
 const scan = (text: string) => scanBody(utf8(text));
 
 function codeOf(act: () => unknown): string {
@@ -109,7 +110,6 @@ describe("scanBody", () => {
   });
 
   it("accepts nesting up to the cap and refuses more", ({ expect }) => {
-    const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;
     expect(codeOf(() => scan(nested(maxDepth - 1)))).toBe("accepted");
     expect(codeOf(() => scan(nested(maxDepth)))).toBe("malformed_json");
     expect(codeOf(() => scan(nested(100_000)))).toBe("malformed_json");

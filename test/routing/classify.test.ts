@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { classifyAnswer, classifyInBand, transientFailure } from "../../src/routing/classify.js";
 import { failureClasses, type FailureClass } from "../../src/routing/model.js";
@@ -12,6 +12,10 @@ function classify(status: number, body: unknown = "", headers: Record<string, st
     now,
   );
 }
+
+const wait = (headers: Record<string, string>, status = 429, body: unknown = "") =>
+  classify(status, body, headers).retry_after_ms;
+const inBand = (value: unknown) => classifyInBand(value, new Headers(), now)?.class ?? null;
 
 function error(message: string, code: string | null = null, type: string | null = null) {
   return { error: { message, code, type, param: null } };
@@ -217,9 +221,6 @@ describe("classifyAnswer", () => {
 });
 
 describe("retry-after", () => {
-  const wait = (headers: Record<string, string>, status = 429, body: unknown = "") =>
-    classify(status, body, headers).retry_after_ms;
-
   it("reads seconds, dates and milliseconds", ({ expect }) => {
     expect(wait({ "retry-after": "5" })).toBe(5_000);
     expect(wait({ "retry-after": " 2.5 " })).toBe(2_500);
@@ -273,8 +274,6 @@ describe("retry-after", () => {
 });
 
 describe("classifyInBand", () => {
-  const inBand = (value: unknown) => classifyInBand(value, new Headers(), now)?.class ?? null;
-
   it("classes an error inside a 200 by its own code", ({ expect }) => {
     expect(inBand(error("slow down", "rate_limit_exceeded", "requests"))).toBe("rate_limit");
     expect(inBand(error("quota", "insufficient_quota"))).toBe("quota");

@@ -1,0 +1,188 @@
+/** Reads answers that are not streams: an error's body for its words, a result whole before it is passed on, a huge one from its beginning. */
+import { utf8 } from "../base/bytes.js";
+import { redactSecrets } from "../base/secret.js";
+import { readTextUpTo } from "../base/outbound.js";
+import { classifyInBand, impliedStatus, readErrorWords, transientFailure } from "../routing/classify.js";
+import type { Failure } from "../routing/model.js";
+import { asRecord, readUsage, type Usage } from "./chat-events.js";
+import { toUpstreamWireError } from "./face.js";
+import { type Leash, LeashCut } from "./leash.js";
+import type { StreamContext } from "./opening.js";
+import type { Report } from "./stream.js";
+
+/** A body to pass on, or why there is none. `end` of a stream in `body` is told by `report`. */
+export type Answer =
+  | {
+      readonly kind: "committed";
+      readonly status: number;
+      readonly contentType: string;
+      readonly body: Uint8Array | string | ReadableStream<Uint8Array>;
+      readonly report: Promise<Report>;
+    }
+  | { readonly kind: "failed"; readonly failure: Failure };
+
+/** Error bodies are read, searched and passed on up to here. */
+export const maxErrorBytes = 65_536;
+/** An answer is held back whole up to here, so that a cut in it can still go to another instance. */
+const maxHeldBytes = 524_288;
+const tailBytes = 65_536;
+const errorBodyMs = 10_000;
+
+/** The text of an error answer; what could be read of it within 10 s. Rejects with `LeashCut` when the caller left. */
+export async function readErrorBody(response: Response, leash: Leash): Promise<string> {
+  const late = Promise.withResolvers<string>();
+  const timer = setTimeout(() => late.resolve(""), errorBodyMs);
+  try {
+    return await leash.hold(Promise.race([readTextUpTo(response, maxErrorBytes), late.promise]));
+  } catch (error) {
+    if (error instanceof LeashCut) {
+      throw error;
+    }
+    return "";
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The caller's fault, passed on as it is but for the credential. A body that had to be cut is replaced by words of ours. */
+export function passOnError(status: number, body: string, contentType: string, context: StreamContext, failure: Failure): Answer {
+  const isJson = /\bjson\b/i.test(contentType);
+  const clean = redactSecrets(body, context.secrets);
+  const size = utf8(body).length;
+  const isWhole = size > 0 && size < maxErrorBytes;
+  const text = isWhole ? clean : JSON.stringify({ error: { message: refusedText(status), type: "invalid_request_error", param: null, code: failure.code } });
+  return {
+    kind: "committed",
+    status,
+    // Markup from elsewhere must not become a page of ours.
+    contentType: isJson || !isWhole ? "application/json" : "text/plain; charset=utf-8",
+    body: text,
+    report: Promise.resolve({ result: "caller_fault", failure, usage: null }),
+  };
+}
+
+/** An in-band error that is the caller's fault, seen before commit: it can still be given the status it deserves. */
+export function passOnInBandError(value: unknown, context: StreamContext, failure: Failure): Answer {
+  const words = readErrorWords(value);
+  const body = JSON.stringify({ error: toUpstreamWireError(value, context.secrets) });
+  const status = words === null ? 400 : impliedStatus(words);
+  return passOnError(status, body, "application/json", context, failure);
+}
+
+/** Reads a result. Up to 512 KiB it is held until it is whole, well-formed JSON and no error; a larger one is passed on as it comes. */
+export async function readResult(response: Response, context: StreamContext): Promise<Answer> {
+  if (response.body === null) {
+    return { kind: "failed", failure: { ...transientFailure("empty_answer"), status: response.status } };
+  }
+  const reader = response.body.getReader();
+  context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
+  const chunks: Uint8Array[] = [];
+  for (let size = 0; size <= maxHeldBytes; ) {
+    const disarm = context.leash.arm(context.idleMs, "idle");
+    const { done, value } = await context.leash.hold(reader.read()).finally(disarm);
+    if (done) {
+      return judgeWhole(response, joinChunks(chunks), context);
+    }
+    chunks.push(value);
+    size += value.length;
+  }
+  return passThrough(response, reader, chunks, context);
+}
+
+function judgeWhole(response: Response, body: Uint8Array, context: StreamContext): Answer {
+  const value = parse(body);
+  if (asRecord(value) === null && !Array.isArray(value)) {
+    return { kind: "failed", failure: { ...transientFailure("malformed_answer"), status: response.status } };
+  }
+  const failure = classifyInBand(value, context.headers, Date.now());
+  if (failure !== null) {
+    return failure.class === "caller_fault" ? passOnInBandError(value, context, failure) : { kind: "failed", failure };
+  }
+  const usage = readUsage(asRecord(value)?.["usage"]);
+  return commit(response, body, Promise.resolve({ result: "ok", failure: null, usage }));
+}
+
+/** A result too large to hold: committed from here on, so a cut breaks the connection, the one honest sign that JSON has left. */
+function passThrough(
+  response: Response,
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  held: readonly Uint8Array[],
+  context: StreamContext,
+): Answer {
+  const { leash } = context;
+  const report = Promise.withResolvers<Report>();
+  let tail = joinChunks(held).slice(-tailBytes);
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        held.forEach((chunk) => {
+          controller.enqueue(chunk);
+        });
+        leash.whenCut((ending) => {
+          report.resolve(reportOf(ending === "departed" ? null : transientFailure(ending, ending !== "done"), tail));
+          controller.error(new LeashCut(ending));
+        });
+      },
+      async pull(controller) {
+        const disarm = leash.arm(context.idleMs, "idle");
+        try {
+          const { done, value } = await leash.hold(reader.read());
+          if (done) {
+            report.resolve({ result: "ok", failure: null, usage: usageInTail(tail) });
+            controller.close();
+            leash.cut("done");
+            return;
+          }
+          tail = joinChunks([tail, value]).slice(-tailBytes);
+          controller.enqueue(value);
+        } catch (error) {
+          report.resolve(reportOf(transientFailure("cut"), tail));
+          controller.error(error);
+          leash.cut("done");
+        } finally {
+          disarm();
+        }
+      },
+      cancel: () => leash.cut("departed"),
+    },
+    { highWaterMark: 0 },
+  );
+  return commit(response, body, report.promise);
+}
+
+function commit(response: Response, body: Uint8Array | ReadableStream<Uint8Array>, report: Promise<Report>): Answer {
+  const contentType = response.headers.get("content-type") ?? "application/json";
+  return { kind: "committed", status: response.status, contentType, body, report };
+}
+
+function reportOf(failure: Failure | null, tail: Uint8Array): Report {
+  return { result: failure === null ? "departed" : "failed", failure, usage: usageInTail(tail) };
+}
+
+/** The last `"usage": {…}` of a text's end. Quotes inside JSON texts are escaped, so no answer's words can pose as one. */
+function usageInTail(tail: Uint8Array): Usage | null {
+  const found = [...new TextDecoder().decode(tail).matchAll(/"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})/g)].at(-1)?.[1];
+  return found === undefined ? null : readUsage(parse(new TextEncoder().encode(found)));
+}
+
+function refusedText(status: number): string {
+  return `The provider refused this request with status ${status}.`;
+}
+
+function joinChunks(chunks: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    joined.set(chunk, at);
+    at += chunk.length;
+  }
+  return joined;
+}
+
+function parse(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined;
+  }
+}

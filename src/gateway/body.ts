@@ -1,0 +1,122 @@
+/** Reads request bodies into memory, counted while read: each within its limit, all of an isolate's together within a budget. */
+import { AppError } from "../base/errors.js";
+
+/** Bytes that bodies of one isolate may hold together. An isolate has 128 MB, and other tenants' streams live in it. */
+export interface Budget {
+  readonly maxBytes: number;
+  usedBytes: number;
+}
+
+/** A body in memory. `release` gives its share of the budget back; call it once its last attempt has been sent. */
+export interface HeldBody {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  release(): void;
+}
+
+/** How a body is read. */
+export interface BodyLimits {
+  readonly maxBytes: number;
+  readonly budget: Budget;
+  /** Longest silence of the sender. */
+  readonly idleMs: number;
+}
+
+/** JSON bodies of the gateway. */
+export const maxJsonBytes = 20 * 1_048_576;
+
+/** This isolate's one budget. */
+export const isolateBudget: Budget = { maxBytes: 64 * 1_048_576, usedBytes: 0 };
+
+/** Besides the body itself, its copy with the model spliced in is in memory while it is sent. */
+const copies = 2;
+const overloadedRetryMs = 1_000;
+
+/**
+ * Reads a whole body. Throws `body_too_large`, `overloaded` when the budget is used up, `request_timeout` when the sender
+ * falls silent, `client_closed_request` when it is gone; nothing stays reserved then.
+ */
+export async function readBody(request: Request, limits: BodyLimits): Promise<HeldBody> {
+  const announced = Number(request.headers.get("content-length") ?? "0");
+  if (announced > limits.maxBytes) {
+    throw new AppError("body_too_large");
+  }
+  const hold = reserve(limits.budget);
+  try {
+    const chunks = await readChunks(request, limits, hold);
+    return { bytes: join(chunks), release: hold.release };
+  } catch (error) {
+    hold.release();
+    throw error;
+  }
+}
+
+interface Hold {
+  grow(bytes: number): void;
+  release(): void;
+}
+
+function reserve(budget: Budget): Hold {
+  let held = 0;
+  return {
+    grow(bytes) {
+      if (budget.usedBytes + bytes > budget.maxBytes) {
+        throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
+      }
+      budget.usedBytes += bytes;
+      held += bytes;
+    },
+    release() {
+      budget.usedBytes -= held;
+      held = 0;
+    },
+  };
+}
+
+async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Promise<readonly Uint8Array[]> {
+  if (request.body === null) {
+    return [];
+  }
+  const reader = request.body.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await readWithin(reader, limits.idleMs);
+      if (done) {
+        return chunks;
+      }
+      size += value.length;
+      if (size > limits.maxBytes) {
+        throw new AppError("body_too_large");
+      }
+      hold.grow(value.length * copies);
+      chunks.push(value);
+    }
+  } catch (error) {
+    void reader.cancel().catch(() => undefined);
+    throw error instanceof AppError ? error : new AppError("client_closed_request", { cause: error });
+  }
+}
+
+async function readWithin(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  idleMs: number,
+): Promise<ReadableStreamReadResult<Uint8Array>> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new AppError("request_timeout")), idleMs);
+  try {
+    return await Promise.race([reader.read(), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function join(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    joined.set(chunk, at);
+    at += chunk.length;
+  }
+  return joined;
+}

@@ -1,0 +1,77 @@
+/** Which headers pass, by allow-list in both directions, and the headers that are ours. */
+import type { RateState } from "../routing/model.js";
+
+/** What a provider needs of the caller's headers. Credentials, cookies, addresses, trace ids and SDK fingerprints stay here. */
+const requestAllowed = ["accept", "openai-beta"] as const;
+
+/** Nothing else of an upstream's headers is for the caller: not its rate limits, organisation, cookies, request ids or routing hints. */
+const responseAllowed = ["content-language", "openai-processing-ms", "openai-version"] as const;
+
+/** What our own headers tell. */
+export interface AnswerFacts {
+  readonly requestId: string;
+  readonly alias: string | null;
+  readonly attempts: number;
+  readonly rate: RateState | null;
+  /** Milliseconds until the last attempt began, and from there to commit; null before any attempt. */
+  readonly timing: { readonly routeMs: number; readonly upstreamMs: number } | null;
+}
+
+/** The caller's headers that go upstream. */
+export function upstreamHeaders(client: Headers): Headers {
+  const passed = new Headers({ "content-type": "application/json" });
+  for (const name of requestAllowed) {
+    const value = client.get(name);
+    if (value !== null) {
+      passed.set(name, value);
+    }
+  }
+  return passed;
+}
+
+/** The headers of an answer: what passes of the upstream's, then ours. */
+export function answerHeaders(facts: AnswerFacts, upstream?: Headers): Headers {
+  const headers = new Headers();
+  for (const name of responseAllowed) {
+    const value = upstream?.get(name) ?? null;
+    if (value !== null) {
+      headers.set(name, value);
+    }
+  }
+  headers.set("x-request-id", facts.requestId);
+  headers.set("x-gatehouse-attempts", String(facts.attempts));
+  headers.set("x-content-type-options", "nosniff");
+  if (facts.alias !== null) {
+    headers.set("x-gatehouse-instance", toHeaderText(facts.alias));
+  }
+  if (facts.timing !== null) {
+    headers.set("server-timing", `route;dur=${inTenths(facts.timing.routeMs)}, upstream;dur=${inTenths(facts.timing.upstreamMs)}`);
+  }
+  if (facts.rate !== null) {
+    headers.set("x-ratelimit-limit-requests", String(facts.rate.limit));
+    headers.set("x-ratelimit-remaining-requests", String(Math.max(0, facts.rate.remaining)));
+    headers.set("x-ratelimit-reset-requests", formatDuration(facts.rate.reset_ms));
+  }
+  return headers;
+}
+
+/** OpenAI's form of a duration: `20ms`, `1.5s`, `1m0s`, `1h2m3s`. */
+export function formatDuration(ms: number): string {
+  const whole = Math.max(0, Math.ceil(ms));
+  if (whole < 1_000) {
+    return `${whole}ms`;
+  }
+  const hours = Math.floor(whole / 3_600_000);
+  const minutes = Math.floor((whole % 3_600_000) / 60_000);
+  const seconds = `${(whole % 60_000) / 1_000}s`;
+  return hours > 0 ? `${hours}h${minutes}m${seconds}` : `${minutes > 0 ? `${minutes}m` : ""}${seconds}`;
+}
+
+/** An alias may be any text; a header field holds visible ASCII. */
+function toHeaderText(text: string): string {
+  return /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(text) ? text : encodeURIComponent(text.toWellFormed());
+}
+
+function inTenths(ms: number): number {
+  return Math.round(Math.max(0, ms) * 10) / 10;
+}

@@ -1,0 +1,75 @@
+/** Commits late: holds a stream until its first content event, so that any failure before it can still go to another instance. */
+import type { Secret } from "../base/secret.js";
+import { classifyInBand, transientFailure } from "../routing/classify.js";
+import type { Failure } from "../routing/model.js";
+import { readMeaning, type Meaning } from "./chat-events.js";
+import type { Leash } from "./leash.js";
+import { createSplitter, type SseEvent, type SseSplitter } from "./sse.js";
+
+/** What both halves of a stream's life need. */
+export interface StreamContext {
+  readonly leash: Leash;
+  /** The upstream's own headers. */
+  readonly headers: Headers;
+  /** The usage chunk was our wish, not the caller's: leave it out again. */
+  readonly hideUsage: boolean;
+  /** Searched for in every error text before it is passed on. */
+  readonly secrets: readonly Secret[];
+  /** Longest silence of the upstream after commit. */
+  readonly idleMs: number;
+  /** A comment line goes out after so much silence towards the caller. */
+  readonly keepAliveMs: number;
+}
+
+/** A stream held at its first content event. `events` are whole, unsent and in order. */
+export interface HeldStream {
+  readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly splitter: SseSplitter;
+  readonly events: readonly SseEvent[];
+}
+
+/** A stream up to its first content event. `error` is the parsed in-band error, if that was what came. */
+export type Opening =
+  | { readonly kind: "committed"; readonly stream: HeldStream }
+  | { readonly kind: "failed"; readonly failure: Failure; readonly error: unknown };
+
+/** A stream that has sent more than this without any content is given up. */
+const maxOpeningBytes = 1_048_576;
+
+/** Reads until the first content event. Rejects when the leash is cut or the connection breaks; ending the leash is the caller's part. */
+export async function openStream(source: ReadableStream<Uint8Array>, context: StreamContext): Promise<Opening> {
+  const reader = source.getReader();
+  // An upstream that ignores its signal is let go all the same.
+  context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
+  const splitter = createSplitter();
+  const events: SseEvent[] = [];
+  for (let size = 0; size <= maxOpeningBytes; ) {
+    const { done, value } = await context.leash.hold(reader.read());
+    if (done) {
+      return fail(events.length === 0 && splitter.held() === 0 ? "empty_stream" : "cut");
+    }
+    const arrived = splitter.push(value);
+    events.push(...arrived);
+    const meaning = arrived.map(readMeaning).find(({ kind }) => kind !== "filler");
+    if (meaning?.kind === "content") {
+      return { kind: "committed", stream: { reader, splitter, events } };
+    }
+    if (meaning !== undefined) {
+      return readFailure(meaning, context);
+    }
+    size += value.length;
+  }
+  return fail("no_content");
+}
+
+function readFailure(meaning: Meaning, context: StreamContext): Opening {
+  if (meaning.kind !== "error") {
+    return fail(meaning.kind === "done" ? "empty_stream" : "malformed_event");
+  }
+  const failure = classifyInBand(meaning.error, context.headers, Date.now()) ?? transientFailure("in_band_error");
+  return { kind: "failed", failure, error: meaning.error };
+}
+
+function fail(code: string): Opening {
+  return { kind: "failed", failure: { ...transientFailure(code), status: 200 }, error: undefined };
+}

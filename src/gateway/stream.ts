@@ -1,0 +1,212 @@
+/** Passes a committed stream on, whole events byte for byte at the caller's pace, and never lets a broken stream end like a whole one. */
+import { utf8 } from "../base/bytes.js";
+import { classifyInBand, transientFailure } from "../routing/classify.js";
+import type { Failure } from "../routing/model.js";
+import { skimMeaning, type Usage } from "./chat-events.js";
+import { streamErrorEvent, toUpstreamWireError, type WireError } from "./face.js";
+import { type Ending, LeashCut } from "./leash.js";
+import type { HeldStream, StreamContext } from "./opening.js";
+import { readEvent, type SseEvent } from "./sse.js";
+
+/** How a call ended that had been committed. */
+export interface Report {
+  readonly result: "ok" | "caller_fault" | "failed" | "departed";
+  readonly failure: Failure | null;
+  readonly usage: Usage | null;
+}
+
+type Controller = ReadableStreamDefaultController<Uint8Array>;
+type Read = { readonly done: boolean; readonly value: Uint8Array | undefined } | "broken";
+
+interface Relay {
+  readonly held: HeldStream;
+  readonly context: StreamContext;
+  readonly end: (report: Report) => void;
+  readonly controller: Controller;
+  /** One read outlives several pulls when the upstream is silent. */
+  reading: Promise<Read> | null;
+  usage: Usage | null;
+  isFinished: boolean;
+  isEnded: boolean;
+  /** Epoch milliseconds of the last bytes towards the caller. */
+  sentAt: number;
+}
+
+/** One event beyond this size is no chat chunk; holding it whole would cost other streams their memory. */
+const maxEventBytes = 4_194_304;
+const keepAliveLine = utf8(": keep-alive\n\n");
+
+/**
+ * The committed stream as the caller gets it. A comment line goes out in every silence of `keepAliveMs`. A cut, a stall, a
+ * time-out or an in-band error ends it with an error event and no `[DONE]`. `end` is called exactly once, also when the caller leaves.
+ */
+export function relayStream(
+  held: HeldStream,
+  context: StreamContext,
+  end: (report: Report) => void,
+): ReadableStream<Uint8Array> {
+  let relay: Relay | null = null;
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        const fresh = { reading: null, usage: null, isFinished: false, isEnded: false, sentAt: Date.now() };
+        const begun: Relay = { held, context, end, controller, ...fresh };
+        relay = begun;
+        context.leash.whenCut((ending) => cutOff(begun, ending));
+        absorb(begun, held.events);
+      },
+      async pull() {
+        if (relay !== null) {
+          await pullOn(relay);
+        }
+      },
+      cancel() {
+        context.leash.cut("departed");
+      },
+    },
+    // Nothing is read ahead of the caller: its pace is the upstream's.
+    { highWaterMark: 0 },
+  );
+}
+
+async function pullOn(relay: Relay): Promise<void> {
+  while (!relay.isEnded) {
+    const read = await nextRead(relay);
+    if (relay.isEnded) {
+      return;
+    }
+    if (read === "silence") {
+      send(relay, [keepAliveLine]);
+      return;
+    }
+    if (read === "broken" || read.done || read.value === undefined) {
+      endOfSource(relay);
+      return;
+    }
+    if (absorb(relay, relay.held.splitter.push(read.value))) {
+      return;
+    }
+    if (relay.held.splitter.held() > maxEventBytes) {
+      breakOff(relay, transientFailure("event_too_large"), wire("stream_cut", "The provider sent an event without end."));
+    }
+  }
+}
+
+/** Sends what may go out of these events, and ends the stream where they end it. Says whether anything was sent. */
+function absorb(relay: Relay, events: readonly SseEvent[]): boolean {
+  const { context } = relay;
+  const batch: Uint8Array[] = [];
+  for (const event of events) {
+    const meaning = skimMeaning(event);
+    relay.usage = meaning.usage ?? relay.usage;
+    relay.isFinished ||= meaning.isFinish;
+    if (meaning.kind === "error") {
+      send(relay, batch);
+      const failure = classifyInBand(meaning.error, context.headers, Date.now()) ?? transientFailure("in_band_error");
+      breakOff(relay, failure, toUpstreamWireError(meaning.error, context.secrets));
+      return true;
+    }
+    if (meaning.kind === "done") {
+      send(relay, relay.isFinished ? [...batch, event.bytes] : batch);
+      endAsTold(relay);
+      return true;
+    }
+    if (!(context.hideUsage && meaning.isUsageOnly)) {
+      batch.push(event.bytes);
+    }
+  }
+  send(relay, batch);
+  return batch.length > 0;
+}
+
+/** The upstream has closed. Only `[DONE]` makes that an end; it may stand there without its blank line. */
+function endOfSource(relay: Relay): void {
+  const rest = readEvent(relay.held.splitter.rest());
+  if (skimMeaning(rest).kind !== "done") {
+    breakOff(relay, transientFailure("cut"), cutError);
+    return;
+  }
+  if (relay.isFinished) {
+    send(relay, [rest.bytes]);
+  }
+  endAsTold(relay);
+}
+
+/** `[DONE]` was read. Without any finish before it, something between us and the model has covered up a cut. */
+function endAsTold(relay: Relay): void {
+  if (!relay.isFinished) {
+    breakOff(relay, transientFailure("no_finish"), cutError);
+    return;
+  }
+  finish(relay, { result: "ok", failure: null, usage: relay.usage });
+  relay.controller.close();
+}
+
+function cutOff(relay: Relay, ending: Ending): void {
+  if (relay.isEnded) {
+    return;
+  }
+  if (ending === "departed" || ending === "done") {
+    finish(relay, { result: "departed", failure: null, usage: relay.usage });
+    relay.controller.error(new LeashCut(ending));
+  } else if (ending === "total") {
+    breakOff(relay, transientFailure("total_timeout", true), wire("timeout", "The request took longer than its time limit."));
+  } else {
+    breakOff(relay, transientFailure("idle_timeout", true), wire("stream_stalled", "The provider stopped sending."));
+  }
+}
+
+function breakOff(relay: Relay, failure: Failure, error: WireError): void {
+  const result = failure.class === "caller_fault" ? "caller_fault" : "failed";
+  finish(relay, { result, failure, usage: relay.usage });
+  relay.controller.enqueue(streamErrorEvent(error));
+  relay.controller.close();
+}
+
+function finish(relay: Relay, report: Report): void {
+  relay.isEnded = true;
+  relay.context.leash.cut("done");
+  relay.end(report);
+}
+
+function send(relay: Relay, parts: readonly Uint8Array[]): void {
+  for (const part of parts) {
+    relay.controller.enqueue(part);
+    relay.sentAt = Date.now();
+  }
+}
+
+/** The next chunk, or `silence` when the caller has heard nothing for `keepAliveMs`. */
+async function nextRead(relay: Relay): Promise<Read | "silence"> {
+  relay.reading ??= startRead(relay);
+  const silence = Promise.withResolvers<"silence">();
+  const wait = relay.context.keepAliveMs - (Date.now() - relay.sentAt);
+  const timer = setTimeout(() => silence.resolve("silence"), Math.max(0, wait));
+  try {
+    const read = await Promise.race([relay.reading, silence.promise]);
+    // A chunk that comes while nobody pulls waits here for the next pull.
+    relay.reading = read === "silence" ? relay.reading : null;
+    return read;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A read that times the upstream's silence and never rejects: a broken connection is the same to the caller as a cut. */
+async function startRead(relay: Relay): Promise<Read> {
+  const disarm = relay.context.leash.arm(relay.context.idleMs, "idle");
+  try {
+    const { done, value } = await relay.held.reader.read();
+    return { done, value };
+  } catch {
+    return "broken";
+  } finally {
+    disarm();
+  }
+}
+
+function wire(code: string, message: string): WireError {
+  return { message, type: "server_error", param: null, code };
+}
+
+const cutError = wire("stream_cut", "The provider's stream broke off before its end.");
