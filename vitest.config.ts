@@ -38,5 +38,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     setupFiles: ["./test/support/migrations.ts"],
     testTimeout: 30_000,
+    // A passing test's log lines say nothing; a failing one's are shown.
+    silent: "passed-only",
   },
 });

@@ -1,8 +1,8 @@
-/** The Worker. */
+/** The Worker: joins the rooms that must not know each other. */
+import { app } from "./app.js";
+
 export { Router } from "./routing/router.do.js";
 
 export default {
-  fetch(): Response {
-    return new Response("not built yet", { status: 503 });
-  },
+  fetch: app.fetch,
 } satisfies ExportedHandler<Env>;

@@ -7,8 +7,6 @@ export interface SessionPrincipal {
   readonly name: string;
   readonly email: string;
   readonly sessionId: string;
-  /** How the token came: a cookie needs our own Origin on writes. */
-  readonly via: "bearer" | "cookie";
 }
 
 export interface KeyPrincipal {
@@ -16,6 +14,8 @@ export interface KeyPrincipal {
   readonly keyId: string;
   readonly name: string;
   readonly workspaceId: string;
+  /** The member who made it. */
+  readonly memberId: string;
   /** Already cut to what its maker's present role has. */
   readonly scopes: readonly Scope[];
 }

@@ -20,6 +20,8 @@ export interface HttpEnv {
     services: Services;
     /** Null for nobody; set by `authenticate`. */
     principal: Principal | null;
+    /** The matched declaration's path pattern, for logs: no id or token of the address stands in it. */
+    route: string | undefined;
     /** Set by the tenancy guard on `/workspaces/{ws}` paths. */
     access: WorkspaceAccess | undefined;
   };

@@ -81,6 +81,7 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
     spec: spec as EndpointSpec<unknown, unknown, unknown>,
     async run(context) {
       const now = Date.now();
+      context.set("route", spec.path);
       admitCaller(spec.permission, context);
       const input = await readInput(spec, context.req.raw, context.req.param());
       const write = await startWrite(spec, context, input.bodyHash, now);

@@ -1,9 +1,9 @@
-/** ETags are the row's revision in quotes; `If-Match` holds a change to the revision its caller read. */
+/** ETags are the row's revision in quotes, with what else moves its answer behind a dot; `If-Match` holds a change to the revision its caller read. */
 import { AppError } from "../base/errors.js";
 
-/** The ETag of a revision. */
-export function toEtag(revision: number): string {
-  return `"${revision}"`;
+/** The ETag of a revision. `moving` is what the answer shows beside it, such as a status that time changes; `If-Match` looks past it. */
+export function toEtag(revision: number, moving?: string): string {
+  return moving === undefined ? `"${revision}"` : `"${revision}.${moving}"`;
 }
 
 /** The revision that `If-Match` demands; null when there is no demand (no header, or `*`). Throws `precondition_failed` for a tag this service never gave. */
@@ -12,7 +12,7 @@ export function readIfMatch(request: Request): number | null {
   if (header === undefined || header === "*") {
     return null;
   }
-  const revision = /^"(\d{1,15})"$/.exec(header)?.[1];
+  const revision = /^"(\d{1,15})(?:\.[\w.-]{1,64})?"$/.exec(header)?.[1];
   if (revision === undefined) {
     throw new AppError("precondition_failed");
   }

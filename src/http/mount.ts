@@ -21,3 +21,12 @@ export function mount(app: Hono<HttpEnv>, endpoints: readonly Endpoint[]): void 
 export function toHonoPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ":$1");
 }
+
+/** The methods that declared endpoints take at an address, for the Allow header of a 405. */
+export function allowedMethods(endpoints: readonly Endpoint[], pathname: string): string[] {
+  const methods = endpoints.flatMap(({ spec }) => {
+    const pattern = new RegExp(`^${spec.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+    return pattern.test(pathname) ? [spec.method.toUpperCase()] : [];
+  });
+  return [...new Set(methods)];
+}

@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { roles } from "../access/permissions.js";
-import { users } from "../identity/model.js";
+import { Account, DisplayName, users } from "../identity/model.js";
 
 /** Regions a key can be made for: the platform's location hints, and `auto` for none. */
 export const regions = ["auto", "wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
@@ -71,7 +71,8 @@ export const members = sqliteTable(
   ],
 );
 
-export const inviteStates = ["pending", "accepted", "declined", "revoked"] as const;
+/** `expired` is written only when the address is invited again; until then it shows as `pending` past its time. */
+export const inviteStates = ["pending", "accepted", "declined", "revoked", "expired"] as const;
 
 export const invites = sqliteTable(
   "invites",
@@ -163,6 +164,101 @@ export function toWorkspace(row: WorkspaceRow, role: Workspace["role"], memberCo
     updated_at: new Date(row.updatedAt).toISOString(),
   };
 }
+
+export const Member = z
+  .object({
+    id: z.string(),
+    account_id: z.string(),
+    name: z.string(),
+    email: z.string(),
+    role: z.enum(roles),
+    joined_at: z.iso.datetime(),
+  })
+  .openapi("Member");
+export type Member = z.infer<typeof Member>;
+
+export const InviteMembers = z
+  .strictObject({
+    emails: z.array(z.string().max(320)).min(1).max(100).describe("1 to 100 e-mail addresses."),
+    role: z.enum(grantableRoles).default("MEMBER"),
+    locale: Locale.optional().describe("Language of the letter; the workspace's when left out."),
+  })
+  .openapi("InviteMembers");
+export type InviteMembers = z.infer<typeof InviteMembers>;
+
+/** What became of one address of `emails[]`. */
+export const InviteResult = z
+  .object({
+    email: z.string(),
+    status: z.enum(["invited", "already_member", "already_invited", "invalid", "limit"]),
+    invite_id: z.string().optional(),
+    detail: z.string().optional(),
+  })
+  .openapi("InviteResult");
+export type InviteResult = z.infer<typeof InviteResult>;
+
+export const InviteResults = z.object({ results: z.array(InviteResult) }).openapi("InviteResults");
+
+/** States as people read them: the row's, its letter's and the clock's in one word. */
+export const inviteWireStates = [
+  "pending",
+  "sent",
+  "delivery_failed",
+  "accepted",
+  "declined",
+  "revoked",
+  "expired",
+] as const;
+
+export const Invite = z
+  .object({
+    id: z.string(),
+    email: z.string(),
+    role: z.enum(grantableRoles),
+    locale: z.string(),
+    state: z.enum(inviteWireStates),
+    reason: z.string().nullable().describe("Why the letter could not be delivered; null otherwise."),
+    invited_by: z.object({ id: z.string(), name: z.string() }),
+    created_at: z.iso.datetime(),
+    expires_at: z.iso.datetime(),
+  })
+  .openapi("Invite");
+export type Invite = z.infer<typeof Invite>;
+
+/** What the bearer of an invite's link is asked to join. */
+export const InviteOffer = z
+  .object({
+    workspace: z.object({ name: z.string() }),
+    invited_by: z.object({ name: z.string() }),
+    email: z.string(),
+    role: z.enum(grantableRoles),
+    has_account: z.boolean().describe("Whether this address must sign in before it can accept."),
+    expires_at: z.iso.datetime(),
+  })
+  .openapi("InviteOffer");
+export type InviteOffer = z.infer<typeof InviteOffer>;
+
+export const AcceptInvite = z
+  .strictObject({
+    name: DisplayName.optional().describe("Name of a new account; made from the address when left out."),
+  })
+  .openapi("AcceptInvite");
+export type AcceptInvite = z.infer<typeof AcceptInvite>;
+
+export const AcceptedInvite = z
+  .object({
+    workspace: Workspace,
+    member: Member,
+    account: Account,
+    session_token: z
+      .string()
+      .nullable()
+      .describe("A new account's session, shown this once; null for someone signed in already."),
+  })
+  .openapi("AcceptedInvite");
+export type AcceptedInvite = z.infer<typeof AcceptedInvite>;
+
+export const DeclinedInvite = z.object({ state: z.literal("declined") }).openapi("DeclinedInvite");
 
 function isTimeZone(zone: string): boolean {
   try {

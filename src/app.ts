@@ -1,0 +1,135 @@
+/** The only file that knows every route: two doors, the control plane and the gateway, each with its callers, its guard and its error face. */
+import { Hono } from "hono";
+import { AppError } from "./base/errors.js";
+import { openDatabase } from "./base/database.js";
+import { newId } from "./base/ids.js";
+import { log } from "./base/log.js";
+import { isLoopback, readSettings, requireSettings, type Settings } from "./base/settings.js";
+import { authenticate } from "./http/authenticate.js";
+import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
+import type { Endpoint } from "./http/endpoint.js";
+import { logFailure, problem, toAppError } from "./http/failure.js";
+import { readiness } from "./http/health.js";
+import { allowedMethods, mount } from "./http/mount.js";
+import { describeApi } from "./http/openapi.js";
+import { sessionAuthenticator } from "./identity/sessions.js";
+import { guardWorkspace } from "./tenancy/guard.js";
+import { openAnswer, sealAnswer } from "./vault/answers.js";
+import { workspaceEndpoints } from "./workspaces/routes.js";
+
+/** Every declared endpoint of the control plane. */
+export const endpoints: readonly Endpoint[] = [...workspaceEndpoints];
+
+const services: Services = {
+  publish: async () => {},
+  sealAnswer: (env, context, text) => sealAnswer(requireSettings(env).keyring, context, text),
+  openAnswer: (env, context, sealed) => openAnswer(requireSettings(env).keyring, context, sealed),
+};
+
+const version = "0.1.0";
+const authenticators = [sessionAuthenticator];
+
+export const app = new Hono<HttpEnv>();
+
+app.use(async (context, next) => {
+  const startedAt = Date.now();
+  context.set("requestId", newId("request"));
+  context.set("db", openDatabase(context.env.DB));
+  context.set("services", services);
+  await next();
+  secure(context);
+  log("info", "request", {
+    request_id: context.get("requestId"),
+    method: context.req.method,
+    route: context.get("route") ?? "none",
+    status: context.res.status,
+    duration_ms: Date.now() - startedAt,
+  });
+});
+
+app.get("/healthz", (context) => context.json({ status: "ok" }));
+
+app.use(async (context, next) => {
+  const reading = readSettings(context.env);
+  if (context.req.path !== "/readyz") {
+    checkHost(context.req.url, requireSettings(context.env));
+  } else if ("settings" in reading) {
+    checkHost(context.req.url, reading.settings);
+  }
+  await next();
+});
+
+app.get("/readyz", async (context) => {
+  const result = await readiness(context.env, context.get("db"), () => Promise.resolve(), Date.now());
+  return context.json(result, result.status === "ready" ? 200 : 503);
+});
+
+app.get("/openapi.json", (context) => {
+  return context.json(describeApi(endpoints, version, requireSettings(context.env).publicUrl));
+});
+
+app.use(async (context, next) => {
+  context.set("principal", await callerOf(context));
+  await next();
+});
+app.use("/workspaces/:ws/*", guardWorkspace);
+mount(app, endpoints);
+
+app.notFound(async (context) => {
+  const requestId = context.get("requestId");
+  const methods = allowedMethods(endpoints, context.req.path);
+  const page = await staticPage(context);
+  if (page !== null) {
+    return page;
+  }
+  if (methods.length > 0) {
+    const response = problem(new AppError("method_not_allowed"), requestId);
+    response.headers.set("allow", methods.join(", "));
+    return response;
+  }
+  return problem(new AppError("not_found"), requestId);
+});
+
+app.onError((error, context) => {
+  const failure = toAppError(error);
+  logFailure(failure, context.get("requestId"));
+  return problem(failure, context.get("requestId"));
+});
+
+/** A bad credential is nobody: endpoints that need somebody answer 401, public ones do not care. */
+async function callerOf(context: HttpContext) {
+  try {
+    return await authenticate(context.req.raw, context.env, context.get("db"), authenticators);
+  } catch (error) {
+    if (error instanceof AppError && error.code === "unauthenticated") {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** Any other Host could be a web page's name rebound to this machine. Throws `misdirected_request`. */
+function checkHost(url: string, settings: Settings): void {
+  const { host, hostname } = new URL(url);
+  if (host !== new URL(settings.publicUrl).host && !(settings.isLocal && isLoopback(hostname))) {
+    throw new AppError("misdirected_request");
+  }
+}
+
+async function staticPage(context: HttpContext): Promise<Response | null> {
+  if (context.req.method !== "GET" && context.req.method !== "HEAD") {
+    return null;
+  }
+  const page = await context.env.ASSETS.fetch(context.req.raw);
+  return page.status === 404 ? null : new Response(page.body, page);
+}
+
+function secure(context: HttpContext): void {
+  const { headers } = context.res;
+  headers.set("x-request-id", context.get("requestId"));
+  headers.set("x-content-type-options", "nosniff");
+  headers.set("referrer-policy", "no-referrer");
+  if (headers.get("content-type")?.startsWith("text/html") === true) {
+    headers.set("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
+  }
+}

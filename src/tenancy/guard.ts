@@ -1,0 +1,25 @@
+/** The tenancy guard: resolves the path's workspace for the caller before any endpoint runs. Foreign and absent are one 404. */
+import type { MiddlewareHandler } from "hono";
+import { AppError } from "../base/errors.js";
+import type { HttpEnv } from "../http/context.js";
+import { findAccess } from "./tenancy.js";
+
+/** First path segments below /workspaces that mean `current`: the contract's short forms. */
+const shortForms: ReadonlySet<string> = new Set(["members"]);
+
+/** Middleware for `/workspaces/:ws` and everything below it. */
+export const guardWorkspace: MiddlewareHandler<HttpEnv> = async (context, next) => {
+  const principal = context.get("principal");
+  if (principal === null) {
+    throw new AppError("unauthenticated");
+  }
+  const segment = context.req.param("ws") ?? "";
+  const reference = shortForms.has(segment) ? "current" : segment;
+  const chosen = context.req.header("x-workspace") ?? null;
+  const access = await findAccess(context.get("db"), principal, reference, chosen);
+  if (access === null) {
+    throw new AppError("not_found");
+  }
+  context.set("access", access);
+  await next();
+};

@@ -1,0 +1,64 @@
+/** Membership as a fact: who stands where in which workspace. A stranger and an absent workspace look the same. */
+import { and, desc, eq, isNull, or, sql } from "drizzle-orm";
+import type { KeyPrincipal, Principal, SessionPrincipal, WorkspaceAccess } from "../access/principal.js";
+import { hideSql, type Database } from "../base/database.js";
+import { members, workspaces } from "./model.js";
+
+const alive = and(isNull(workspaces.deletedAt), isNull(members.removedAt));
+
+const accessColumns = {
+  id: workspaces.id,
+  slug: workspaces.slug,
+  ownerMemberId: workspaces.ownerMemberId,
+  memberId: members.id,
+  role: members.role,
+};
+
+/**
+ * The caller's place in a workspace named by id, slug or `current`; null when there is none. `chosen` is what the caller
+ * chose as current (`X-Workspace`); without it, the workspace joined last.
+ */
+export async function findAccess(
+  db: Database,
+  principal: Principal,
+  reference: string,
+  chosen: string | null,
+): Promise<WorkspaceAccess | null> {
+  return principal.kind === "key"
+    ? await findKeyAccess(db, principal, reference)
+    : await findMemberAccess(db, principal, reference === "current" ? chosen : reference);
+}
+
+async function findMemberAccess(
+  db: Database,
+  person: SessionPrincipal,
+  reference: string | null,
+): Promise<WorkspaceAccess | null> {
+  const named = reference === null ? undefined : or(eq(workspaces.id, reference), eq(workspaces.slug, reference));
+  const [row] = await hideSql(
+    db
+      .select(accessColumns)
+      .from(members)
+      .innerJoin(workspaces, eq(workspaces.id, members.workspaceId))
+      .where(and(eq(members.userId, person.accountId), alive, named))
+      .orderBy(desc(members.createdAt), desc(members.id))
+      .limit(1)
+      .all(),
+  );
+  return row === undefined ? null : { ...row, role: row.memberId === row.ownerMemberId ? "OWNER" : row.role };
+}
+
+async function findKeyAccess(db: Database, key: KeyPrincipal, reference: string): Promise<WorkspaceAccess | null> {
+  const [row] = await hideSql(
+    db
+      .select({ id: workspaces.id, slug: workspaces.slug, ownerMemberId: workspaces.ownerMemberId })
+      .from(workspaces)
+      .where(and(eq(workspaces.id, key.workspaceId), isNull(workspaces.deletedAt)))
+      .all(),
+  );
+  const isNamed = row !== undefined && ["current", row.id, row.slug].includes(reference);
+  return isNamed ? { ...row, role: null, memberId: key.memberId } : null;
+}
+
+/** How many people belong to a workspace, as a subquery beside its row. */
+export const memberCount = sql<number>`(SELECT count(*) FROM members AS m WHERE m.workspace_id = workspaces.id AND m.removed_at IS NULL)`;

@@ -1,0 +1,132 @@
+/** Creating a workspace: tenant row, owner, data key and first credentials in one batch, all or nothing. */
+import { z } from "@hono/zod-openapi";
+import type { Actor } from "../access/principal.js";
+import { auditRow } from "../audit/audit.js";
+import { randomBytes, toBase32 } from "../base/bytes.js";
+import type { Change, Database, Statement } from "../base/database.js";
+import { newId } from "../base/ids.js";
+import type { Keyring } from "../base/keyring.js";
+import { planCredential, type PreparedCredential } from "../connections/credentials.js";
+import { CredentialFields, ProviderName } from "../connections/model.js";
+import { DisplayName } from "../identity/model.js";
+import { Locale, members, reservedSlugs, Slug, TimeZone, workspaces, WorkspaceSettings } from "../tenancy/model.js";
+import type { WorkspaceRow } from "../tenancy/model.js";
+import { insertDataKey, newDataKey } from "../vault/data-keys.js";
+
+/** `providers[]` of a new workspace: credentials to store along with it. */
+export const FirstProvider = z.strictObject({
+  provider_name: ProviderName,
+  name: DisplayName.optional().describe("The provider's name when left out."),
+  credentials: CredentialFields,
+  validate: z.boolean().default(true),
+});
+
+export const CreateWorkspace = z
+  .strictObject({
+    name: DisplayName,
+    slug: Slug.optional().describe("Made from the name when left out."),
+    locale: Locale.optional(),
+    timezone: TimeZone.optional(),
+    providers: z.array(FirstProvider).max(20).optional(),
+  })
+  .openapi("CreateWorkspace");
+export type CreateWorkspace = z.infer<typeof CreateWorkspace>;
+
+/** A credential of `providers[]`, checked and ready to be sealed. */
+export interface NamedCredential {
+  readonly name: string;
+  readonly prepared: PreparedCredential;
+}
+
+/** A workspace about to be made. */
+export interface PlannedWorkspace {
+  readonly row: WorkspaceRow;
+  readonly ownerMemberId: string;
+}
+
+/** Plans a workspace owned by an account. Run as one batch it is all or nothing; `workspace_exists` for a taken slug or own name. */
+export async function planWorkspace(
+  db: Database,
+  keyring: Keyring,
+  accountId: string,
+  actor: Actor,
+  input: Pick<CreateWorkspace, "name" | "locale" | "timezone"> & { readonly slug: string },
+  credentials: readonly NamedCredential[],
+): Promise<Change<PlannedWorkspace>> {
+  const row = toRow(accountId, actor.at, input);
+  const dataKey = await newDataKey(keyring, row.id, actor.at);
+  const statements: Statement[] = [
+    db.insert(workspaces).values(row),
+    db.insert(members).values({
+      id: row.ownerMemberId,
+      workspaceId: row.id,
+      userId: accountId,
+      role: "ADMIN",
+      createdAt: actor.at,
+    }),
+    insertDataKey(db, dataKey.row),
+    auditRow(db, actor, {
+      workspaceId: row.id,
+      action: "workspace.created",
+      targets: [{ type: "workspace", id: row.id }],
+      after: { name: row.name, slug: row.slug, settings: JSON.parse(row.settings) as unknown },
+    }),
+  ];
+  for (const { name, prepared } of credentials) {
+    const planned = await planCredential(db, row.id, actor, dataKey.key, prepared, name);
+    statements.push(...planned.statements);
+  }
+  const conflicts = {
+    "workspaces.slug": "workspace_exists",
+    "workspaces.created_by": "workspace_exists",
+    "credentials.name": "name_taken",
+  } as const;
+  return { statements, value: { row, ownerMemberId: row.ownerMemberId }, conflicts };
+}
+
+/** A slug made from a name: its ASCII letters and digits with dashes, or a random one when too little is left. */
+export function slugOf(name: string): string {
+  const slug = name
+    .normalize("NFKD")
+    .toLowerCase()
+    .replaceAll(/\p{M}/gu, "")
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .slice(0, 40)
+    .replaceAll(/^-+|-+$/g, "");
+  return slug.length < 2 || reservedSlugs.has(slug) ? withSuffix(slug === "" ? "workspace" : slug) : slug;
+}
+
+/** The slug with six random characters, for a second try after a clash. */
+export function withSuffix(slug: string): string {
+  return `${slug}-${toBase32(randomBytes(4)).slice(0, 6)}`;
+}
+
+function toRow(
+  accountId: string,
+  at: number,
+  input: Pick<CreateWorkspace, "name" | "locale" | "timezone"> & { readonly slug: string },
+): WorkspaceRow {
+  const given = { locale: input.locale, timezone: input.timezone };
+  return {
+    id: newId("workspace"),
+    slug: input.slug,
+    name: input.name,
+    nameKey: nameKey(input.name),
+    createdBy: accountId,
+    ownerMemberId: newId("member"),
+    settings: JSON.stringify(WorkspaceSettings.parse(given)),
+    region: "auto",
+    configEpoch: 1,
+    configVersion: 1,
+    appliedVersion: 0,
+    revision: 1,
+    createdAt: at,
+    updatedAt: at,
+    deletedAt: null,
+  };
+}
+
+/** One spelling per name: a person has one workspace of a name. */
+export function nameKey(name: string): string {
+  return name.normalize("NFKC").toLowerCase();
+}

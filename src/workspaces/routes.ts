@@ -1,0 +1,149 @@
+/** Doors of set-up and workspaces. */
+import { AppError } from "../base/errors.js";
+import { requireSettings } from "../base/settings.js";
+import { prepareCredential } from "../connections/credentials.js";
+import { bearerToken } from "../http/authenticate.js";
+import { endpoint, type Endpoint } from "../http/endpoint.js";
+import { toEtag } from "../http/etag.js";
+import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
+import { reply, type Reply } from "../http/reply.js";
+import { toWorkspace, Workspace } from "../tenancy/model.js";
+import { CreateWorkspace, planWorkspace, slugOf, withSuffix, type NamedCredential } from "./create.js";
+import { checkSetupToken, planSetup, refuseSecondSetup, Setup, SetupResult } from "./setup.js";
+import { findWorkspace, listWorkspaces, planUpdateWorkspace, UpdateWorkspace } from "./workspaces.js";
+
+const setUp = endpoint(
+  {
+    method: "post",
+    path: "/setup",
+    operation: "setUp",
+    summary: "Make the first account and its workspace",
+    description: "First run only. Send the set-up token that the first start printed as `Authorization: Bearer …`.",
+    tag: "Set-up",
+    permission: { kind: "public" },
+    storedAnswer: "never",
+    body: Setup,
+    responses: { 201: { description: "Set up; the session token is shown this once.", schema: SetupResult } },
+    errors: ["invalid_setup_token", "already_set_up", "workspace_exists"],
+  },
+  async (call) => {
+    const settings = requireSettings(call.env);
+    checkSetupToken(settings, bearerToken(call.request));
+    await refuseSecondSetup(call.db);
+    const change = await planSetup(call.db, settings, call.actor, call.request.headers.get("user-agent"), call.body);
+    const body = { ...change.value.result, session_token: change.value.token.reveal() };
+    return await call.commit(change, reply(201, body, { location: `/workspaces/${body.workspace.id}` }));
+  },
+);
+
+const createWorkspace = endpoint(
+  {
+    method: "post",
+    path: "/workspaces",
+    operation: "createWorkspace",
+    summary: "Create a workspace",
+    description: "Tenant, owner, data key and the credentials of `providers[]`, all or nothing.",
+    tag: "Workspaces",
+    permission: { kind: "session" },
+    publishes: true,
+    body: CreateWorkspace,
+    responses: { 201: { description: "Created.", schema: Workspace } },
+    errors: ["workspace_exists", "name_taken"],
+  },
+  async (call) => {
+    const settings = requireSettings(call.env);
+    const credentials = await Promise.all(
+      (call.body.providers ?? []).map(async (provider, index): Promise<NamedCredential> => {
+        const prepared = await prepareCredential(settings, provider.provider_name, provider, `/providers/${index}`);
+        return { name: provider.name ?? provider.provider_name, prepared };
+      }),
+    );
+    const create = async (slug: string): Promise<Reply> => {
+      const input = { ...call.body, slug };
+      const accountId = call.person().accountId;
+      const change = await planWorkspace(call.db, settings.keyring, accountId, call.actor, input, credentials);
+      const { row } = change.value;
+      const options = { etag: toEtag(row.revision), location: `/workspaces/${row.id}`, publish: row.id };
+      return await call.commit(change, reply(201, toWorkspace(row, "OWNER", 1), options));
+    };
+    if (call.body.slug !== undefined) {
+      return await create(call.body.slug);
+    }
+    const made = slugOf(call.body.name);
+    try {
+      return await create(made);
+    } catch (error) {
+      // A slug that we made up clashed: another one cannot hurt. A taken name fails again and says so.
+      if (error instanceof AppError && error.code === "workspace_exists") {
+        return await create(withSuffix(made));
+      }
+      throw error;
+    }
+  },
+);
+
+const listOwn = endpoint(
+  {
+    method: "get",
+    path: "/workspaces",
+    operation: "listWorkspaces",
+    summary: "List your workspaces",
+    tag: "Workspaces",
+    permission: { kind: "session" },
+    query: PageQuery,
+    responses: { 200: { description: "Your workspaces, the one joined last first.", schema: pageOf(Workspace) } },
+    errors: [],
+  },
+  async (call) => {
+    const from = readCursor(call.query.cursor);
+    const rows = await listWorkspaces(call.db, call.person().accountId, from, call.query.limit);
+    return reply(200, toPage(rows, call.query.limit, (row) => row.position, (row) => row.answer));
+  },
+);
+
+const readWorkspace = endpoint(
+  {
+    method: "get",
+    path: "/workspaces/{ws}",
+    operation: "readWorkspace",
+    summary: "Read a workspace",
+    tag: "Workspaces",
+    permission: { kind: "workspace", scope: "workspace:read", keys: true },
+    etag: true,
+    responses: { 200: { description: "The workspace.", schema: Workspace } },
+    errors: [],
+  },
+  async (call) => {
+    const { row, answer } = await findWorkspace(call.db, call.access());
+    return reply(200, answer, { etag: toEtag(row.revision) });
+  },
+);
+
+const updateWorkspace = endpoint(
+  {
+    method: "patch",
+    path: "/workspaces/{ws}",
+    operation: "updateWorkspace",
+    summary: "Rename a workspace or change its settings",
+    tag: "Workspaces",
+    permission: { kind: "workspace", scope: "workspace:manage", keys: true },
+    etag: true,
+    body: UpdateWorkspace,
+    responses: { 200: { description: "The workspace as it is now.", schema: Workspace } },
+    errors: ["workspace_exists", "conflict"],
+  },
+  async (call) => {
+    const seen = await findWorkspace(call.db, call.access());
+    const change = planUpdateWorkspace(call.db, seen, call.actor, call.body, call.ifMatch);
+    const { row, answer } = change.value;
+    return await call.commit(change, reply(200, answer, { etag: toEtag(row.revision) }));
+  },
+);
+
+export const workspaceEndpoints: readonly Endpoint[] = [
+  setUp,
+  createWorkspace,
+  listOwn,
+  readWorkspace,
+  updateWorkspace,
+];

@@ -1,0 +1,132 @@
+/** Reading and renaming workspaces. */
+import { z } from "@hono/zod-openapi";
+import { and, desc, eq, isNull, lt, or } from "drizzle-orm";
+import type { Actor, WorkspaceAccess } from "../access/principal.js";
+import { auditIfChanged } from "../audit/audit.js";
+import { guardThat, hideSql, type Change, type Database } from "../base/database.js";
+import { AppError } from "../base/errors.js";
+import type { Position } from "../http/page.js";
+import { DisplayName } from "../identity/model.js";
+import { Locale, members, regions, Slug, TimeZone, toWorkspace, Workspace, workspaces } from "../tenancy/model.js";
+import { WorkspaceSettings, type WorkspaceRow } from "../tenancy/model.js";
+import { memberCount } from "../tenancy/tenancy.js";
+import { nameKey } from "./create.js";
+import { sql } from "drizzle-orm";
+
+export const UpdateWorkspace = z
+  .strictObject({
+    name: DisplayName.optional(),
+    slug: Slug.optional(),
+    settings: z
+      .strictObject({ locale: Locale.optional(), timezone: TimeZone.optional(), region: z.enum(regions).optional() })
+      .optional(),
+  })
+  .refine((change) => Object.keys(change).length > 0, "Name at least one thing to change.")
+  .openapi("UpdateWorkspace");
+export type UpdateWorkspace = z.infer<typeof UpdateWorkspace>;
+
+/** A workspace as its answer needs it. */
+export interface SeenWorkspace {
+  readonly row: WorkspaceRow;
+  readonly answer: Workspace;
+}
+
+/** The caller's workspace. Throws `not_found` when it has just gone. */
+export async function findWorkspace(db: Database, access: WorkspaceAccess): Promise<SeenWorkspace> {
+  const [found] = await hideSql(
+    db
+      .select({ row: workspaces, count: memberCount })
+      .from(workspaces)
+      .where(and(eq(workspaces.id, access.id), isNull(workspaces.deletedAt)))
+      .all(),
+  );
+  if (found === undefined) {
+    throw new AppError("not_found");
+  }
+  return { row: found.row, answer: toWorkspace(found.row, access.role, found.count) };
+}
+
+/** A person's workspaces, newest membership first, `limit + 1` of them from a position on. */
+export async function listWorkspaces(db: Database, accountId: string, from: Position | null, limit: number) {
+  const after =
+    from === null
+      ? undefined
+      : or(lt(members.createdAt, from.time), and(eq(members.createdAt, from.time), lt(members.id, from.id)));
+  const rows = await hideSql(
+    db
+      .select({
+        row: workspaces,
+        count: memberCount,
+        memberId: members.id,
+        role: members.role,
+        joinedAt: members.createdAt,
+      })
+      .from(members)
+      .innerJoin(workspaces, eq(workspaces.id, members.workspaceId))
+      .where(and(eq(members.userId, accountId), isNull(members.removedAt), isNull(workspaces.deletedAt), after))
+      .orderBy(desc(members.createdAt), desc(members.id))
+      .limit(limit + 1)
+      .all(),
+  );
+  return rows.map((found) => {
+    const role = found.memberId === found.row.ownerMemberId ? "OWNER" : found.role;
+    return {
+      position: { time: found.joinedAt, id: found.memberId },
+      answer: toWorkspace(found.row, role, found.count),
+    };
+  });
+}
+
+/**
+ * Plans a change of name, slug or settings. What is given replaces what is there; an update to what already stands
+ * writes nothing. `precondition_failed` when `ifMatch` (or the row read here) is no longer the row's revision.
+ */
+export function planUpdateWorkspace(
+  db: Database,
+  seen: SeenWorkspace,
+  actor: Actor,
+  input: UpdateWorkspace,
+  ifMatch: number | null,
+): Change<SeenWorkspace> {
+  const { row } = seen;
+  const next = merge(row, input);
+  const isSame = sql`${workspaces.name} IS ${next.name} AND ${workspaces.slug} IS ${next.slug} AND ${workspaces.settings} IS ${next.settings}`;
+  const expected = ifMatch ?? row.revision;
+  const holds = sql`EXISTS (SELECT 1 FROM ${workspaces} WHERE ${workspaces.id} = ${row.id} AND ${workspaces.revision} = ${expected})`;
+  const isChanged = next.name !== row.name || next.slug !== row.slug || next.settings !== row.settings;
+  const updated = { ...row, ...next, ...(isChanged ? { revision: expected + 1, updatedAt: actor.at } : {}) };
+  const statements = [
+    guardThat(db, holds, ifMatch === null ? "conflict" : "precondition_failed"),
+    db
+      .update(workspaces)
+      .set({ ...next, revision: sql`${workspaces.revision} + 1`, updatedAt: actor.at })
+      .where(and(eq(workspaces.id, row.id), sql`NOT (${isSame})`)),
+    auditIfChanged(db, actor, {
+      workspaceId: row.id,
+      action: "workspace.updated",
+      targets: [{ type: "workspace", id: row.id }],
+      before: toPublic(row),
+      after: toPublic(next),
+    }),
+  ];
+  const conflicts = { "workspaces.slug": "workspace_exists", "workspaces.created_by": "workspace_exists" } as const;
+  const answer = toWorkspace(updated, seen.answer.role, seen.answer.members);
+  return { statements, value: { row: updated, answer }, conflicts };
+}
+
+function merge(row: WorkspaceRow, input: UpdateWorkspace) {
+  const name = input.name ?? row.name;
+  const settings = { ...(JSON.parse(row.settings) as object), ...input.settings };
+  const parsed = WorkspaceSettings.parse(settings);
+  return {
+    name,
+    nameKey: nameKey(name),
+    slug: input.slug ?? row.slug,
+    settings: JSON.stringify(parsed),
+    region: parsed.region,
+  };
+}
+
+function toPublic(row: Pick<WorkspaceRow, "name" | "slug" | "settings">) {
+  return { name: row.name, slug: row.slug, settings: JSON.parse(row.settings) as unknown };
+}

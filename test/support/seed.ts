@@ -1,0 +1,57 @@
+/** Makes what a test stands on by HTTP, like a customer. Every call makes its own account and workspace. */
+import { env } from "cloudflare:workers";
+import { openDatabase } from "../../src/base/database.js";
+import { newId } from "../../src/base/ids.js";
+import { requireSettings } from "../../src/base/settings.js";
+import { users } from "../../src/identity/model.js";
+import { planSession } from "../../src/identity/sessions.js";
+import { members } from "../../src/tenancy/model.js";
+import { call } from "./client.js";
+
+export const db = openDatabase(env.DB);
+
+export interface SeededAccount {
+  readonly id: string;
+  readonly email: string;
+  readonly token: string;
+}
+
+export interface SeededWorkspace {
+  readonly id: string;
+  readonly slug: string;
+  readonly owner: SeededAccount;
+  /** Session token of the owner. */
+  readonly token: string;
+}
+
+let count = 0;
+
+/** An account with a session, written as sign-in writes them. */
+export async function seedAccount(): Promise<SeededAccount> {
+  count += 1;
+  const id = newId("account");
+  const at = new Date().toISOString();
+  const email = `person-${count}-${id.slice(-6)}@example.com`;
+  const session = await planSession(requireSettings(env).authSecret, db, id, { ip: null, userAgent: "test" }, Date.now());
+  await db.insert(users).values({ id, name: `Person ${count}`, email, createdAt: at, updatedAt: at });
+  await session.statement;
+  return { id, email, token: session.token.reveal() };
+}
+
+/** A workspace made by its owner through the API. */
+export async function seedWorkspace(): Promise<SeededWorkspace> {
+  const owner = await seedAccount();
+  const made = await call("POST", "/workspaces", { token: owner.token, body: { name: `Team ${owner.id.slice(-8)}` } });
+  if (made.status !== 201) {
+    throw new Error(`seed: POST /workspaces answered ${made.status} ${made.text}`);
+  }
+  return { id: made.body.id, slug: made.body.slug, owner, token: owner.token };
+}
+
+/** Another person in a workspace, with a role, written as joining writes it. */
+export async function seedMember(workspaceId: string, role: "ADMIN" | "MEMBER"): Promise<SeededAccount & { readonly memberId: string }> {
+  const account = await seedAccount();
+  const memberId = newId("member");
+  await db.insert(members).values({ id: memberId, workspaceId, userId: account.id, role, createdAt: Date.now() });
+  return { ...account, memberId };
+}

@@ -1,0 +1,141 @@
+import { desc, eq } from "drizzle-orm";
+import { describe, it } from "vitest";
+import { auditLog } from "../../src/audit/model.js";
+import { credentials } from "../../src/connections/model.js";
+import { workspaces } from "../../src/tenancy/model.js";
+import { call } from "../support/client.js";
+import { db, seedAccount, seedMember, seedWorkspace } from "../support/seed.js";
+
+const sandbox = (secret: string) => ({ provider_name: "sandbox", credentials: { api_key: secret } });
+
+describe("creating a workspace", () => {
+  it("answers 201 with its Location, an ETag and settings filled with defaults", async ({ expect }) => {
+    const { token } = await seedAccount();
+    const made = await call("POST", "/workspaces", { token, body: { name: "Red Team", slug: "red-team", timezone: "Europe/Berlin" } });
+    expect(made.status).toBe(201);
+    expect(made.headers.get("location")).toBe(`/workspaces/${made.body.id}`);
+    expect(made.body).toMatchObject({ name: "Red Team", slug: "red-team", role: "OWNER" });
+    expect(made.body.settings).toEqual({ locale: "en-US", timezone: "Europe/Berlin", region: "auto" });
+    const read = await call("GET", made.headers.get("location") ?? "", { token });
+    expect(read.body).toEqual(made.body);
+    expect(read.headers.get("etag")).toBe(made.headers.get("etag"));
+  });
+
+  it("stores providers[] in the same batch: all of them, or nothing when one is refused", async ({ expect }) => {
+    const { token } = await seedAccount();
+    const refused = await call("POST", "/workspaces", {
+      token,
+      body: { name: "Halves", slug: "halves", providers: [sandbox("sk-sandbox-ok"), { ...sandbox("sk-sandbox-401"), name: "b" }] },
+    });
+    expect(refused.status).toBe(422);
+    expect(refused.body.errors[0].pointer).toBe("/providers/1/credentials/api_key");
+    expect(await db.$count(workspaces, eq(workspaces.slug, "halves"))).toBe(0);
+    const made = await call("POST", "/workspaces", {
+      token,
+      body: { name: "Halves", slug: "halves", providers: [sandbox("sk-sandbox-ok"), { ...sandbox("sk-sandbox-ok-b"), name: "b" }] },
+    });
+    expect(made.status).toBe(201);
+    expect(await db.$count(credentials, eq(credentials.workspaceId, made.body.id))).toBe(2);
+    const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, made.body.id)).all();
+    expect(rows.map((row) => row.action).toSorted()).toEqual(["credential.created", "credential.created", "workspace.created"]);
+  });
+
+  it("two providers of one name in the body are a conflict and leave nothing", async ({ expect }) => {
+    const { token } = await seedAccount();
+    const body = { name: "Twins", slug: "twins", providers: [sandbox("sk-sandbox-ok"), sandbox("sk-sandbox-ok-2")] };
+    const refused = await call("POST", "/workspaces", { token, body });
+    expect([refused.status, refused.body.code]).toEqual([409, "name_taken"]);
+    expect(await db.$count(workspaces, eq(workspaces.slug, "twins"))).toBe(0);
+  });
+
+  it("a taken slug or own name is workspace_exists; a slug made from a name steps aside", async ({ expect }) => {
+    const ada = await seedAccount();
+    const eve = await seedAccount();
+    const first = await call("POST", "/workspaces", { token: ada.token, body: { name: "Blue", slug: "blue" } });
+    expect(first.status).toBe(201);
+    const slug = await call("POST", "/workspaces", { token: eve.token, body: { name: "Other", slug: "blue" } });
+    expect([slug.status, slug.body.code]).toEqual([409, "workspace_exists"]);
+    const name = await call("POST", "/workspaces", { token: ada.token, body: { name: "BLUE" } });
+    expect([name.status, name.body.code]).toEqual([409, "workspace_exists"]);
+    const aside = await call("POST", "/workspaces", { token: eve.token, body: { name: "Blue" } });
+    expect(aside.status).toBe(201);
+    expect(aside.body.slug).toMatch(/^blue-[0-9a-z]{6}$/);
+  });
+
+  it("reserved words, bad slugs and unknown fields are 422 with their pointers", async ({ expect }) => {
+    const { token } = await seedAccount();
+    for (const slug of ["current", "members", "invites", "switch", "a", "-a", "A-b", "a--b", "x".repeat(49)]) {
+      const refused = await call("POST", "/workspaces", { token, body: { name: "N", slug } });
+      expect([slug, refused.status, refused.body.errors?.[0]?.pointer]).toEqual([slug, 422, "/slug"]);
+    }
+    const unknown = await call("POST", "/workspaces", { token, body: { name: "N", colour: "red" } });
+    expect([unknown.status, unknown.body.errors[0].pointer]).toEqual([422, "/colour"]);
+  });
+
+  it("needs a signed-in person", async ({ expect }) => {
+    const refused = await call("POST", "/workspaces", { body: { name: "N" } });
+    expect([refused.status, refused.headers.get("www-authenticate")]).toEqual([401, 'Bearer realm="gatehouse"']);
+  });
+});
+
+describe("reading and renaming", () => {
+  it("lists only the caller's, page by page, each once", async ({ expect }) => {
+    const { token } = await seedAccount();
+    for (const name of ["One", "Two", "Three"]) {
+      await call("POST", "/workspaces", { token, body: { name } });
+    }
+    await seedWorkspace();
+    const first = await call("GET", "/workspaces?limit=2", { token });
+    const second = await call("GET", `/workspaces?limit=2&cursor=${first.body.next_cursor}`, { token });
+    const names = [...first.body.data, ...second.body.data].map((row: { name: string }) => row.name);
+    expect(names).toEqual(["Three", "Two", "One"]);
+    expect(second.body.next_cursor).toBeNull();
+    const bad = await call("GET", "/workspaces?cursor=nonsense", { token });
+    expect([bad.status, bad.body.errors[0]]).toMatchObject([422, { in: "query", pointer: "/cursor" }]);
+  });
+
+  it("answers by id, slug and current; another's workspace is the same 404 as none", async ({ expect }) => {
+    const mine = await seedWorkspace();
+    const other = await seedWorkspace();
+    for (const reference of [mine.id, mine.slug, "current"]) {
+      const read = await call("GET", `/workspaces/${reference}`, { token: mine.token });
+      expect([read.status, read.body?.id]).toEqual([200, mine.id]);
+    }
+    const strip = (text: string) => text.replace(/req_\w+/, "");
+    const foreign = await call("GET", `/workspaces/${other.id}`, { token: mine.token });
+    const absent = await call("GET", "/workspaces/ws_01h455vb4pex5vsknk084sn02q", { token: mine.token });
+    expect(foreign.status).toBe(404);
+    expect(strip(foreign.text)).toBe(strip(absent.text));
+    const chosen = await call("GET", "/workspaces/current", { token: mine.token, headers: { "x-workspace": other.id } });
+    expect(chosen.status).toBe(404);
+  });
+
+  it("a rename moves the ETag, holds If-Match, and writes one audit row; a repeat writes none", async ({ expect }) => {
+    const { id, token } = await seedWorkspace();
+    const before = await call("GET", `/workspaces/${id}`, { token });
+    const etag = before.headers.get("etag") ?? "";
+    const renamed = await call("PATCH", `/workspaces/${id}`, { token, body: { name: "New name" }, headers: { "if-match": etag } });
+    expect([renamed.status, renamed.body.name]).toEqual([200, "New name"]);
+    expect(renamed.headers.get("etag")).not.toBe(etag);
+    const stale = await call("PATCH", `/workspaces/${id}`, { token, body: { name: "Lost update" }, headers: { "if-match": etag } });
+    expect([stale.status, stale.body.code]).toEqual([412, "precondition_failed"]);
+    const repeat = await call("PATCH", `/workspaces/${id}`, { token, body: { name: "New name" } });
+    expect([repeat.status, repeat.headers.get("etag")]).toEqual([200, renamed.headers.get("etag")]);
+    const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, id)).orderBy(desc(auditLog.seq)).all();
+    expect(rows.map((row) => row.action)).toEqual(["workspace.updated", "workspace.created"]);
+    expect(JSON.parse(rows[0]?.after ?? "null")).toMatchObject({ name: "New name" });
+    const read = await call("GET", `/workspaces/${id}`, { token, headers: { "if-none-match": renamed.headers.get("etag") ?? "" } });
+    expect(read.status).toBe(304);
+  });
+
+  it("a MEMBER may read but not rename; an ADMIN may", async ({ expect }) => {
+    const { id } = await seedWorkspace();
+    const member = await seedMember(id, "MEMBER");
+    const admin = await seedMember(id, "ADMIN");
+    expect((await call("GET", `/workspaces/${id}`, { token: member.token })).body.role).toBe("MEMBER");
+    const refused = await call("PATCH", `/workspaces/${id}`, { token: member.token, body: { name: "No" } });
+    expect([refused.status, refused.body.code]).toEqual([403, "forbidden"]);
+    const allowed = await call("PATCH", `/workspaces/${id}`, { token: admin.token, body: { slug: `s-${id.slice(-10)}` } });
+    expect([allowed.status, allowed.body.role]).toEqual([200, "ADMIN"]);
+  });
+});
