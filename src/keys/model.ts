@@ -2,7 +2,7 @@
 import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
-import { scopes } from "../access/permissions.js";
+import { isScope, scopes, type Scope } from "../access/permissions.js";
 import { DisplayName } from "../identity/model.js";
 import { members, regions } from "../tenancy/model.js";
 
@@ -102,8 +102,8 @@ export function toApiKey(row: ApiKeyRow, now: number, appliedVersion: number): A
     name: row.name,
     prefix: row.prefix,
     last_four: row.lastFour,
-    scopes: z.array(z.enum(scopes)).parse(JSON.parse(row.scopes)),
-    limits: KeyLimits.parse(JSON.parse(row.limits)),
+    scopes: readScopes(row.scopes),
+    limits: readLimits(row.limits),
     region: row.region,
     status: statusOf(row, now, appliedVersion),
     made_by: row.madeBy,
@@ -112,6 +112,16 @@ export function toApiKey(row: ApiKeyRow, now: number, appliedVersion: number): A
     last_used_at: toIso(row.lastUsedAt),
     created_at: new Date(row.createdAt).toISOString(),
   };
+}
+
+/** A row's scopes. A word of another release is left out, so an unknown scope never gives anything. */
+export function readScopes(stored: string): Scope[] {
+  return z.array(z.string()).parse(JSON.parse(stored)).filter(isScope);
+}
+
+/** A row's limits. Throws when they cannot be read whole: a limit that is not understood must not be dropped. */
+export function readLimits(stored: string): KeyLimits {
+  return KeyLimits.parse(JSON.parse(stored));
 }
 
 function statusOf(row: ApiKeyRow, now: number, appliedVersion: number): ApiKey["status"] {
