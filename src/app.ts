@@ -13,12 +13,14 @@ import { readiness } from "./http/health.js";
 import { allowedMethods, mount } from "./http/mount.js";
 import { describeApi } from "./http/openapi.js";
 import { sessionAuthenticator } from "./identity/sessions.js";
+import { keyAuthenticator } from "./keys/authenticate.js";
+import { keyEndpoints } from "./keys/routes.js";
 import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
-export const endpoints: readonly Endpoint[] = [...workspaceEndpoints];
+export const endpoints: readonly Endpoint[] = [...workspaceEndpoints, ...keyEndpoints];
 
 const services: Services = {
   publish: async () => {},
@@ -27,7 +29,7 @@ const services: Services = {
 };
 
 const version = "0.1.0";
-const authenticators = [sessionAuthenticator];
+const authenticators = [sessionAuthenticator, keyAuthenticator()];
 
 export const app = new Hono<HttpEnv>();
 
