@@ -45,12 +45,22 @@ export async function readErrorBody(response: Response, leash: Leash): Promise<s
 }
 
 /** The caller's fault, passed on as it is but for the credential. A body that had to be cut is replaced by words of ours. */
-export function passOnError(status: number, body: string, contentType: string, context: StreamContext, failure: Failure): Answer {
+export function passOnError(
+  status: number,
+  body: string,
+  contentType: string,
+  context: StreamContext,
+  failure: Failure,
+): Answer {
   const isJson = /\bjson\b/i.test(contentType);
   const clean = redactSecrets(body, context.secrets);
   const size = utf8(body).length;
   const isWhole = size > 0 && size < maxErrorBytes;
-  const text = isWhole ? clean : JSON.stringify({ error: { message: refusedText(status), type: "invalid_request_error", param: null, code: failure.code } });
+  const text = isWhole
+    ? clean
+    : JSON.stringify({
+        error: { message: refusedText(status), type: "invalid_request_error", param: null, code: failure.code },
+      });
   return {
     kind: "committed",
     status,
@@ -77,7 +87,7 @@ export async function readResult(response: Response, context: StreamContext): Pr
   const reader = response.body.getReader();
   context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
   const chunks: Uint8Array[] = [];
-  for (let size = 0; size <= maxHeldBytes; ) {
+  for (let size = 0; size <= maxHeldBytes;) {
     const disarm = context.leash.arm(context.idleMs, "idle");
     const { done, value } = await context.leash.hold(reader.read()).finally(disarm);
     if (done) {
@@ -161,7 +171,9 @@ function reportOf(failure: Failure | null, tail: Uint8Array): Report {
 
 /** The last `"usage": {…}` of a text's end. Quotes inside JSON texts are escaped, so no answer's words can pose as one. */
 function usageInTail(tail: Uint8Array): Usage | null {
-  const found = [...new TextDecoder().decode(tail).matchAll(/"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})/g)].at(-1)?.[1];
+  const found = [...new TextDecoder().decode(tail).matchAll(/"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})/g)].at(
+    -1,
+  )?.[1];
   return found === undefined ? null : readUsage(parse(new TextEncoder().encode(found)));
 }
 

@@ -43,7 +43,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<He
   const hold = reserve(limits.budget);
   try {
     const chunks = await readChunks(request, limits, hold);
-    return { bytes: join(chunks), release: hold.release };
+    return { bytes: join(chunks), release: () => hold.release() };
   } catch (error) {
     hold.release();
     throw error;

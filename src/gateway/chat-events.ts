@@ -34,7 +34,11 @@ export function readMeaning(event: SseEvent): Meaning {
   }
   const value = parse(event.data);
   if (event.name === "error") {
-    return { ...filler, kind: "error", error: asRecord(value)?.["error"] === undefined ? { error: value ?? event.data } : value };
+    return {
+      ...filler,
+      kind: "error",
+      error: asRecord(value)?.["error"] === undefined ? { error: value ?? event.data } : value,
+    };
   }
   const chunk = asRecord(value);
   if (chunk === null) {

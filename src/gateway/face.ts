@@ -51,7 +51,10 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
 export function refusalError(refusal: Refusal): AppError {
   const { code, detail, retryAfterMs } = refusals[refusal.code];
   const wait = refusal.retry_after_ms ?? retryAfterMs;
-  return new AppError(code, { ...(detail === undefined ? {} : { detail }), ...(wait === undefined ? {} : { retryAfterMs: wait }) });
+  return new AppError(code, {
+    ...(detail === undefined ? {} : { detail }),
+    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+  });
 }
 
 /** The error of a request whose attempts are used up, by the last failure. A pool that cools as a whole says when it is back. */
@@ -67,10 +70,13 @@ export function exhaustedError(refusal: Refusal | null, failure: Failure, openin
     const code = failure.class === "rate_limit" ? "rate_limited" : "pool_exhausted";
     return new AppError(code, { detail: busyDetail, retryAfterMs: wait ?? 1_000 });
   }
-  return failure.timed_out ? new AppError("timeout") : new AppError("upstream_failed", { detail: failedDetail(failure) });
+  return failure.timed_out
+    ? new AppError("timeout")
+    : new AppError("upstream_failed", { detail: failedDetail(failure) });
 }
 
-const busyDetail = "Every provider instance that was tried asked to be left alone. Retry after the time in Retry-After.";
+const busyDetail =
+  "Every provider instance that was tried asked to be left alone. Retry after the time in Retry-After.";
 
 function failedDetail(failure: Failure): string {
   const status = failure.status === null ? "gave no answer" : `answered ${failure.status}`;
@@ -125,7 +131,9 @@ function paramOf(error: AppError): string | null {
   if (pointer !== undefined) {
     return pointer.replace(/^#?\//, "");
   }
-  return error.code === "model_not_found" || error.code === "model_not_allowed" || error.code === "model_required" ? "model" : null;
+  return error.code === "model_not_found" || error.code === "model_not_allowed" || error.code === "model_required"
+    ? "model"
+    : null;
 }
 
 function cleanOrNull(text: string | null, secrets: readonly Secret[]): string | null {

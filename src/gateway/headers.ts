@@ -45,7 +45,10 @@ export function answerHeaders(facts: AnswerFacts, upstream?: Headers): Headers {
     headers.set("x-gatehouse-instance", toHeaderText(facts.alias));
   }
   if (facts.timing !== null) {
-    headers.set("server-timing", `route;dur=${inTenths(facts.timing.routeMs)}, upstream;dur=${inTenths(facts.timing.upstreamMs)}`);
+    headers.set(
+      "server-timing",
+      `route;dur=${inTenths(facts.timing.routeMs)}, upstream;dur=${inTenths(facts.timing.upstreamMs)}`,
+    );
   }
   if (facts.rate !== null) {
     headers.set("x-ratelimit-limit-requests", String(facts.rate.limit));

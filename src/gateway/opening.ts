@@ -43,7 +43,7 @@ export async function openStream(source: ReadableStream<Uint8Array>, context: St
   context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
   const splitter = createSplitter();
   const events: SseEvent[] = [];
-  for (let size = 0; size <= maxOpeningBytes; ) {
+  for (let size = 0; size <= maxOpeningBytes;) {
     const { done, value } = await context.leash.hold(reader.read());
     if (done) {
       return fail(events.length === 0 && splitter.held() === 0 ? "empty_stream" : "cut");

@@ -32,7 +32,11 @@ export function connectRouter(makeStub: MakeStub): RouterLine {
 }
 
 /** One call with its one repeat. Throws `router_unavailable` with `Retry-After`. */
-export async function callRouter<T>(name: string, makeStub: MakeStub, call: (router: RouterApi) => Promise<T>): Promise<T> {
+export async function callRouter<T>(
+  name: string,
+  makeStub: MakeStub,
+  call: (router: RouterApi) => Promise<T>,
+): Promise<T> {
   try {
     return await withPatience(call(makeStub()));
   } catch (first) {
@@ -57,7 +61,11 @@ function isMarked(error: unknown, mark: "retryable" | "overloaded"): boolean {
 }
 
 function unavailable(name: string, error: unknown): AppError {
-  log("error", "router_call_failed", { call: name, error: describeError(error), overloaded: isMarked(error, "overloaded") });
+  log("error", "router_call_failed", {
+    call: name,
+    error: describeError(error),
+    overloaded: isMarked(error, "overloaded"),
+  });
   return new AppError("router_unavailable", { retryAfterMs, cause: error });
 }
 

@@ -71,7 +71,11 @@ async function deliver(target: SettleTarget, outcomes: readonly Outcome[]): Prom
       await target.makeStub().settle(outcomes);
       return;
     } catch (error) {
-      log(isLast ? "error" : "warn", "settle_failed", { outcomes: outcomes.length, error: describeError(error), gave_up: isLast });
+      log(isLast ? "error" : "warn", "settle_failed", {
+        outcomes: outcomes.length,
+        error: describeError(error),
+        gave_up: isLast,
+      });
     }
   }
 }

@@ -19,41 +19,17 @@ export interface SseSplitter {
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 
-/** A splitter for one stream. Lines end with LF, CR LF or CR (WHATWG HTML §9.2.6); a CR waits for the next byte, which may belong to it. */
+/** A splitter for one stream. */
 export function createSplitter(): SseSplitter {
   const parts: Uint8Array[] = [];
+  const boundary = createBoundary();
   let size = 0;
-  let isLineEmpty = true;
-  let afterReturn = false;
-  let isComplete = false;
 
   function take(last: Uint8Array): SseEvent {
     const bytes = join(parts, size, last);
     parts.length = 0;
     size = 0;
-    isComplete = false;
-    isLineEmpty = true;
     return readEvent(bytes);
-  }
-
-  /** Whether an event ended before this byte, which then begins the next one. */
-  function endsBefore(byte: number): boolean {
-    if (byte === lineFeed && afterReturn) {
-      afterReturn = false;
-      return false;
-    }
-    if (isComplete) {
-      return true;
-    }
-    afterReturn = byte === carriageReturn;
-    if (byte !== lineFeed && byte !== carriageReturn) {
-      isLineEmpty = false;
-    } else if (isLineEmpty) {
-      isComplete = true;
-    } else {
-      isLineEmpty = true;
-    }
-    return false;
   }
 
   return {
@@ -62,13 +38,11 @@ export function createSplitter(): SseSplitter {
       let start = 0;
       for (let index = 0; index < chunk.length; index += 1) {
         const byte = chunk[index] ?? 0;
-        if (endsBefore(byte)) {
+        if (boundary.endsBefore(byte)) {
           events.push(take(chunk.subarray(start, index)));
           start = index;
-          afterReturn = false;
-          endsBefore(byte);
         }
-        if (isComplete && !afterReturn) {
+        if (boundary.endsWith(byte)) {
           events.push(take(chunk.subarray(start, index + 1)));
           start = index + 1;
         }
@@ -81,6 +55,44 @@ export function createSplitter(): SseSplitter {
     },
     rest: () => join(parts, size, new Uint8Array()),
     held: () => size,
+  };
+}
+
+interface Boundary {
+  /** Whether the event was over before this byte: its blank line ended in a CR that this byte is no part of. */
+  endsBefore(byte: number): boolean;
+  /** Takes the byte; whether the event is over with it. */
+  endsWith(byte: number): boolean;
+}
+
+/** Finds blank lines. Lines end with LF, CR LF or CR (WHATWG HTML §9.2.6), so a CR waits for the next byte. */
+function createBoundary(): Boundary {
+  let isLineEmpty = true;
+  let isAfterReturn = false;
+  let isOverAfterReturn = false;
+  return {
+    endsBefore(byte) {
+      const isOver = isOverAfterReturn && byte !== lineFeed;
+      if (isOver) {
+        isOverAfterReturn = false;
+        isAfterReturn = false;
+      }
+      return isOver;
+    },
+    endsWith(byte) {
+      if (byte === lineFeed && isAfterReturn) {
+        const isOver = isOverAfterReturn;
+        isAfterReturn = false;
+        isOverAfterReturn = false;
+        return isOver;
+      }
+      const isLineEnd = byte === lineFeed || byte === carriageReturn;
+      const isBlankLine = isLineEnd && isLineEmpty;
+      isLineEmpty = isLineEnd;
+      isAfterReturn = byte === carriageReturn;
+      isOverAfterReturn = isBlankLine && isAfterReturn;
+      return isBlankLine && !isAfterReturn;
+    },
   };
 }
 

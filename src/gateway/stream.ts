@@ -87,7 +87,11 @@ async function pullOn(relay: Relay): Promise<void> {
       return;
     }
     if (relay.held.splitter.held() > maxEventBytes) {
-      breakOff(relay, transientFailure("event_too_large"), wire("stream_cut", "The provider sent an event without end."));
+      breakOff(
+        relay,
+        transientFailure("event_too_large"),
+        wire("stream_cut", "The provider sent an event without end."),
+      );
     }
   }
 }
@@ -150,7 +154,11 @@ function cutOff(relay: Relay, ending: Ending): void {
     finish(relay, { result: "departed", failure: null, usage: relay.usage });
     relay.controller.error(new LeashCut(ending));
   } else if (ending === "total") {
-    breakOff(relay, transientFailure("total_timeout", true), wire("timeout", "The request took longer than its time limit."));
+    breakOff(
+      relay,
+      transientFailure("total_timeout", true),
+      wire("timeout", "The request took longer than its time limit."),
+    );
   } else {
     breakOff(relay, transientFailure("idle_timeout", true), wire("stream_stalled", "The provider stopped sending."));
   }

@@ -1,0 +1,201 @@
+/** One attempt on one instance: opens its credential, sends the spliced body, and holds the answer until it can be told good from bad. */
+import { AppError } from "../base/errors.js";
+import { describeError, log } from "../base/log.js";
+import { OutboundError } from "../base/outbound.js";
+import type { Secret } from "../base/secret.js";
+import type { Provider } from "../providers/contract.js";
+import { classifyAnswer, transientFailure } from "../routing/classify.js";
+import type { Failure, Ticket } from "../routing/model.js";
+import { type Answer, passOnError, passOnInBandError, readErrorBody, readResult } from "./answer.js";
+import { upstreamHeaders } from "./headers.js";
+import { createLeash, type Leash, LeashCut } from "./leash.js";
+import { openStream, type StreamContext } from "./opening.js";
+import { type Scan, splice } from "./scan.js";
+import type { Send } from "./send.js";
+import { relayStream, type Report } from "./stream.js";
+
+/** One caller's request, read and checked. */
+export interface Exchange {
+  readonly requestId: string;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly scan: Scan;
+  readonly model: string;
+  readonly isStream: boolean;
+  readonly headers: Headers;
+  /** Aborts when the caller leaves. */
+  readonly client: AbortSignal;
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+}
+
+/** What an instance's call needs beside the ticket. */
+export interface OpenedInstance {
+  readonly provider_name: string;
+  readonly base_url: string;
+  readonly model: string;
+  readonly api_key: Secret | null;
+}
+
+/** How an attempt reaches the world. */
+export interface AttemptDeps {
+  /** Null: the ticket's version is gone and the instance no longer stands. Throws `AppError` when its credential cannot be opened. */
+  openInstance(ticket: Ticket): Promise<OpenedInstance | null>;
+  findProvider(name: string): Provider | null;
+  readonly send: Send;
+  readonly keepAliveMs: number;
+}
+
+/** What came of an attempt. `sentAt` and `committedAt` are epoch milliseconds. */
+export type Attempt =
+  | { readonly kind: "departed"; readonly sentAt: number }
+  /** `error`: the trouble was ours, and this is what it is called. */
+  | { readonly kind: "failed"; readonly sentAt: number; readonly failure: Failure; readonly error: AppError | null }
+  | {
+      readonly kind: "committed";
+      readonly sentAt: number;
+      readonly committedAt: number;
+      readonly headers: Headers;
+      readonly answer: Extract<Answer, { kind: "committed" }>;
+    };
+
+/** Makes one attempt. Never throws; holds no timer and no upstream any more unless it committed a stream. */
+export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptDeps): Promise<Attempt> {
+  const target = await openTarget(ticket, deps);
+  const sentAt = Date.now();
+  if ("failure" in target) {
+    return { kind: "failed", sentAt, ...target };
+  }
+  const leash = createLeash(exchange.client);
+  if (leash.ending() !== null) {
+    return { kind: "departed", sentAt };
+  }
+  leash.arm(leftMs(ticket, exchange), "total");
+  try {
+    const { response, answer } = await call(target, ticket, exchange, deps, leash);
+    if (answer.kind === "failed" || !(answer.body instanceof ReadableStream)) {
+      leash.cut("done");
+    }
+    return answer.kind === "failed"
+      ? { kind: "failed", sentAt, failure: answer.failure, error: null }
+      : { kind: "committed", sentAt, committedAt: Date.now(), headers: response.headers, answer };
+  } catch (error) {
+    const failure = explain(error);
+    leash.cut("done");
+    return failure === null ? { kind: "departed", sentAt } : { kind: "failed", sentAt, failure, error: null };
+  }
+}
+
+interface Target {
+  readonly provider: Provider;
+  readonly opened: OpenedInstance;
+}
+
+async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | { failure: Failure; error: AppError }> {
+  try {
+    const opened = await deps.openInstance(ticket);
+    const provider = opened === null ? null : deps.findProvider(opened.provider_name);
+    if (opened !== null && provider !== null) {
+      return { provider, opened };
+    }
+    const code = opened === null ? "instance_gone" : "provider_unknown";
+    return { failure: ourFailure(code), error: new AppError("upstream_failed", { detail: goneDetail }) };
+  } catch (error) {
+    const known = error instanceof AppError ? error : new AppError("internal", { cause: error });
+    const place = {
+      request_id: ticket.request_id,
+      instance_id: ticket.instance.id,
+      credential_id: ticket.instance.credential_id,
+    };
+    log("error", "instance_not_opened", { ...place, code: known.code, error: describeError(known.cause ?? known) });
+    return { failure: ourFailure(known.code), error: known };
+  }
+}
+
+async function call(
+  { provider, opened }: Target,
+  ticket: Ticket,
+  exchange: Exchange,
+  deps: AttemptDeps,
+  leash: Leash,
+): Promise<{ response: Response; answer: Answer }> {
+  const { body, usageAdded } = splice(exchange.body, exchange.scan, {
+    model: opened.model,
+    streamUsage: exchange.isStream,
+  });
+  const { base_url, api_key, model } = opened;
+  const headers = upstreamHeaders(exchange.headers);
+  const address = { endpoint: "chat/completions", base_url, api_key, model } as const;
+  const request = provider.request({ ...address, body, headers, stream: exchange.isStream });
+  const disarm = leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte");
+  const sending = deps.send(provider, request, leash.signal, leftMs(ticket, exchange));
+  leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
+  const response = await leash.hold(sending);
+  const isStream = response.ok && /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
+  if (!isStream) {
+    disarm();
+  }
+  const context: StreamContext = {
+    leash,
+    headers: response.headers,
+    hideUsage: usageAdded,
+    secrets: api_key === null ? [] : [api_key],
+    idleMs: ticket.policy.idle_timeout_ms,
+    keepAliveMs: deps.keepAliveMs,
+  };
+  const answer = isStream ? await readStream(response, context) : await readPlain(response, context);
+  disarm();
+  return { response, answer };
+}
+
+function leftMs(ticket: Ticket, exchange: Exchange): number {
+  return Math.max(1, exchange.startedAt + ticket.policy.total_timeout_ms - Date.now());
+}
+
+async function readStream(response: Response, context: StreamContext): Promise<Answer> {
+  if (response.body === null) {
+    return { kind: "failed", failure: transientFailure("empty_stream") };
+  }
+  const opening = await openStream(response.body, context);
+  if (opening.kind === "failed") {
+    return opening.failure.class === "caller_fault"
+      ? passOnInBandError(opening.error, context, opening.failure)
+      : opening;
+  }
+  const report = Promise.withResolvers<Report>();
+  return {
+    kind: "committed",
+    status: response.status,
+    contentType: response.headers.get("content-type") ?? "text/event-stream",
+    body: relayStream(opening.stream, context, report.resolve),
+    report: report.promise,
+  };
+}
+
+async function readPlain(response: Response, context: StreamContext): Promise<Answer> {
+  if (response.ok) {
+    return await readResult(response, context);
+  }
+  const body = await readErrorBody(response, context.leash);
+  const failure = classifyAnswer({ status: response.status, headers: response.headers, body }, Date.now());
+  const contentType = response.headers.get("content-type") ?? "";
+  return failure.class === "caller_fault"
+    ? passOnError(response.status, body, contentType, context, failure)
+    : { kind: "failed", failure };
+}
+
+/** What a throw before commit says of the instance; null when the caller left, which says nothing. */
+function explain(error: unknown): Failure | null {
+  if (error instanceof LeashCut) {
+    return error.ending === "departed" ? null : transientFailure(`${error.ending}_timeout`, true);
+  }
+  if (error instanceof OutboundError) {
+    return error.failure === "timeout" ? transientFailure("total_timeout", true) : transientFailure(error.failure);
+  }
+  return transientFailure("connection");
+}
+
+function ourFailure(code: string): Failure {
+  return { ...transientFailure(code), ours: true };
+}
+
+const goneDetail = "The instance that was picked no longer stands. Retry.";

@@ -1,0 +1,193 @@
+/** The attempts of one request under one deadline: admit, try, report and try elsewhere, commit; then settle, whatever happened. */
+import { AppError } from "../base/errors.js";
+import { describeError, log } from "../base/log.js";
+import type { Admission, Failure, Outcome, RateState, Refusal, Ticket } from "../routing/model.js";
+import { attempt, type Attempt, type AttemptDeps, type Exchange } from "./attempt.js";
+import { errorResponse, exhaustedError, refusalError } from "./face.js";
+import { answerHeaders, type AnswerFacts } from "./headers.js";
+import type { RouterLine } from "./router-call.js";
+import type { Report } from "./stream.js";
+
+/** Who asks. */
+export interface Caller {
+  /** SHA-256 of the API key, hex. */
+  readonly keyDigest: string;
+  readonly workspaceId: string;
+}
+
+/** How a relay reaches its neighbours. */
+export interface RelayDeps extends AttemptDeps {
+  readonly router: Pick<RouterLine, "admit" | "next" | "committed">;
+  /** Brings the workspace's newest version into force; asked for once, when the Router has none. */
+  publish(): Promise<void>;
+  remember(refusal: Refusal): void;
+  /** Resolves when the outcome is settled or given up; never rejects. */
+  settle(outcome: Outcome): Promise<void>;
+  waitUntil(promise: Promise<unknown>): void;
+}
+
+/** What a request has come to so far. */
+interface Run {
+  ticket: Ticket;
+  last: Attempt | null;
+  readonly settled: PromiseWithResolvers<void>;
+  isConcluded: boolean;
+}
+
+/**
+ * Relays one chat call and answers, with the upstream's result or with an error in OpenAI's shape. Throws `router_unavailable`
+ * when the Router cannot even admit it. A stream's settling goes on after the answer, under `waitUntil`.
+ */
+export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps): Promise<Response> {
+  const admission = await admit(caller, exchange, deps);
+  if (admission.kind === "refused") {
+    deps.remember(admission);
+    const error = refusalError(admission);
+    log("info", "gateway_refused", {
+      request_id: exchange.requestId,
+      workspace_id: caller.workspaceId,
+      status: error.status,
+      code: admission.code,
+    });
+    return errorResponse(error, answerHeaders({ ...factsOf(exchange, null, null), rate: admission.rate }));
+  }
+  const run: Run = { ticket: admission, last: null, settled: Promise.withResolvers<void>(), isConcluded: false };
+  // Before the upstream is called: a caller's reset would else end the whole handler, settling included.
+  deps.waitUntil(run.settled.promise);
+  try {
+    return await drive(run, caller, exchange, deps);
+  } catch (error) {
+    const known = error instanceof AppError ? error : new AppError("internal", { cause: error });
+    if (known.code === "internal") {
+      log("error", "gateway_failed", { request_id: exchange.requestId, error: describeError(known.cause) });
+    }
+    return refuse(run, known, caller, exchange, deps);
+  }
+}
+
+async function admit(caller: Caller, exchange: Exchange, deps: RelayDeps): Promise<Admission> {
+  const request = {
+    request_id: exchange.requestId,
+    key_digest: caller.keyDigest,
+    scope: "models:invoke",
+    model: exchange.model,
+  };
+  const admission = await deps.router.admit(request);
+  if (admission.kind === "ticket" || admission.code !== "not_configured") {
+    return admission;
+  }
+  await deps.publish();
+  return await deps.router.admit(request);
+}
+
+async function drive(run: Run, caller: Caller, exchange: Exchange, deps: RelayDeps): Promise<Response> {
+  for (;;) {
+    const result = await attempt(run.ticket, exchange, deps);
+    run.last = result;
+    if (result.kind === "committed") {
+      return commit(run, result, caller, exchange, deps);
+    }
+    if (result.kind === "departed") {
+      return refuse(run, new AppError("client_closed_request"), caller, exchange, deps);
+    }
+    const isLate = Date.now() - exchange.startedAt >= run.ticket.policy.total_timeout_ms;
+    const admission = isLate ? null : await deps.router.next(run.ticket, result.failure);
+    if (admission?.kind !== "ticket") {
+      const error = isLate ? new AppError("timeout") : exhaustedError(admission, result.failure, result.error);
+      return refuse(run, error, caller, exchange, deps, admission?.rate ?? null);
+    }
+    run.ticket = admission;
+  }
+}
+
+function commit(
+  run: Run,
+  result: Extract<Attempt, { kind: "committed" }>,
+  caller: Caller,
+  exchange: Exchange,
+  deps: RelayDeps,
+): Response {
+  const { answer } = result;
+  if (run.ticket.probe) {
+    deps.waitUntil(deps.router.committed(run.ticket).catch(() => undefined));
+  }
+  void answer.report.then((report) => conclude(run, report, answer.status, caller, exchange, deps));
+  const headers = answerHeaders(factsOf(exchange, run, result), result.headers);
+  headers.set("content-type", answer.contentType);
+  headers.set("cache-control", answer.body instanceof ReadableStream ? "no-cache, no-transform" : "no-store");
+  if (answer.status === 429 || answer.status >= 500) {
+    // The request itself is at fault, whatever its status says: the SDKs would send it again.
+    headers.set("x-should-retry", "false");
+  }
+  return new Response(answer.body, { status: answer.status, headers });
+}
+
+function refuse(
+  run: Run,
+  error: AppError,
+  caller: Caller,
+  exchange: Exchange,
+  deps: RelayDeps,
+  rate: RateState | null = null,
+): Response {
+  const isDeparture = run.last?.kind === "departed";
+  const failure: Failure | null = run.last?.kind === "failed" ? run.last.failure : null;
+  const report: Report = { result: isDeparture ? "departed" : "failed", failure, usage: null };
+  void conclude(run, report, error.status, caller, exchange, deps, error.code);
+  const facts = factsOf(exchange, run, run.last);
+  return errorResponse(error, answerHeaders({ ...facts, rate: rate ?? facts.rate }));
+}
+
+/** Settles and logs a request, once. */
+async function conclude(
+  run: Run,
+  report: Report,
+  status: number,
+  caller: Caller,
+  exchange: Exchange,
+  deps: RelayDeps,
+  code: string | null = null,
+): Promise<void> {
+  if (run.isConcluded) {
+    return;
+  }
+  run.isConcluded = true;
+  const { last, ticket } = run;
+  const outcome: Outcome = {
+    ticket,
+    ...report,
+    duration_ms: Date.now() - exchange.startedAt,
+    first_byte_ms: last?.kind === "committed" ? last.committedAt - last.sentAt : null,
+  };
+  log(status >= 500 ? "warn" : "info", "gateway_request", {
+    request_id: exchange.requestId,
+    workspace_id: caller.workspaceId,
+    key_id: ticket.key_id,
+    pool_id: ticket.pool_id,
+    instance_id: ticket.instance.id,
+    attempts: ticket.attempt,
+    is_stream: exchange.isStream,
+    status,
+    code,
+    result: outcome.result,
+    failure: outcome.failure?.class ?? null,
+    failure_code: outcome.failure?.code ?? null,
+    duration_ms: outcome.duration_ms,
+    first_byte_ms: outcome.first_byte_ms,
+    prompt_tokens: outcome.usage?.prompt_tokens ?? null,
+    completion_tokens: outcome.usage?.completion_tokens ?? null,
+  });
+  await deps.settle(outcome);
+  run.settled.resolve();
+}
+
+function factsOf(exchange: Exchange, run: Run | null, last: Attempt | null): AnswerFacts {
+  const until = last?.kind === "committed" ? last.committedAt : Date.now();
+  return {
+    requestId: exchange.requestId,
+    alias: run?.ticket.instance.alias ?? null,
+    attempts: run?.ticket.attempt ?? 0,
+    rate: run?.ticket.rate ?? null,
+    timing: last === null ? null : { routeMs: last.sentAt - exchange.startedAt, upstreamMs: until - last.sentAt },
+  };
+}

@@ -1,0 +1,230 @@
+/** The gateway's door: OpenAI's paths, API keys only, and OpenAI's own error face for everything that is refused here. */
+import { type Context, Hono } from "hono";
+import { AppError } from "../base/errors.js";
+import { newId } from "../base/ids.js";
+import { describeError, log } from "../base/log.js";
+import { requireSettings } from "../base/settings.js";
+import { toAppError } from "../http/failure.js";
+import type { HttpEnv } from "../http/context.js";
+import { type ParsedKey, parseKey } from "../keys/token.js";
+import { findProvider } from "../providers/catalogue.js";
+import type { Refusal } from "../routing/model.js";
+import { routerFor } from "../routing/router-for.js";
+import type { ConfigAddress } from "../snapshot/model.js";
+import type { Exchange, OpenedInstance } from "./attempt.js";
+import { type HeldBody, isolateBudget, maxJsonBytes, readBody } from "./body.js";
+import { errorResponse, refusalError } from "./face.js";
+import { answerHeaders } from "./headers.js";
+import { createRefusalMemory, type RefusalMemory } from "./refusals.js";
+import { relay, type RelayDeps } from "./relay.js";
+import { connectRouter, type MakeStub } from "./router-call.js";
+import { scanBody } from "./scan.js";
+import { createSend } from "./send.js";
+import { createSettler, type Settle } from "./settler.js";
+
+/** What `app.ts` hands in. */
+export interface GatewayDeps {
+  /** Brings the workspace's newest version into force in its Routers. Throws `publish_pending` when it cannot. */
+  publish(env: Env, workspaceId: string): Promise<void>;
+  /** Opens an instance of a snapshot; null when neither that version nor the instance stands any more. */
+  openInstance(
+    env: Env,
+    workspaceId: string,
+    config: ConfigAddress,
+    instanceId: string,
+  ): Promise<OpenedInstance | null>;
+}
+
+/** Kept per isolate. */
+interface Gateway extends GatewayDeps {
+  readonly memory: RefusalMemory;
+  readonly settle: Settle;
+}
+
+type GatewayContext = Context<HttpEnv>;
+
+const keepAliveMs = 1_000;
+const bodyIdleMs = 30_000;
+
+/** The gateway's routes, below `/v1`. Nothing under that path falls through to another door. */
+export function gateway(deps: GatewayDeps): Hono<HttpEnv> {
+  const kept: Gateway = { ...deps, memory: createRefusalMemory(), settle: createSettler() };
+  const app = new Hono<HttpEnv>();
+  app.use("/v1/*", async (context, next) => {
+    context.set("requestId", context.get("requestId") || newId("request"));
+    await next();
+  });
+  app.post("/v1/chat/completions", (context) => completeChat(context, kept));
+  app.get("/v1/models", (context) => listModels(context, kept));
+  app.get("/v1/models/:id{.+}", (context) => describeModel(context, kept));
+  app.all("/v1/chat/completions", (context) => refuseMethod(context, "POST"));
+  app.all("/v1/models/*", (context) => refuseMethod(context, "GET, HEAD"));
+  app.all("/v1/*", (context) => answerError(context, new AppError("not_found")));
+  app.onError((error, context) => answerError(context, toAppError(error)));
+  return app;
+}
+
+async function completeChat(context: GatewayContext, kept: Gateway): Promise<Response> {
+  const startedAt = Date.now();
+  const request = context.req.raw;
+  const key = await recogniseKey(context);
+  const known = kept.memory.recall(key.digest);
+  if (known !== null) {
+    return answerRefusal(context, known);
+  }
+  checkContentType(request.headers);
+  const body = await readBody(request, { maxBytes: maxJsonBytes, budget: isolateBudget, idleMs: bodyIdleMs });
+  try {
+    const exchange = readExchange(context, body, startedAt);
+    return await relay(
+      { keyDigest: key.digest, workspaceId: key.workspaceId },
+      exchange,
+      relayDeps(context, key, kept),
+    );
+  } finally {
+    // Committed or refused: no further attempt will need it.
+    body.release();
+  }
+}
+
+function readExchange(context: GatewayContext, body: HeldBody, startedAt: number): Exchange {
+  const request = context.req.raw;
+  const scan = scanBody(body.bytes);
+  const model = scan.fields.model?.value;
+  if (typeof model !== "string" || model === "") {
+    throw new AppError("model_required");
+  }
+  return {
+    requestId: context.get("requestId"),
+    body: body.bytes,
+    scan,
+    model,
+    isStream: scan.fields.stream?.value === true,
+    headers: request.headers,
+    client: request.signal,
+    startedAt,
+  };
+}
+
+function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): RelayDeps {
+  const { env, executionCtx } = context;
+  const settings = requireSettings(env);
+  const makeStub = stubMaker(context, key);
+  const target = { router: `${key.workspaceId}/${key.region}`, makeStub };
+  return {
+    router: connectRouter(makeStub),
+    publish: () => kept.publish(env, key.workspaceId),
+    remember: (refusal) => kept.memory.remember(key.digest, refusal),
+    settle: (outcome) => kept.settle(target, outcome),
+    waitUntil: (promise) => executionCtx.waitUntil(promise),
+    openInstance: (ticket) => kept.openInstance(env, key.workspaceId, ticket.config, ticket.instance.id),
+    findProvider,
+    send: createSend({ allow: settings.outboundAllow.join(" "), ownHosts: [new URL(settings.publicUrl).host] }),
+    keepAliveMs,
+  };
+}
+
+async function listModels(context: GatewayContext, kept: Gateway): Promise<Response> {
+  const names = await askModels(context, kept);
+  return typeof names === "object" && "kind" in names
+    ? answerRefusal(context, names)
+    : answerJson(context, { object: "list", data: names.map(toModel) });
+}
+
+async function describeModel(context: GatewayContext, kept: Gateway): Promise<Response> {
+  const names = await askModels(context, kept);
+  if ("kind" in names) {
+    return answerRefusal(context, names);
+  }
+  const name = names.find((candidate) => candidate === context.req.param("id"));
+  return name === undefined
+    ? answerError(context, new AppError("model_not_found"))
+    : answerJson(context, toModel(name));
+}
+
+async function askModels(context: GatewayContext, kept: Gateway): Promise<readonly string[] | Refusal> {
+  const key = await recogniseKey(context);
+  const known = kept.memory.recall(key.digest);
+  // A key that is over its rate may still ask what it may use.
+  if (known !== null && known.code !== "rate_limited") {
+    return known;
+  }
+  const router = connectRouter(stubMaker(context, key));
+  const request = { key_digest: key.digest, scope: "models:invoke" };
+  let answer = await router.models(request);
+  if (answer.kind === "refused" && answer.code === "not_configured") {
+    await kept.publish(context.env, key.workspaceId);
+    answer = await router.models(request);
+  }
+  if (answer.kind === "refused") {
+    kept.memory.remember(key.digest, answer);
+    return answer;
+  }
+  return answer.names;
+}
+
+/** Names are all that a Router knows of a pool; when it was made is not part of that. */
+function toModel(name: string) {
+  return { id: name, object: "model", created: 0, owned_by: "gatehouse" };
+}
+
+function stubMaker(context: GatewayContext, key: ParsedKey): MakeStub {
+  return () => routerFor(context.env, key.workspaceId, key.region);
+}
+
+/** Tells a key from any other text without I/O. Throws `unauthenticated`. */
+async function recogniseKey(context: GatewayContext): Promise<ParsedKey> {
+  const { headers } = context.req.raw;
+  const bearer = /^bearer +(\S+)$/i.exec(headers.get("authorization")?.trim() ?? "")?.[1];
+  const text = bearer ?? (headers.has("authorization") ? null : headers.get("x-api-key")?.trim());
+  if (text === null || text === undefined || text === "") {
+    throw new AppError("unauthenticated", { detail: "Send an API key as `Authorization: Bearer …`." });
+  }
+  const key = await parseKey(text, requireSettings(context.env).tokenSecret);
+  if (key === null) {
+    throw new AppError("unauthenticated", {
+      detail: "This is not an API key of this service. Check that it is copied whole.",
+    });
+  }
+  return key;
+}
+
+function checkContentType(headers: Headers): void {
+  const type = headers.get("content-type");
+  const encoding = headers.get("content-encoding") ?? "identity";
+  if (
+    (type !== null && !/^application\/(?:[\w.-]+\+)?json\b/i.test(type.trim())) ||
+    encoding.toLowerCase() !== "identity"
+  ) {
+    throw new AppError("unsupported_media_type");
+  }
+}
+
+function refuseMethod(context: GatewayContext, allow: string): Response {
+  const response = answerError(context, new AppError("method_not_allowed"));
+  response.headers.set("allow", allow);
+  return response;
+}
+
+function answerRefusal(context: GatewayContext, refusal: Refusal): Response {
+  return errorResponse(refusalError(refusal), ownHeaders(context, refusal.rate));
+}
+
+function answerError(context: GatewayContext, error: AppError): Response {
+  if (error.status >= 500) {
+    const cause = describeError(error.cause ?? error);
+    log("error", "gateway_error", { request_id: context.get("requestId"), code: error.code, cause });
+  }
+  return errorResponse(error, ownHeaders(context, null));
+}
+
+function answerJson(context: GatewayContext, value: unknown): Response {
+  const headers = ownHeaders(context, null);
+  headers.set("content-type", "application/json");
+  headers.set("cache-control", "no-store");
+  return new Response(JSON.stringify(value), { headers });
+}
+
+function ownHeaders(context: GatewayContext, rate: Refusal["rate"]): Headers {
+  return answerHeaders({ requestId: context.get("requestId"), alias: null, attempts: 0, rate, timing: null });
+}
