@@ -1,4 +1,5 @@
 /** Doors of set-up and workspaces. */
+import { z } from "@hono/zod-openapi";
 import { AppError } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
 import { prepareCredential } from "../connections/credentials.js";
@@ -9,6 +10,7 @@ import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { reply, type Reply } from "../http/reply.js";
 import { toWorkspace, Workspace } from "../tenancy/model.js";
 import { CreateWorkspace, planWorkspace, slugOf, withSuffix, type NamedCredential } from "./create.js";
+import { planDemoSession } from "./demo.js";
 import { checkSetupToken, planSetup, refuseSecondSetup, Setup, SetupResult } from "./setup.js";
 import { findWorkspace, listWorkspaces, planUpdateWorkspace, UpdateWorkspace } from "./workspaces.js";
 
@@ -33,6 +35,30 @@ const setUp = endpoint(
     const change = await planSetup(call.db, settings, call.actor, call.request.headers.get("user-agent"), call.body);
     const body = { ...change.value.result, session_token: change.value.token.reveal() };
     return await call.commit(change, reply(201, body, { location: `/workspaces/${body.workspace.id}` }));
+  },
+);
+
+const openDemo = endpoint(
+  {
+    method: "post",
+    path: "/dev/demo-session",
+    operation: "openDemoSession",
+    summary: "Open a session for the demo account of a local run",
+    description: "Local runs with the sandbox only; elsewhere it is not there. Send the set-up token as `Authorization: Bearer …`.",
+    tag: "Local",
+    permission: { kind: "public" },
+    storedAnswer: "never",
+    responses: { 201: { description: "A session of the demo account.", schema: z.object({ session_token: z.string() }) } },
+    errors: ["invalid_setup_token", "not_found"],
+  },
+  async (call) => {
+    const settings = requireSettings(call.env);
+    if (!settings.isLocal || !settings.sandbox) {
+      throw new AppError("not_found");
+    }
+    checkSetupToken(settings, bearerToken(call.request));
+    const change = await planDemoSession(call.db, settings, call.actor);
+    return await call.commit(change, reply(201, { session_token: change.value.reveal() }));
   },
 );
 
@@ -142,6 +168,7 @@ const updateWorkspace = endpoint(
 
 export const workspaceEndpoints: readonly Endpoint[] = [
   setUp,
+  openDemo,
   createWorkspace,
   listOwn,
   readWorkspace,

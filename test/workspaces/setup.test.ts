@@ -1,9 +1,11 @@
 import { env } from "cloudflare:workers";
+import { ne } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { call } from "../support/client.js";
 import { db } from "../support/seed.js";
 import { users } from "../../src/identity/model.js";
 import { workspaces } from "../../src/tenancy/model.js";
+import { demoAccountId } from "../../src/workspaces/setup.js";
 
 const body = { email: " Ada@Example.com ", name: "Ada", workspace: { name: "Émile & co" } };
 
@@ -24,6 +26,15 @@ describe("the first run", () => {
     expect(await db.$count(users)).toBe(0);
   });
 
+  it("is not held up by the demo account of a local run, whose session opens its own workspaces alone", async ({ expect }) => {
+    expect((await call("POST", "/dev/demo-session", { token: "wrong" })).status).toBe(403);
+    const first = await call("POST", "/dev/demo-session", { token: env.SETUP_TOKEN });
+    const second = await call("POST", "/dev/demo-session", { token: env.SETUP_TOKEN });
+    expect([first.status, second.status]).toEqual([201, 201]);
+    expect((await call("GET", "/workspaces", { token: first.body.session_token })).status).toBe(401);
+    expect((await call("GET", "/workspaces", { token: second.body.session_token })).body.data).toEqual([]);
+  });
+
   it("of ten at once exactly one wins; the token is dead afterwards", async ({ expect }) => {
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
@@ -33,7 +44,7 @@ describe("the first run", () => {
     const won = answers.filter((answer) => answer.status === 201);
     expect(won.length).toBe(1);
     expect(answers.filter((answer) => answer.body.code === "already_set_up").length).toBe(9);
-    expect([await db.$count(users), await db.$count(workspaces)]).toEqual([1, 1]);
+    expect([await db.$count(users, ne(users.id, demoAccountId)), await db.$count(workspaces)]).toEqual([1, 1]);
     const { account, workspace, session_token } = won[0]?.body ?? {};
     expect(workspace).toMatchObject({ name: "Émile & co", slug: "emile-co", role: "OWNER", members: 1 });
     expect(workspace.settings).toEqual({ locale: "en-US", timezone: "UTC", region: "auto" });
