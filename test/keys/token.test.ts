@@ -95,6 +95,12 @@ describe("an API key", () => {
     expect(newer).toMatch(/^ghk_t2_/);
   });
 
+  it("made by an earlier release still parses", async ({ expect }) => {
+    const text =
+      "ghk_t1_weur_01h455vb4pex5vsknk084sn02q_43g0ng9wc9jmne8t2p6mahnx8n3vd4nben24xa774shs5b872exgqcshsav93321drkx";
+    expect(await parseKey(text, ring)).toMatchObject({ workspaceId: "ws_01h455vb4pex5vsknk084sn02q", region: "weur" });
+  });
+
   it("of random text of its shape is refused", async ({ expect }) => {
     const shaped = fc
       .tuple(fc.constantFrom("t1", "t9"), fc.constantFrom(...regions), lettersOf(25), lettersOf(68))

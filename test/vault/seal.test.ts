@@ -116,6 +116,15 @@ describe("a sealed secret", () => {
     expect((await openSecret(key, place, sealed)).reveal()).toBe("sk-a-secret");
   });
 
+  it("does not open where the same bytes are cut into other parts", async ({ expect }) => {
+    const key = await dataKey();
+    const gap = "\0\0\0\0";
+    const home = { ...place, table: "a", row: `b${gap}c`, field: "d" };
+    const sealed = await sealSecret(key, home, new Secret("sk"));
+    expect(await codeOf(openSecret(key, { ...home, table: `a${gap}b`, row: "c" }, sealed))).toBe("undecryptable");
+    expect(await codeOf(openSecret(key, home, sealed))).toBe("opened");
+  });
+
   it("does not open in any place but its own", async ({ expect }) => {
     const key = await dataKey();
     const word = fc.string({ minLength: 1, maxLength: 3, unit: fc.constantFrom("a", "b", ".", "1") });
