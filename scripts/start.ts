@@ -1,0 +1,137 @@
+/** `npm start`: from a fresh clone to a running Gatehouse on this machine: secrets, database, server, cron, and what to try first. */
+import { existsSync, mkdirSync } from "node:fs";
+import { connect } from "node:net";
+import path from "node:path";
+import { driveCron, findDemo, waitUntilReady } from "./local-server.ts";
+import { ensureLocalVars } from "./local-vars.ts";
+import { applyMigrations } from "./migrate.ts";
+import { type ProcessGroup, startGroup } from "./process-group.ts";
+import { makeLineFilter, wranglerCommand, wranglerEnvironment } from "./wrangler.ts";
+
+const root = path.dirname(import.meta.dirname);
+const readyLimitMs = 120_000;
+
+/** A failure with a sentence for the person at the terminal; no stack helps them. */
+class StartError extends Error {}
+
+interface Plan {
+  readonly port: number;
+  readonly url: string;
+  readonly state: string;
+  readonly varsFile: string;
+  readonly wantsDemo: boolean;
+}
+
+function readPlan(env: NodeJS.ProcessEnv): Plan {
+  const port = Number(env["PORT"] ?? "8787");
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new StartError(`PORT is "${env["PORT"]}". It must be a number from 1 to 65535.`);
+  }
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    state: path.resolve(root, env["GATEHOUSE_STATE"] ?? ".wrangler/state"),
+    varsFile: path.resolve(root, env["GATEHOUSE_VARS"] ?? ".dev.vars"),
+    wantsDemo: env["GATEHOUSE_DEMO"] !== "0",
+  };
+}
+
+/** Whether something answers on the port. Asking by connecting also finds those that listen on all addresses. */
+async function isPortTaken(port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1", timeout: 2000 });
+    const settle = (taken: boolean) => {
+      socket.destroy();
+      resolve(taken);
+    };
+    socket.once("connect", () => settle(true));
+    socket.once("timeout", () => settle(true));
+    socket.once("error", () => settle(false));
+  });
+}
+
+function startWrangler(plan: Plan): ProcessGroup {
+  const args = ["dev", "--ip", "127.0.0.1", "--port", String(plan.port), "--inspector-port", "0"];
+  args.push("--persist-to", plan.state, "--env-file", plan.varsFile, "--var", `PUBLIC_URL:${plan.url}`);
+  args.push("--show-interactive-dev-session=false", "--log-level", process.env["WRANGLER_LOG"] ?? "warn");
+  const command = wranglerCommand(root, args);
+  const onLine = makeLineFilter((line) => console.log(line));
+  return startGroup(command.file, command.args, { cwd: root, env: wranglerEnvironment(plan.state), onLine });
+}
+
+function printGuide(plan: Plan, setupToken: string, demo: Awaited<ReturnType<typeof findDemo>>): void {
+  const { url } = plan;
+  const setupBody = '{"email":"you@example.com","name":"You","workspace":{"name":"My team"}}';
+  console.log(`
+Gatehouse is ready: ${url}
+
+  Set up        ${url}/setup#${setupToken}
+  or by curl    curl -X POST ${url}/setup -H 'Authorization: Bearer ${setupToken}' -H 'Content-Type: application/json' -d '${setupBody}'
+  Reference     ${url}/docs
+  Sent mail     ${url}/dev/outbox`);
+  if (demo !== null) {
+    const body = JSON.stringify({ model: demo.model, stream: true, messages: [{ role: "user", content: "Hello!" }] });
+    console.log(`
+  A routed, streamed call:
+  curl -N ${url}/v1/chat/completions -H 'Authorization: Bearer ${demo.apiKey}' -H 'Content-Type: application/json' -d '${body}'`);
+  }
+  console.log("\nCtrl-C ends it.");
+}
+
+/** Ends everything on the first signal and exits as a program ended by it would; a second signal does not wait. */
+function stopOnSignal(server: ProcessGroup): void {
+  const codes = { SIGINT: 130, SIGTERM: 0, SIGHUP: 0 } as const;
+  let stopping = false;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (stopping) {
+        return;
+      }
+      stopping = true;
+      void server.stop().then(() => process.exit(codes[signal]));
+    });
+  }
+}
+
+async function startGatehouse(): Promise<void> {
+  const plan = readPlan(process.env);
+  if (await isPortTaken(plan.port)) {
+    const other = `PORT=${plan.port + 1} GATEHOUSE_STATE=.wrangler/state-${plan.port + 1} npm start`;
+    throw new StartError(`Port ${plan.port} is in use. Stop what listens there, or start beside it: ${other}`);
+  }
+  mkdirSync(plan.state, { recursive: true });
+  const isFirst = !existsSync(plan.varsFile);
+  const { vars, made } = ensureLocalVars(plan.varsFile);
+  if (made) {
+    console.log(
+      `${isFirst ? "Made" : "Completed"} ${path.relative(root, plan.varsFile)} (local secrets, ignored by git)`,
+    );
+  }
+  if (!(await applyMigrations(root, plan.state, plan.varsFile))) {
+    throw new StartError("The local database could not be brought up to date; see the lines above.");
+  }
+  console.log(`Starting on ${plan.url}`);
+  const server = startWrangler(plan);
+  stopOnSignal(server);
+  const failed = server.ended.then((code) => {
+    throw new StartError(`The server ended by itself (exit code ${code}).`);
+  });
+  failed.catch(() => undefined);
+  const trouble = await Promise.race([waitUntilReady(plan.url, readyLimitMs), failed]);
+  if (trouble !== null) {
+    await server.stop();
+    throw new StartError(`Not ready after ${readyLimitMs / 1000} s. /readyz says: ${trouble}`);
+  }
+  const setupToken = vars["SETUP_TOKEN"] ?? "";
+  const demo = plan.wantsDemo ? await findDemo(plan.url, setupToken) : null;
+  printGuide(plan, setupToken, demo);
+  driveCron(plan.url);
+  await failed;
+}
+
+try {
+  await startGatehouse();
+} catch (error) {
+  console.error(error instanceof StartError ? error.message : error);
+  process.exit(1);
+}

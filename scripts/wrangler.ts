@@ -1,0 +1,40 @@
+/** How the scripts call wrangler: quiet, without telemetry, without asking the network for anything. */
+import path from "node:path";
+
+/** The command that runs wrangler with this very Node, without npm or a shell between. */
+export function wranglerCommand(
+  root: string,
+  args: readonly string[],
+): { readonly file: string; readonly args: string[] } {
+  return { file: process.execPath, args: [path.join(root, "node_modules/wrangler/bin/wrangler.js"), ...args] };
+}
+
+/** The environment of a wrangler run. Its own log files go beside the state. */
+export function wranglerEnvironment(state: string): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
+    WRANGLER_HIDE_BANNER: "true",
+    WRANGLER_LOG_PATH: path.join(state, "logs"),
+    WRANGLER_SEND_ERROR_REPORTS: "false",
+    WRANGLER_SEND_METRICS: "false",
+  };
+}
+
+/** Lines that do not hold here: the start script triggers the crons itself. */
+const noise = [
+  /Scheduled Workers are not automatically triggered/,
+  /To manually trigger a scheduled event/,
+  /curl ".*\/cdn-cgi\/local\/scheduled"/,
+  /cron-triggers\/#test-cron-triggers-locally/,
+  /^\s*$/,
+];
+
+/** Passes on what matters of wrangler's output, line by line. */
+export function makeLineFilter(print: (line: string) => void): (line: string) => void {
+  return (line) => {
+    if (!noise.some((pattern) => pattern.test(line))) {
+      print(line);
+    }
+  };
+}
