@@ -24,14 +24,13 @@ export interface Leash {
   arm(ms: number, ending: Ending): () => void;
   /** The promise, or a rejection with `LeashCut` as soon as the leash is cut: an upstream may ignore its signal. */
   hold<T>(promise: Promise<T>): Promise<T>;
-  /** Calls back at the cut, at once when it was before. */
-  whenCut(act: (ending: Ending) => void): void;
+  /** Calls back at the cut, at once when it was before. The returned function takes that back. */
+  whenCut(act: (ending: Ending) => void): () => void;
 }
 
 /** A leash that the caller's departure cuts. Cut it with `done` at the end, which ends its timers too. */
 export function createLeash(client: AbortSignal): Leash {
   const controller = new AbortController();
-  const timers = new Set<ReturnType<typeof setTimeout>>();
   const watchers = new Set<(ending: Ending) => void>();
   let ended: Ending | null = null;
 
@@ -41,10 +40,6 @@ export function createLeash(client: AbortSignal): Leash {
     }
     ended = ending;
     client.removeEventListener("abort", depart);
-    timers.forEach((timer) => {
-      clearTimeout(timer);
-    });
-    timers.clear();
     controller.abort(new LeashCut(ending));
     const called = [...watchers];
     watchers.clear();
@@ -58,34 +53,21 @@ export function createLeash(client: AbortSignal): Leash {
   }
 
   function arm(ms: number, ending: Ending): () => void {
-    if (ended !== null) {
-      return () => undefined;
-    }
     const timer = setTimeout(() => cut(ending), Math.max(0, ms));
-    timers.add(timer);
+    const unwatch = whenCut(() => clearTimeout(timer));
     return () => {
       clearTimeout(timer);
-      timers.delete(timer);
+      unwatch();
     };
   }
 
-  function whenCut(act: (ending: Ending) => void): void {
+  function whenCut(act: (ending: Ending) => void): () => void {
     if (ended === null) {
       watchers.add(act);
     } else {
       act(ended);
     }
-  }
-
-  async function hold<T>(promise: Promise<T>): Promise<T> {
-    const { promise: cutOff, reject } = Promise.withResolvers<never>();
-    const watcher = (ending: Ending) => reject(new LeashCut(ending));
-    whenCut(watcher);
-    try {
-      return await Promise.race([promise, cutOff]);
-    } finally {
-      watchers.delete(watcher);
-    }
+    return () => void watchers.delete(act);
   }
 
   if (client.aborted) {
@@ -93,5 +75,16 @@ export function createLeash(client: AbortSignal): Leash {
   } else {
     client.addEventListener("abort", depart);
   }
+  const hold = <T>(promise: Promise<T>): Promise<T> => holdOn(promise, whenCut);
   return { signal: controller.signal, ending: () => ended, cut, arm, hold, whenCut };
+}
+
+async function holdOn<T>(promise: Promise<T>, whenCut: Leash["whenCut"]): Promise<T> {
+  const { promise: cutOff, reject } = Promise.withResolvers<never>();
+  const unwatch = whenCut((ending) => reject(new LeashCut(ending)));
+  try {
+    return await Promise.race([promise, cutOff]);
+  } finally {
+    unwatch();
+  }
 }
