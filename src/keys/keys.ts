@@ -65,7 +65,12 @@ export async function planCreateKey(
     lastUsedAt: null,
     revision: 1,
   };
-  const told = { workspaceId, action: "api_key.created", targets: [{ type: "api_key", id: row.id }], after: toAudit(row) };
+  const told = {
+    workspaceId,
+    action: "api_key.created",
+    targets: [{ type: "api_key", id: row.id }],
+    after: toAudit(row),
+  };
   return {
     statements: [
       guardMaker(db, workspaceId, actor, maker.memberId),
@@ -127,7 +132,12 @@ export async function planRevokeKey(
 ): Promise<Change<undefined>> {
   const { row } = await findKey(db, workspaceId, keyId);
   const isThis = and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId));
-  const told = { workspaceId, action: "api_key.revoked", targets: [{ type: "api_key", id: keyId }], before: toAudit(row) };
+  const told = {
+    workspaceId,
+    action: "api_key.revoked",
+    targets: [{ type: "api_key", id: keyId }],
+    before: toAudit(row),
+  };
   const revoke = db
     .update(apiKeys)
     .set({ revokedAt: actor.at, revision: sql`${apiKeys.revision} + 1` })
@@ -159,7 +169,9 @@ function refuseHighScopes(wanted: readonly Scope[], grants: readonly Scope[]): v
 
 function refuseUnbuiltLimits(limits: KeyLimits): void {
   const errors = (["tpm", "budget_usd"] as const).flatMap((name): FieldError[] =>
-    limits[name] === undefined ? [] : [{ pointer: `/limits/${name}`, detail: "This limit is not available yet. Leave it out." }],
+    limits[name] === undefined
+      ? []
+      : [{ pointer: `/limits/${name}`, detail: "This limit is not available yet. Leave it out." }],
   );
   if (errors.length > 0) {
     throw new AppError("limit_not_available", { errors });

@@ -37,7 +37,10 @@ const createEndpoint = endpoint(
     const { row, secret } = plan.value;
     const key = toApiKey(row, call.now, 0);
     const body: CreatedApiKey = { ...key, secret: secret.reveal() };
-    return await call.commit(plan, reply(201, body, { etag: etagOf(row.revision, key), location: locate(access.id, row.id) }));
+    return await call.commit(
+      plan,
+      reply(201, body, { etag: etagOf(row.revision, key), location: locate(access.id, row.id) }),
+    );
   },
 );
 

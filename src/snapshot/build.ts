@@ -1,0 +1,185 @@
+/** Reads a workspace's configuration together with its version, in one transaction: what it gives is that version and no other. */
+import { and, asc, eq } from "drizzle-orm";
+import { z } from "zod";
+import { sha256Hex } from "../base/bytes.js";
+import { hideSql, type Database } from "../base/database.js";
+import { AppError } from "../base/errors.js";
+import { describeError, log } from "../base/log.js";
+import { credentials, poolInstances, pools, type CredentialRow } from "../connections/model.js";
+import { cutScopes, roleOf } from "../keys/keys.js";
+import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
+import { members, workspaces, type Region, type WorkspaceRow } from "../tenancy/model.js";
+import { dataKeys } from "../vault/model.js";
+import {
+  PoolPolicy,
+  snapshotFormat,
+  type ConfigAddress,
+  type ConfigSnapshot,
+  type RouterInstance,
+  type RouterKey,
+  type RouterPool,
+  type RouterRows,
+} from "./model.js";
+
+/** One version of a workspace's configuration, in each of its two forms. */
+export interface Config {
+  readonly address: ConfigAddress;
+  readonly rows: RouterRows;
+  readonly snapshot: ConfigSnapshot;
+  /** The snapshot as it is filed: the address's digest is of these very bytes. */
+  readonly text: string;
+  /** Every region that has a Router to tell: those of the keys, revoked ones too, and the workspace's own. */
+  readonly regions: readonly Region[];
+}
+
+type PoolRow = typeof pools.$inferSelect;
+type InstanceRow = typeof poolInstances.$inferSelect;
+type DataKeyRow = typeof dataKeys.$inferSelect;
+
+interface KeyWithMaker {
+  readonly key: ApiKeyRow;
+  readonly maker: { readonly role: "ADMIN" | "MEMBER"; readonly removedAt: number | null };
+}
+
+/** A key that ran out of money may be topped up, and an untried one may be good: the failure table deals with both. */
+const usableStatuses: ReadonlySet<CredentialRow["status"]> = new Set(["active", "unverified", "exhausted"]);
+
+/** The workspace's newest configuration, a deleted one's too (as not active). Throws `not_found` for a workspace that was never made or is purged. */
+export async function readConfig(db: Database, workspaceId: string): Promise<Config> {
+  const makerOfKey = and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy));
+  // D1 runs a batch as one transaction. Sorted, so that the same content has the same bytes.
+  const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows] = await hideSql(
+    db.batch([
+      db.select().from(workspaces).where(eq(workspaces.id, workspaceId)),
+      db
+        .select({ key: apiKeys, maker: { role: members.role, removedAt: members.removedAt } })
+        .from(apiKeys)
+        .innerJoin(members, makerOfKey)
+        .where(eq(apiKeys.workspaceId, workspaceId))
+        .orderBy(asc(apiKeys.id)),
+      db.select().from(credentials).where(eq(credentials.workspaceId, workspaceId)).orderBy(asc(credentials.id)),
+      db.select().from(pools).where(eq(pools.workspaceId, workspaceId)).orderBy(asc(pools.id)),
+      db
+        .select()
+        .from(poolInstances)
+        .where(eq(poolInstances.workspaceId, workspaceId))
+        .orderBy(asc(poolInstances.poolId), asc(poolInstances.position), asc(poolInstances.id)),
+      db.select().from(dataKeys).where(eq(dataKeys.workspaceId, workspaceId)).orderBy(asc(dataKeys.id)),
+    ]),
+  );
+  const workspace = found[0];
+  if (workspace === undefined) {
+    throw new AppError("not_found");
+  }
+  const snapshot = toSnapshot(workspace, credentialRows, instanceRows, dataKeyRows);
+  const text = JSON.stringify(snapshot);
+  const rows = toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows);
+  const address = { epoch: snapshot.epoch, version: snapshot.version, digest: await sha256Hex(text) };
+  const regions = [...new Set([workspace.region, ...keyRows.map(({ key }) => key.region)])];
+  return { address, rows, snapshot, text, regions };
+}
+
+/** Credentials that may not be used stay out: a sealed secret travels no further than it is needed. */
+function toSnapshot(
+  workspace: WorkspaceRow,
+  credentialRows: readonly CredentialRow[],
+  instanceRows: readonly InstanceRow[],
+  dataKeyRows: readonly DataKeyRow[],
+): ConfigSnapshot {
+  const usable = credentialRows.filter((row) => usableStatuses.has(row.status));
+  const needed = new Set(usable.map((row) => row.dataKeyId));
+  return {
+    format: snapshotFormat,
+    workspace_id: workspace.id,
+    epoch: workspace.configEpoch,
+    version: workspace.configVersion,
+    data_keys: dataKeyRows.filter((row) => needed.has(row.id)).map((row) => ({ id: row.id, wrapped: row.wrapped })),
+    credentials: usable.map((row) => ({
+      id: row.id,
+      provider_name: row.providerName,
+      base_url: row.baseUrl,
+      origin: row.origin,
+      sealed: row.sealed,
+      secret_version: row.secretVersion,
+      data_key_id: row.dataKeyId,
+    })),
+    instances: instanceRows.map((row) => ({
+      id: row.id,
+      credential_id: row.credentialId,
+      provider_name: row.providerName,
+      model: row.model,
+    })),
+  };
+}
+
+function toRouterRows(
+  workspace: WorkspaceRow,
+  keyRows: readonly KeyWithMaker[],
+  credentialRows: readonly CredentialRow[],
+  poolRows: readonly PoolRow[],
+  instanceRows: readonly InstanceRow[],
+): RouterRows {
+  const byPool = Map.groupBy(instanceRows, (row) => row.poolId);
+  return {
+    workspace_id: workspace.id,
+    active: workspace.deletedAt === null,
+    keys: keyRows.map((row) => toRouterKey(row, workspace.ownerMemberId)),
+    pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [])),
+    credentials: credentialRows.map((row) => ({
+      id: row.id,
+      usable: usableStatuses.has(row.status),
+      // Only a validation that found the key good may end what a failure began.
+      validated_at_ms: row.isValid === true ? row.validatedAt : null,
+    })),
+  };
+}
+
+/** A revoked key goes along as a tombstone; so does one whose maker is gone. */
+function toRouterKey({ key, maker }: KeyWithMaker, ownerMemberId: string): RouterKey {
+  const nothing = { scopes: [], models: null, rpm: null, concurrent: null, expires_at_ms: key.expiresAt };
+  if (key.revokedAt !== null || maker.removedAt !== null) {
+    return { id: key.id, digest: key.digest, ...nothing, revoked: true };
+  }
+  try {
+    const limits = readLimits(key.limits);
+    return {
+      id: key.id,
+      digest: key.digest,
+      scopes: cutScopes(key.scopes, roleOf(key.madeBy, ownerMemberId, maker.role)),
+      models: limits.models ?? null,
+      rpm: limits.rpm ?? null,
+      concurrent: limits.concurrent ?? null,
+      expires_at_ms: key.expiresAt,
+      revoked: false,
+    };
+  } catch (error) {
+    // One row that cannot be read must not hold up everybody's revocations. Without scopes it opens nothing, and it can heal.
+    log("error", "api_key_unreadable", { key_id: key.id, cause: describeError(error) });
+    return { id: key.id, digest: key.digest, ...nothing, revoked: false };
+  }
+}
+
+function toRouterPool(row: PoolRow, instances: readonly InstanceRow[]): RouterPool[] {
+  try {
+    const policy = PoolPolicy.parse(JSON.parse(row.policy));
+    const fallbacks = z.array(z.string()).parse(JSON.parse(row.fallbacks));
+    const { id, name, strategy } = row;
+    return [{ id, name, strategy, policy, fallbacks, instances: instances.map(toRouterInstance) }];
+  } catch (error) {
+    log("error", "pool_unreadable", { pool_id: row.id, cause: describeError(error) });
+    return [];
+  }
+}
+
+function toRouterInstance(row: InstanceRow): RouterInstance {
+  return {
+    id: row.id,
+    alias: row.alias,
+    provider_name: row.providerName,
+    model: row.model,
+    credential_id: row.credentialId,
+    weight: row.weight,
+    priority: row.priority,
+    enabled: row.enabled,
+  };
+}
