@@ -60,8 +60,8 @@ function restrictRoom(room: string, level: number) {
   }
   return [
     all,
-    { files: [`${folder}/**/model.ts`], rules: restrictImports([pattern, honoInModel, doorPattern]) },
-    { files: [`${folder}/**/{routes,guard}.ts`], rules: restrictImports([pattern, doorPattern]) },
+    { files: [`${folder}/**/{model,*-schema}.ts`], rules: restrictImports([pattern, honoInModel, doorPattern]) },
+    { files: [`${folder}/**/{routes,*-routes,guard}.ts`], rules: restrictImports([pattern, doorPattern]) },
   ];
 }
 

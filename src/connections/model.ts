@@ -2,10 +2,18 @@
 import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { DisplayName } from "../identity/model.js";
-import { dataKeys } from "../vault/model.js";
+import type { Provider } from "../providers/contract.js";
 import { workspaces } from "../tenancy/model.js";
+import { dataKeys } from "../vault/model.js";
 
-export const credentialStatuses = ["active", "unverified", "invalid", "exhausted", "disabled", "undecryptable"] as const;
+export const credentialStatuses = [
+  "active",
+  "unverified",
+  "invalid",
+  "exhausted",
+  "disabled",
+  "undecryptable",
+] as const;
 
 export const credentials = sqliteTable(
   "credentials",
@@ -28,6 +36,7 @@ export const credentials = sqliteTable(
     /** Last validation's result; null when it told nothing. */
     isValid: integer("is_valid", { mode: "boolean" }),
     reason: text("reason"),
+    /** When a validation last proved the secret good or bad; one that told nothing leaves it. */
     validatedAt: integer("validated_at"),
     revision: integer("revision").notNull().default(1),
     createdAt: integer("created_at").notNull(),
@@ -101,6 +110,42 @@ export const poolInstances = sqliteTable(
   ],
 );
 
+/** A provider's entry in the catalogue, as one workspace sees it. */
+export const ModelProvider = z
+  .object({
+    provider_name: z.string(),
+    provider_type: z.literal("model"),
+    title: z.string(),
+    docs_url: z.string(),
+    default_base_url: z.string().nullable().describe("Null when the form asks for it."),
+    form: z.array(
+      z.object({
+        name: z.string(),
+        label: z.string(),
+        secret: z.boolean(),
+        required: z.boolean(),
+        help: z.string(),
+        default: z.string().optional(),
+      }),
+    ),
+    configured: z.boolean().describe("Whether the workspace has a credential for it."),
+  })
+  .openapi("ModelProvider");
+export type ModelProvider = z.infer<typeof ModelProvider>;
+
+/** The answer's view of a provider. */
+export function toModelProvider(provider: Provider, isConfigured: boolean): ModelProvider {
+  return {
+    provider_name: provider.name,
+    provider_type: provider.type,
+    title: provider.title,
+    docs_url: provider.docs_url,
+    default_base_url: provider.default_base_url,
+    form: provider.form.map((field) => ({ ...field })),
+    configured: isConfigured,
+  };
+}
+
 /** Lists look the catalogue's word up themselves; here it only has to be one. */
 export const ProviderName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/);
 
@@ -109,7 +154,7 @@ export const CredentialFields = z.record(z.string().max(64), z.string().max(20_0
 
 export const CreateCredential = z
   .strictObject({
-    name: DisplayName,
+    name: DisplayName.describe("Unique among the workspace's credentials of this provider."),
     credentials: CredentialFields.describe("The provider's form, such as {api_key, base_url}."),
     validate: z.boolean().default(true).describe("Try the secret with one free call before it is stored."),
   })
@@ -124,7 +169,7 @@ export const Credential = z
     key_type: z.literal("api_key"),
     name: z.string(),
     base_url: z.string(),
-    masked: z.record(z.string(), z.string()).describe("Secret fields by name, masked."),
+    masked: z.record(z.string(), z.string()).describe("Secret fields by name, masked; empty when none was entered."),
     status: z.enum(credentialStatuses),
     is_valid: z.boolean().nullable().describe("What the last validation said; null when it told nothing."),
     reason: z.string().nullable(),
@@ -151,7 +196,7 @@ export function toCredential(row: CredentialRow): Credential {
     key_type: "api_key",
     name: row.name,
     base_url: row.baseUrl,
-    masked: { api_key: row.masked },
+    masked: row.masked === "" ? {} : { api_key: row.masked },
     status: row.status,
     is_valid: row.isValid,
     reason: row.reason,

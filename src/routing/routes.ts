@@ -1,0 +1,129 @@
+/** The doors that ask the Router itself: how a pool stands right now, summed over the workspace's shards. */
+import { z } from "@hono/zod-openapi";
+import { eq } from "drizzle-orm";
+import { hideSql, type Database } from "../base/database.js";
+import { AppError } from "../base/errors.js";
+import { findPool } from "../connections/pools.js";
+import type { PoolInstanceRow } from "../connections/pool-schema.js";
+import { endpoint, type Endpoint } from "../http/endpoint.js";
+import { reply } from "../http/reply.js";
+import { apiKeys } from "../keys/model.js";
+import { workspaces } from "../tenancy/model.js";
+import type { InstanceState, InstanceStatus } from "./model.js";
+import { routerFor } from "./router-for.js";
+
+/** What one shard says wins over the others in this order: trouble anywhere is worth seeing. */
+const statuses = ["out", "cooling", "probing", "drained", "ready"] as const satisfies readonly InstanceStatus[];
+
+const PoolInstanceState = z
+  .object({
+    id: z.string(),
+    alias: z.string(),
+    status: z
+      .enum(statuses)
+      .describe("`out`: its credential is refused or unusable; `drained`: disabled or without a weight."),
+    cooling_until: z.iso.datetime().nullable(),
+    reason: z.string().nullable().describe("Why it is cooling or out."),
+    probe_due: z.boolean().describe("The cool-down is over: the next request tries it."),
+    picks: z.number().int().describe("Calls it was chosen for since the pool was made."),
+    share: z.number().describe("Its picks over all picks; 0 when there are none."),
+    in_flight: z.number().int(),
+    failures: z.number().int(),
+  })
+  .openapi("PoolInstanceState");
+type PoolInstanceState = z.infer<typeof PoolInstanceState>;
+
+const PoolState = z.object({ instances: z.array(PoolInstanceState) }).openapi("PoolState");
+
+const readPoolState = endpoint(
+  {
+    method: "get",
+    path: "/workspaces/{ws}/pools/{pool}/state",
+    operation: "readPoolState",
+    summary: "Read a pool's live state",
+    tag: "Pools",
+    permission: { kind: "workspace", scope: "pools:read", keys: true },
+    params: z.object({ pool: z.string().describe("The pool's id or name; a / in a name is written %2F.") }),
+    responses: { 200: { description: "Each instance as the Router has it at this moment.", schema: PoolState } },
+    errors: ["router_unavailable"],
+  },
+  async (call) => {
+    const { id: workspaceId } = call.access();
+    const { pool, instances } = await findPool(call.db, workspaceId, call.params.pool);
+    const regions = await listRegions(call.db, workspaceId);
+    const shards = await Promise.all(regions.map((region) => askShard(call.env, workspaceId, region, pool.id)));
+    return reply(200, { instances: sumStates(instances, shards.flat()) });
+  },
+);
+
+/** Every endpoint of this room. */
+export const routingEndpoints: readonly Endpoint[] = [readPoolState];
+
+/** One line for each instance of the record, from what the shards say; a shard that does not know it yet says nothing. */
+export function sumStates(
+  instances: readonly PoolInstanceRow[],
+  told: readonly InstanceState[],
+): readonly PoolInstanceState[] {
+  const byInstance = Map.groupBy(told, (state) => state.id);
+  const lines = instances.map((row) => sumInstance(row, byInstance.get(row.id) ?? []));
+  const total = lines.reduce((sum, line) => sum + line.picks, 0);
+  return lines.map((line) => ({ ...line, share: total === 0 ? 0 : line.picks / total }));
+}
+
+function sumInstance(row: PoolInstanceRow, told: readonly InstanceState[]): PoolInstanceState {
+  const unheard = !row.enabled || row.weight === 0 ? "drained" : "ready";
+  const status = statuses.find((word) => told.some((state) => state.status === word)) ?? unheard;
+  const telling = told.filter((state) => state.status === status);
+  const until = telling.flatMap((state) => state.cooling_until ?? []).toSorted();
+  const sum = (count: (state: InstanceState) => number): number => told.reduce((all, state) => all + count(state), 0);
+  return {
+    id: row.id,
+    alias: row.alias,
+    status,
+    cooling_until: until.at(-1) ?? null,
+    reason: telling.find((state) => state.reason !== null)?.reason ?? null,
+    probe_due: telling.some((state) => state.probe_due === true),
+    picks: sum((state) => state.picks),
+    share: 0,
+    in_flight: sum((state) => state.in_flight),
+    failures: sum((state) => state.failures),
+  };
+}
+
+/** The regions that have a shard: the workspace's own and those of its keys. */
+async function listRegions(db: Database, workspaceId: string): Promise<readonly string[]> {
+  const own = db.select({ region: workspaces.region }).from(workspaces).where(eq(workspaces.id, workspaceId));
+  const ofKeys = db.select({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId));
+  const rows = await hideSql(own.union(ofKeys).all());
+  return rows.map((row) => row.region);
+}
+
+/** A shard's word, asked twice at most. Throws `router_unavailable`. */
+async function askShard(
+  env: Env,
+  workspaceId: string,
+  region: string,
+  poolId: string,
+): Promise<readonly InstanceState[]> {
+  try {
+    return await routerFor(env, workspaceId, region).state(poolId);
+  } catch (error) {
+    if (!isRetryable(error)) {
+      throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
+    }
+  }
+  try {
+    return await routerFor(env, workspaceId, region).state(poolId);
+  } catch (error) {
+    throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
+  }
+}
+
+/** The platform's own marks on an exception of an object; an overloaded one must not be asked again. */
+function isRetryable(error: unknown): boolean {
+  return hasMark(error, "retryable") && !hasMark(error, "overloaded");
+}
+
+function hasMark(error: unknown, mark: string): boolean {
+  return error instanceof Error && Reflect.get(error, mark) === true;
+}
