@@ -125,6 +125,7 @@ function issueFirst(
     issued_at: now,
     deadline_at: now + policy.total_timeout_ms + ticketGraceMs,
     probe: selection.probe,
+    blamed: false,
     rate: rateOf(state, key, now),
   };
   openRequest(state.tickets, ticket);

@@ -1,0 +1,101 @@
+/** Configurations, calls and failures as the Router's tests need them. */
+import type {
+  AdmitRequest,
+  Admission,
+  Failure,
+  FailureClass,
+  Outcome,
+  Refusal,
+  Ticket,
+} from "../../src/routing/model.js";
+import type {
+  ConfigAddress,
+  PoolPolicy,
+  RouterInstance,
+  RouterKey,
+  RouterPool,
+  RouterRows,
+} from "../../src/snapshot/model.js";
+
+export const policy: PoolPolicy = {
+  max_attempts: 3,
+  total_timeout_ms: 600_000,
+  first_byte_timeout_ms: 20_000,
+  idle_timeout_ms: 60_000,
+};
+
+export function makeKey(id: string, more: Partial<RouterKey> = {}): RouterKey {
+  return {
+    id,
+    digest: `digest-${id}`,
+    scopes: ["models:invoke"],
+    models: null,
+    rpm: null,
+    concurrent: null,
+    expires_at_ms: null,
+    revoked: false,
+    ...more,
+  };
+}
+
+export function makeInstance(id: string, weight = 1, more: Partial<RouterInstance> = {}): RouterInstance {
+  return {
+    id,
+    alias: id,
+    provider_name: "sandbox",
+    model: "sandbox-chat",
+    credential_id: `cred-${id}`,
+    weight,
+    priority: 0,
+    enabled: true,
+    ...more,
+  };
+}
+
+export function makePool(name: string, instances: RouterInstance[], more: Partial<PoolPolicy> = {}): RouterPool {
+  return { id: `pool-${name}`, name, strategy: "weighted", policy: { ...policy, ...more }, fallbacks: [], instances };
+}
+
+/** Rows with every credential that the pools name, usable and never validated. */
+export function makeRows(
+  pools: RouterPool[],
+  keys: RouterKey[] = [makeKey("k")],
+  more: Partial<RouterRows> = {},
+): RouterRows {
+  const ids = new Set(pools.flatMap((pool) => pool.instances.map((instance) => instance.credential_id)));
+  const credentials = Array.from(ids, (id) => ({ id, usable: true, validated_at_ms: null }));
+  return { workspace_id: "ws-1", active: true, keys, pools, credentials, ...more };
+}
+
+export function address(version: number, epoch = 0): ConfigAddress {
+  return { epoch, version, digest: `digest-of-${version}` };
+}
+
+let counter = 0;
+
+export function makeRequest(more: Partial<AdmitRequest> = {}): AdmitRequest {
+  counter += 1;
+  return { request_id: `req-${counter}`, key_digest: "digest-k", scope: "models:invoke", model: "chat", ...more };
+}
+
+export function makeFailure(failureClass: FailureClass, more: Partial<Failure> = {}): Failure {
+  return { class: failureClass, status: null, code: null, retry_after_ms: null, timed_out: false, ...more };
+}
+
+export function makeOutcome(ticket: Ticket, result: Outcome["result"] = "ok", failure: Failure | null = null): Outcome {
+  return { ticket, result, failure, usage: null, duration_ms: 10, first_byte_ms: 5 };
+}
+
+export function ticketOf(admission: Admission): Ticket {
+  if (admission.kind !== "ticket") {
+    throw new Error(`refused: ${admission.code}`);
+  }
+  return admission;
+}
+
+export function refusalOf(admission: Admission): Refusal {
+  if (admission.kind !== "refused") {
+    throw new Error(`admitted on ${admission.instance.id}`);
+  }
+  return admission;
+}
