@@ -5,6 +5,7 @@ import { openDatabase } from "./base/database.js";
 import { newId } from "./base/ids.js";
 import { log } from "./base/log.js";
 import { isLoopback, readSettings, requireSettings, type Settings } from "./base/settings.js";
+import { connectionEndpoints } from "./connections/routes.js";
 import { authenticate } from "./http/authenticate.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
 import type { Endpoint } from "./http/endpoint.js";
@@ -15,12 +16,18 @@ import { describeApi } from "./http/openapi.js";
 import { sessionAuthenticator } from "./identity/sessions.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
+import { routingEndpoints } from "./routing/routes.js";
 import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
-export const endpoints: readonly Endpoint[] = [...workspaceEndpoints, ...keyEndpoints];
+export const endpoints: readonly Endpoint[] = [
+  ...workspaceEndpoints,
+  ...keyEndpoints,
+  ...connectionEndpoints,
+  ...routingEndpoints,
+];
 
 const services: Services = {
   publish: async () => {},
@@ -132,6 +139,9 @@ function secure(context: HttpContext): void {
   headers.set("x-content-type-options", "nosniff");
   headers.set("referrer-policy", "no-referrer");
   if (headers.get("content-type")?.startsWith("text/html") === true) {
-    headers.set("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'");
+    headers.set(
+      "content-security-policy",
+      "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    );
   }
 }
