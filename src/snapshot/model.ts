@@ -102,6 +102,8 @@ export const ConfigSnapshot = z.object({
   version: z.number().int(),
   data_keys: z.array(SnapshotDataKey),
   credentials: z.array(SnapshotCredential),
-  instances: z.array(z.object({ id: z.string(), credential_id: z.string(), provider_name: z.string(), model: z.string() })),
+  instances: z.array(
+    z.object({ id: z.string(), credential_id: z.string(), provider_name: z.string(), model: z.string() }),
+  ),
 });
 export type ConfigSnapshot = z.infer<typeof ConfigSnapshot>;

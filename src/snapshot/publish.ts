@@ -5,6 +5,7 @@ import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { workspaces, type Region } from "../tenancy/model.js";
 import { readConfig, type Config } from "./build.js";
+import { newFlights } from "./flight.js";
 import type { ConfigAddress, RouterRows } from "./model.js";
 import { fileSnapshot, within } from "./store.js";
 
@@ -26,23 +27,20 @@ const retryAfterMs = 1000;
  */
 export async function publish(env: Env, workspaceId: string, routerFor: RouterFor): Promise<void> {
   const db = openDatabase(env.DB);
-  try {
-    if (await isApplied(db, workspaceId)) {
-      return;
+  await orPending(async () => {
+    if (!(await isApplied(db, workspaceId))) {
+      await bringIntoForce(env, db, workspaceId, routerFor);
     }
-    // What is read now holds all that was recorded before, so one pass is enough for this caller: a change that comes in
-    // meanwhile moves the version on and is published by its own caller.
-    const config = await readConfig(db, workspaceId);
-    // Filed before any ticket can name it: a place on the edge remembers a miss for a while.
-    await fileSnapshot(env.CONFIG, workspaceId, config.address, config.text);
-    await applyEverywhere(env, config, routerFor);
-    await markApplied(db, workspaceId, config.address);
-  } catch (error) {
-    if (error instanceof AppError && (error.code === "not_found" || error.code === "publish_pending")) {
-      throw error;
-    }
-    throw new AppError("publish_pending", { retryAfterMs, cause: error });
-  }
+  });
+}
+
+/**
+ * Tells every Router again, whatever the record says they know: for a Router that answers `not_configured`. Callers that
+ * come meanwhile share one run. Throws as `publish`.
+ */
+export async function republish(env: Env, workspaceId: string, routerFor: RouterFor): Promise<void> {
+  const again = () => bringIntoForce(env, openDatabase(env.DB), workspaceId, routerFor);
+  await orPending(() => shareRepublish(workspaceId, again));
 }
 
 /** Repeats `publish` for up to `limit` workspaces whose newest version is not in force yet. Run by cron; failures are logged. */
@@ -72,6 +70,31 @@ export async function sweepUnapplied(
     }
   }
   return { published, pending: waiting.length - published };
+}
+
+const shareRepublish = newFlights<void>();
+
+async function orPending(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof AppError && (error.code === "not_found" || error.code === "publish_pending")) {
+      throw error;
+    }
+    throw new AppError("publish_pending", { retryAfterMs, cause: error });
+  }
+}
+
+/**
+ * What is read now holds all that was recorded before, so one pass is enough: a change that comes in meanwhile moves the
+ * version on and is published by its own caller.
+ */
+async function bringIntoForce(env: Env, db: Database, workspaceId: string, routerFor: RouterFor): Promise<void> {
+  const config = await readConfig(db, workspaceId);
+  // Filed before any ticket can name it: a place on the edge remembers a miss for a while.
+  await fileSnapshot(env.CONFIG, workspaceId, config.address, config.text);
+  await applyEverywhere(env, config, routerFor);
+  await markApplied(db, workspaceId, config.address);
 }
 
 const isBehind = lt(workspaces.appliedVersion, workspaces.configVersion);

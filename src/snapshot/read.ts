@@ -10,6 +10,7 @@ import { credentialBinding } from "../connections/credentials.js";
 import { loadDataKey, openDataKey, type DataKey, type WrappedDataKey } from "../vault/data-keys.js";
 import { openSecret } from "../vault/seal.js";
 import { readConfig, type Config } from "./build.js";
+import { newFlights, type Share } from "./flight.js";
 import { newMemory, type Memory } from "./memory.js";
 import type { ConfigAddress, ConfigSnapshot, SnapshotCredential } from "./model.js";
 import { fileSnapshot, findSnapshot, snapshotKey } from "./store.js";
@@ -33,12 +34,15 @@ interface View {
   readonly dataKeys: ReadonlyMap<string, ConfigSnapshot["data_keys"][number]>;
 }
 
-/** What an isolate remembers of snapshots. */
-export type SnapshotMemory = Memory<View>;
+/** What an isolate remembers of snapshots, and which it is reading right now. */
+export interface SnapshotMemory {
+  readonly views: Memory<View>;
+  readonly share: Share<View | null>;
+}
 
 /** A memory of 256 snapshots or 16 Mi characters of them, whichever is less. */
 export function newSnapshotMemory(): SnapshotMemory {
-  return newMemory<View>(256, 16 * 1024 * 1024);
+  return { views: newMemory(256, 16 * 1024 * 1024), share: newFlights() };
 }
 
 const isolateMemory = newSnapshotMemory();
@@ -57,7 +61,7 @@ export async function openInstance(
   memory: SnapshotMemory = isolateMemory,
 ): Promise<OpenInstance | null> {
   const key = snapshotKey(workspaceId, address);
-  const view = memory.find(key) ?? (await memory.share(key, () => loadView(env, workspaceId, address, memory)));
+  const view = memory.views.find(key) ?? (await memory.share(key, () => loadView(env, workspaceId, address, memory)));
   const instance = view?.instances.get(instanceId);
   const credential = instance === undefined ? undefined : view?.credentials.get(instance.credential_id);
   if (view === null || instance === undefined || credential === undefined) {
@@ -132,7 +136,7 @@ function remember(memory: SnapshotMemory, key: string, from: Pick<Config, "snaps
     credentials: new Map(credentials.map((row) => [row.id, row])),
     dataKeys: new Map(data_keys.map((row) => [row.id, row])),
   };
-  memory.keep(key, view, from.text.length);
+  memory.views.keep(key, view, from.text.length);
   return view;
 }
 
