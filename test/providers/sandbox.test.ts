@@ -1,6 +1,6 @@
 /** The sandbox as a client on OpenAI's wire meets it: its answers, its tools, and every way in which its credentials fail. */
 import * as fc from "fast-check";
-import { describe, it } from "vitest";
+import { describe, it, vi } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
 import { Secret } from "../../src/base/secret.js";
 import type { Provider } from "../../src/providers/contract.js";
@@ -97,7 +97,7 @@ async function complete(body: object, key?: string): Promise<Completion> {
   return response.json();
 }
 
-async function play(body: object, key?: string): Promise<Played> {
+async function play(body: object, key?: string, readerDelayMs = 0): Promise<Played> {
   const response = await send({ stream: true, ...body }, key);
   const reader = (response.body ?? new ReadableStream<Uint8Array>()).getReader();
   let text = "";
@@ -105,6 +105,7 @@ async function play(body: object, key?: string): Promise<Played> {
   try {
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
       text += new TextDecoder().decode(piece.value);
+      await (readerDelayMs > 0 ? wait(readerDelayMs) : undefined);
     }
   } catch {
     failed = true;
@@ -296,6 +297,8 @@ describe("sandbox tools", () => {
     const short = await complete(ask("hello", { ...forced, max_tokens: 5 }));
     expect(short.choices[0]?.finish_reason).toBe("length");
     expect(short.usage.completion_tokens).toBe(5);
+    const call = short.choices[0]?.message.tool_calls?.[0];
+    expect(countTokens("get_weather") + cutTokens(call?.function.arguments ?? "").length).toBe(5);
   });
 });
 
@@ -374,6 +377,7 @@ describe("sandbox credentials", () => {
     expect(response.status).toBe(200);
     await expect(response.text()).rejects.toThrow();
     expect((await play(ask("hi", { max_tokens: 1 }), "sk-sandbox-cut")).failed).toBe(true);
+    expect((await play(ask("hi"), "sk-sandbox-cut", 10)).events.length).toBe(4);
   });
 
   it("-inband-error answers 200 with an error in place of content", async ({ expect }) => {
@@ -416,8 +420,11 @@ describe("sandbox credentials", () => {
     await reader.read();
     await reader.read();
     const silence = reader.read();
+    const clear = vi.spyOn(globalThis, "clearTimeout");
     await reader.cancel();
     expect((await silence).done).toBe(true);
+    expect(clear).toHaveBeenCalledTimes(1);
+    clear.mockRestore();
     expect(Date.now() - start).toBeLessThan(1000);
   });
 });
