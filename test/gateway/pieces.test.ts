@@ -1,0 +1,375 @@
+import { describe, it, vi } from "vitest";
+import { fromUtf8 } from "../../src/base/bytes.js";
+import { AppError, errorTable } from "../../src/base/errors.js";
+import { type Budget, readBody } from "../../src/gateway/body.js";
+import { errorResponse, exhaustedError, refusalError } from "../../src/gateway/face.js";
+import { answerHeaders, formatDuration, upstreamHeaders } from "../../src/gateway/headers.js";
+import { createRefusalMemory } from "../../src/gateway/refusals.js";
+import { callRouter } from "../../src/gateway/router-call.js";
+import { createSettler } from "../../src/gateway/settler.js";
+import { transientFailure } from "../../src/routing/classify.js";
+import type { Outcome, Refusal, RefusalCode, RouterApi } from "../../src/routing/model.js";
+import { fakeStream } from "./fake-stream.js";
+
+const refusal = (code: RefusalCode, wait: number | null = null): Refusal => ({
+  kind: "refused",
+  code,
+  retry_after_ms: wait,
+  rate: null,
+});
+
+async function codeOf(act: () => Promise<unknown>): Promise<string> {
+  try {
+    await act();
+    return "accepted";
+  } catch (error) {
+    return error instanceof AppError ? error.code : String(error);
+  }
+}
+
+describe("readBody", () => {
+  const post = (parts: readonly (string | Uint8Array | number)[], end: "close" | "error" | "silence" = "close") =>
+    new Request("https://gatehouse.test/", { method: "POST", body: fakeStream(parts, end).body });
+  const limits = (maxBytes: number, budget: Budget, idleMs = 5_000) => ({ maxBytes, budget, idleMs });
+
+  it("reads a body whole and gives its share of the budget back on release", async ({ expect }) => {
+    const budget: Budget = { maxBytes: 100, usedBytes: 0 };
+    const body = await readBody(post(["abc", "def"]), limits(10, budget));
+    expect(fromUtf8(body.bytes)).toBe("abcdef");
+    expect(budget.usedBytes).toBe(12);
+    body.release();
+    body.release();
+    expect(budget.usedBytes).toBe(0);
+  });
+
+  it("refuses a body over its limit, announced or not, and keeps nothing reserved", async ({ expect }) => {
+    const budget: Budget = { maxBytes: 1_000, usedBytes: 0 };
+    expect(await codeOf(() => readBody(post(["aaaaa", "bbbbbb"]), limits(10, budget)))).toBe("body_too_large");
+    const announced = new Request("https://gatehouse.test/", {
+      method: "POST",
+      body: "x",
+      headers: { "content-length": "11" },
+    });
+    expect(await codeOf(() => readBody(announced, limits(10, budget)))).toBe("body_too_large");
+    expect(await codeOf(() => readBody(post(["aaaaa", "bbbbb"]), limits(10, budget)))).toBe("accepted");
+    expect(budget.usedBytes).toBe(20);
+  });
+
+  it("is overloaded, not out of memory, when the isolate's budget is used up, and recovers", async ({ expect }) => {
+    const budget: Budget = { maxBytes: 20, usedBytes: 0 };
+    const first = await readBody(post(["aaaaaa"]), limits(10, budget));
+    const error = await readBody(post(["bbbbbb"]), limits(10, budget)).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "overloaded", retryAfterMs: 1_000 });
+    expect(budget.usedBytes).toBe(12);
+    first.release();
+    expect(await codeOf(() => readBody(post(["bbbbbb"]), limits(10, budget)))).toBe("accepted");
+  });
+
+  it("does not wait for ever for a sender that falls silent, nor keep what it sent", async ({ expect }) => {
+    const budget: Budget = { maxBytes: 1_000, usedBytes: 0 };
+    expect(await codeOf(() => readBody(post(["abc"], "silence"), limits(10, budget, 50)))).toBe("request_timeout");
+    expect(await codeOf(() => readBody(post(["abc"], "error"), limits(10, budget)))).toBe("client_closed_request");
+    expect(budget.usedBytes).toBe(0);
+  });
+});
+
+describe("headers", () => {
+  it("passes on none of the caller's headers but those a provider needs", ({ expect }) => {
+    const client = new Headers({
+      authorization: "Bearer ghk_x",
+      "x-api-key": "ghk_x",
+      cookie: "a=b",
+      accept: "text/event-stream",
+      "openai-beta": "x",
+      "openai-organization": "org",
+      "x-forwarded-for": "1.2.3.4",
+      "cf-connecting-ip": "1.2.3.4",
+      traceparent: "00-1",
+      "user-agent": "x",
+    });
+    expect([...upstreamHeaders(client).keys()].toSorted()).toEqual(["accept", "content-type", "openai-beta"]);
+  });
+
+  it("passes on none of the upstream's cookies, limits, organisation or ids, and tells our own", ({ expect }) => {
+    const upstream = new Headers({
+      "set-cookie": "a=b",
+      "x-request-id": "theirs",
+      "openai-organization": "org",
+      "x-ratelimit-remaining-requests": "1",
+      "x-ratelimit-limit-tokens": "1",
+      "openai-processing-ms": "12",
+      "retry-after": "9",
+      "content-encoding": "gzip",
+      "cf-ray": "x",
+    });
+    const headers = answerHeaders(
+      {
+        requestId: "req_1",
+        alias: "main",
+        attempts: 2,
+        rate: { limit: 10, remaining: 9, reset_ms: 59_500 },
+        timing: { routeMs: 1.26, upstreamMs: 300 },
+      },
+      upstream,
+    );
+    expect(Object.fromEntries(headers)).toEqual({
+      "openai-processing-ms": "12",
+      "x-request-id": "req_1",
+      "x-gatehouse-instance": "main",
+      "x-gatehouse-attempts": "2",
+      "x-content-type-options": "nosniff",
+      "server-timing": "route;dur=1.3, upstream;dur=300",
+      "x-ratelimit-limit-requests": "10",
+      "x-ratelimit-remaining-requests": "9",
+      "x-ratelimit-reset-requests": "59.5s",
+    });
+  });
+
+  it("carries any alias without breaking the header", ({ expect }) => {
+    for (const alias of ["Größe", "a\r\nset-cookie: x", "日本", " x ", "\ud800"]) {
+      const headers = answerHeaders({ requestId: "r", alias, attempts: 1, rate: null, timing: null });
+      expect(headers.get("x-gatehouse-instance")).toBe(encodeURIComponent(alias.toWellFormed()));
+    }
+  });
+
+  it("writes durations as OpenAI does", ({ expect }) => {
+    expect([0, 20, 999.2, 1_500, 60_000, 90_000, 3_723_000].map(formatDuration)).toEqual([
+      "0ms",
+      "20ms",
+      "1s",
+      "1.5s",
+      "1m0s",
+      "1m30s",
+      "1h2m3s",
+    ]);
+  });
+});
+
+describe("OpenAI face", () => {
+  const answer = async (error: AppError) => {
+    const response = errorResponse(error, new Headers());
+    const body = (await response.json()) as { error: Record<string, unknown> };
+    return { status: response.status, retryAfter: response.headers.get("retry-after"), ...body.error };
+  };
+
+  it("gives each refusal its status and code", async ({ expect }) => {
+    const expected: [RefusalCode, number, string, string | null][] = [
+      ["key_unknown", 401, "invalid_api_key", null],
+      ["key_revoked", 401, "invalid_api_key", null],
+      ["key_expired", 401, "invalid_api_key", null],
+      ["scope_missing", 403, "scope_missing", null],
+      ["model_not_allowed", 403, "model_not_allowed", null],
+      ["model_not_found", 404, "model_not_found", null],
+      ["rate_limited", 429, "rate_limit_exceeded", "2"],
+      ["concurrency_limited", 429, "concurrency_limited", "2"],
+      ["pool_exhausted", 503, "pool_exhausted", "2"],
+      ["not_configured", 503, "router_unavailable", "2"],
+    ];
+    for (const [code, status, wire, retryAfter] of expected) {
+      expect(await answer(refusalError(refusal(code, retryAfter === null ? null : 1_001))), code).toMatchObject({
+        status,
+        code: wire,
+        retryAfter,
+      });
+    }
+  });
+
+  it("has message, type, param and code for every error there is, and 401 for none of the service's own troubles", async ({
+    expect,
+  }) => {
+    for (const code of Object.keys(errorTable) as (keyof typeof errorTable)[]) {
+      const wire = await answer(new AppError(code, { cause: new Error("canary") }));
+      expect(Object.keys(wire)).toEqual(["status", "retryAfter", "message", "type", "param", "code"]);
+      expect(JSON.stringify(wire)).not.toContain("canary");
+      expect(wire.status === 401, code).toBe(code === "unauthenticated");
+    }
+  });
+
+  it("dresses the last failure when the attempts are used up", async ({ expect }) => {
+    const used = refusal("attempts_exhausted", 4_200);
+    const failed = transientFailure("connection");
+    expect(await answer(exhaustedError(used, failed, null))).toMatchObject({ status: 502, code: "upstream_failed" });
+    expect(await answer(exhaustedError(used, transientFailure("first_byte_timeout", true), null))).toMatchObject({
+      status: 504,
+      code: "timeout",
+    });
+    expect(await answer(exhaustedError(used, { ...failed, class: "rate_limit", status: 429 }, null))).toMatchObject({
+      status: 429,
+      code: "rate_limit_exceeded",
+      retryAfter: "5",
+    });
+    expect(await answer(exhaustedError(used, { ...failed, class: "overloaded", status: 503 }, null))).toMatchObject({
+      status: 503,
+      code: "pool_exhausted",
+      retryAfter: "5",
+    });
+    expect(await answer(exhaustedError(refusal("pool_exhausted", 9_000), failed, null))).toMatchObject({
+      status: 503,
+      code: "pool_exhausted",
+      retryAfter: "9",
+    });
+    expect(await answer(exhaustedError(used, failed, new AppError("undecryptable")))).toMatchObject({
+      status: 500,
+      code: "undecryptable",
+    });
+    expect(await answer(exhaustedError(used, { ...failed, class: "credential", status: 401 }, null))).toMatchObject({
+      status: 502,
+      code: "upstream_failed",
+    });
+  });
+});
+
+describe("refusal memory", () => {
+  it("remembers dead keys for ten minutes and rate limits until their time, and nothing else", ({ expect }) => {
+    let now = 1_000_000;
+    const memory = createRefusalMemory(100, () => now);
+    const codes: RefusalCode[] = [
+      "key_unknown",
+      "key_revoked",
+      "key_expired",
+      "scope_missing",
+      "model_not_allowed",
+      "model_not_found",
+      "rate_limited",
+      "concurrency_limited",
+      "pool_exhausted",
+      "attempts_exhausted",
+      "not_configured",
+    ];
+    for (const code of codes) {
+      memory.remember(code, refusal(code, 5_000));
+    }
+    const remembered = () => codes.filter((code) => memory.recall(code) !== null);
+    expect(remembered()).toEqual(["key_revoked", "key_expired", "rate_limited"]);
+    now += 4_000;
+    expect(memory.recall("rate_limited")?.retry_after_ms).toBe(1_000);
+    now += 1_000;
+    expect(remembered()).toEqual(["key_revoked", "key_expired"]);
+    now += 595_000;
+    expect(remembered()).toEqual([]);
+  });
+
+  it("stays within its size, and a flood of dead keys pushes out only the oldest", ({ expect }) => {
+    const memory = createRefusalMemory(3);
+    for (const key of ["a", "b", "c", "d", "e"]) {
+      memory.remember(key, refusal("key_revoked"));
+    }
+    expect(["a", "b", "c", "d", "e"].map((key) => memory.recall(key)?.code ?? null)).toEqual([
+      null,
+      null,
+      "key_revoked",
+      "key_revoked",
+      "key_revoked",
+    ]);
+  });
+});
+
+describe("callRouter", () => {
+  const thrown = (marks: object) => Object.assign(new Error("lost"), marks);
+
+  async function callWith(failures: readonly (Error | null)[]) {
+    let stubs = 0;
+    const makeStub = () => {
+      stubs += 1;
+      return {} as RouterApi;
+    };
+    let calls = 0;
+    const code = await codeOf(() =>
+      callRouter("admit", makeStub, async () => {
+        const failure = failures[calls] ?? null;
+        calls += 1;
+        if (failure !== null) {
+          throw failure;
+        }
+      }),
+    );
+    return { code, calls, stubs };
+  }
+
+  it("repeats a retryable call once, on a new stub", async ({ expect }) => {
+    expect(await callWith([thrown({ retryable: true })])).toEqual({ code: "accepted", calls: 2, stubs: 2 });
+    expect(await callWith([thrown({ retryable: true }), thrown({ retryable: true })])).toEqual({
+      code: "router_unavailable",
+      calls: 2,
+      stubs: 2,
+    });
+  });
+
+  it("never repeats an overloaded or an unmarked failure; both are 503 with Retry-After", async ({ expect }) => {
+    expect(await callWith([thrown({ retryable: true, overloaded: true })])).toEqual({
+      code: "router_unavailable",
+      calls: 1,
+      stubs: 1,
+    });
+    expect(await callWith([thrown({})])).toEqual({ code: "router_unavailable", calls: 1, stubs: 1 });
+    const error: unknown = await callRouter(
+      "admit",
+      () => ({}) as RouterApi,
+      () => Promise.reject(new Error("x")),
+    ).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ status: 503, retryAfterMs: 1_000 });
+  });
+});
+
+describe("settler", () => {
+  const outcome = (id: string) => ({ ticket: { request_id: id } }) as Outcome;
+
+  function fakeRouter(failures = 0) {
+    const calls: string[][] = [];
+    let left = failures;
+    const makeStub = () => ({
+      settle: async (outcomes: readonly Outcome[]) => {
+        calls.push(outcomes.map(({ ticket }) => ticket.request_id));
+        if (left > 0) {
+          left -= 1;
+          throw new Error("lost");
+        }
+      },
+    });
+    return { calls, makeStub };
+  }
+
+  it("puts outcomes of one Router into one call, and two Routers' into two", async ({ expect }) => {
+    const settle = createSettler({ flushMs: 20, maxOutcomes: 64, patienceMs: 1_000 });
+    const [a, b] = [fakeRouter(), fakeRouter()];
+    const ids = Array.from({ length: 30 }, (_, index) => `r${index}`);
+    await Promise.all([
+      ...ids.map((id) => settle({ router: "a", makeStub: a.makeStub }, outcome(id))),
+      settle({ router: "b", makeStub: b.makeStub }, outcome("x")),
+    ]);
+    expect(a.calls).toEqual([ids]);
+    expect(b.calls).toEqual([["x"]]);
+  });
+
+  it("flushes at 64 outcomes without waiting", async ({ expect }) => {
+    const settle = createSettler({ flushMs: 60_000, maxOutcomes: 64, patienceMs: 1_000 });
+    const { calls, makeStub } = fakeRouter();
+    await Promise.all(
+      Array.from({ length: 128 }, (_, index) => settle({ router: "a", makeStub }, outcome(String(index)))),
+    );
+    expect(calls.map((call) => call.length)).toEqual([64, 64]);
+  });
+
+  it("tries a failed call once more on a new stub, then gives up without throwing", async ({ expect }) => {
+    const settle = createSettler({ flushMs: 5, maxOutcomes: 64, patienceMs: 1_000 });
+    const once = fakeRouter(1);
+    await settle({ router: "a", makeStub: once.makeStub }, outcome("r"));
+    expect(once.calls).toEqual([["r"], ["r"]]);
+    const always = fakeRouter(9);
+    const spy = vi.spyOn(console, "error").mockReturnValue();
+    await settle({ router: "b", makeStub: always.makeStub }, outcome("r"));
+    expect(always.calls).toHaveLength(2);
+    expect(spy.mock.calls.flat().join(" ")).toContain("settle_failed");
+    spy.mockRestore();
+  });
+
+  it("settles an outcome itself when the request that sends its batch is stuck", async ({ expect }) => {
+    const settle = createSettler({ flushMs: 10, maxOutcomes: 2, patienceMs: 60 });
+    const stuck = { settle: () => new Promise<void>(() => undefined) };
+    const own = fakeRouter();
+    const first = settle({ router: "a", makeStub: own.makeStub }, outcome("mine"));
+    void settle({ router: "a", makeStub: () => stuck }, outcome("theirs"));
+    await first;
+    expect(own.calls).toEqual([["mine"]]);
+  });
+});
