@@ -21,6 +21,16 @@ export function auditRow(db: Database, actor: Actor, event: AuditEvent): Stateme
   return db.insert(auditLog).values(toRow(actor, event));
 }
 
+/** The audit rows of a change to many things, in one statement and as unconditional as `auditRow`. */
+export function auditRows(db: Database, actor: Actor, events: readonly AuditEvent[]): Statement {
+  const rows = JSON.stringify(events.map((event) => toRow(actor, event)));
+  return db.insert(auditLog).select(
+    sql`SELECT NULL, e.value ->> 'id', e.value ->> 'workspaceId', e.value ->> 'time', e.value ->> 'actorType', e.value ->> 'actorId',
+      e.value ->> 'actorName', e.value ->> 'action', e.value ->> 'targets', e.value ->> 'before', e.value ->> 'after', e.value ->> 'outcome',
+      e.value ->> 'requestId', e.value ->> 'ip', e.value ->> 'opId' FROM json_each(${rows}) AS e`,
+  );
+}
+
 /** The audit row of a change that may find nothing to do: written only when the statement right before it changed a row. */
 export function auditIfChanged(db: Database, actor: Actor, event: AuditEvent): Statement {
   const row = toRow(actor, event);

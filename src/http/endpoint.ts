@@ -35,6 +35,8 @@ export interface EndpointSpec<P, Q, B> {
   readonly params?: z.ZodType<P>;
   readonly query?: z.ZodType<Q>;
   readonly body?: z.ZodType<B>;
+  /** No body at all reads as `{}`. */
+  readonly optionalBody?: boolean;
   readonly responses: Partial<Record<Reply["status"], { readonly description: string; readonly schema?: z.ZodType }>>;
   /** Codes it can answer beside the ones that its declaration implies. */
   readonly errors: readonly ErrorCode[];
@@ -136,7 +138,9 @@ async function readInput<P, Q, B>(spec: EndpointSpec<P, Q, B>, request: Request,
     return { params, query, body: undefined as B, bodyHash: "" };
   }
   const bytes = await readBody(request, spec.maxBodyBytes ?? defaultMaxBodyBytes);
-  const body = spec.body === undefined ? (undefined as B) : check(spec.body, parseJson(bytes, request.headers.get("content-type")));
+  const isLeftOut = spec.optionalBody === true && bytes.byteLength === 0;
+  const parse = (): unknown => (isLeftOut ? {} : parseJson(bytes, request.headers.get("content-type")));
+  const body = spec.body === undefined ? (undefined as B) : check(spec.body, parse());
   return { params, query, body, bodyHash: await sha256Hex(bytes) };
 }
 

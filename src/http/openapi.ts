@@ -59,7 +59,7 @@ function toRoute(spec: Spec): RouteConfig {
       ...(params === null ? {} : { params }),
       ...(spec.query instanceof z.ZodObject ? { query: spec.query } : {}),
       ...(headers === null ? {} : { headers }),
-      ...(spec.body === undefined ? {} : { body: { required: true, content: { "application/json": { schema: spec.body } } } }),
+      ...(spec.body === undefined ? {} : { body: { required: spec.optionalBody !== true, content: { "application/json": { schema: spec.body } } } }),
     },
     responses: { ...successes(spec), ...failures(spec) },
   } as RouteConfig;

@@ -17,7 +17,9 @@ export const outbox = sqliteTable(
     /** The subject's version when the letter was asked for; a letter whose subject moved on is not sent. */
     version: integer("version").notNull(),
     recipient: text("recipient").notNull(),
-    state: text("state", { enum: ["queued", "sent", "superseded", "failed"] }).notNull().default("queued"),
+    state: text("state", { enum: ["queued", "sent", "superseded", "failed"] })
+      .notNull()
+      .default("queued"),
     reason: text("reason"),
     attempts: integer("attempts").notNull().default(0),
     createdAt: integer("created_at").notNull(),

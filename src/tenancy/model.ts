@@ -179,7 +179,7 @@ export type Member = z.infer<typeof Member>;
 
 export const InviteMembers = z
   .strictObject({
-    emails: z.array(z.string().max(320)).min(1).max(100).describe("1 to 100 e-mail addresses."),
+    emails: z.array(z.string()).min(1).max(100).describe("1 to 100 e-mail addresses."),
     role: z.enum(grantableRoles).default("MEMBER"),
     locale: Locale.optional().describe("Language of the letter; the workspace's when left out."),
   })
@@ -237,6 +237,9 @@ export const InviteOffer = z
   })
   .openapi("InviteOffer");
 export type InviteOffer = z.infer<typeof InviteOffer>;
+
+/** Any text: what is no token of ours is the same 404 as a used one. */
+export const InviteTokenParams = z.object({ token: z.string().describe("The token of the invite's link.") });
 
 export const AcceptInvite = z
   .strictObject({
