@@ -4,10 +4,14 @@ import { AppError } from "./base/errors.js";
 import { openDatabase } from "./base/database.js";
 import { newId } from "./base/ids.js";
 import { log } from "./base/log.js";
-import { isLoopback, readSettings, requireSettings, type Settings } from "./base/settings.js";
+import { requireSettings } from "./base/settings.js";
 import { connectionEndpoints } from "./connections/routes.js";
+import { errorResponse } from "./gateway/face.js";
+import { gateway } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
+import { checkDoor, secureAnswer } from "./http/door.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
+import { showOutbox } from "./mail/dev-outbox.js";
 import type { Endpoint } from "./http/endpoint.js";
 import { logFailure, problem, toAppError } from "./http/failure.js";
 import { readiness } from "./http/health.js";
@@ -16,21 +20,27 @@ import { describeApi } from "./http/openapi.js";
 import { sessionAuthenticator } from "./identity/sessions.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
+import { routerFor } from "./routing/router-for.js";
 import { routingEndpoints } from "./routing/routes.js";
+import { openInstance } from "./snapshot/read.js";
+import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
+import { inviteEndpoints } from "./workspaces/invite-routes.js";
+import { letterWriters } from "./workspaces/letters.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
 export const endpoints: readonly Endpoint[] = [
   ...workspaceEndpoints,
+  ...inviteEndpoints,
   ...keyEndpoints,
   ...connectionEndpoints,
   ...routingEndpoints,
 ];
 
 const services: Services = {
-  publish: async () => {},
+  publish: (env, workspaceId) => publish(env, workspaceId, routerFor),
   sealAnswer: (env, context, text) => sealAnswer(requireSettings(env).keyring, context, text),
   openAnswer: (env, context, sealed) => openAnswer(requireSettings(env).keyring, context, sealed),
 };
@@ -41,12 +51,20 @@ const authenticators = [sessionAuthenticator, keyAuthenticator()];
 export const app = new Hono<HttpEnv>();
 
 app.use(async (context, next) => {
-  const startedAt = Date.now();
   context.set("requestId", newId("request"));
+  checkDoor(context.env, context.req.raw);
+  await next();
+});
+
+// An SDK's door: its own callers and its own error face. Nothing below it runs for /v1.
+app.route("/", gateway({ publish: (env, workspaceId) => republish(env, workspaceId, routerFor), openInstance }));
+
+app.use(async (context, next) => {
+  const startedAt = Date.now();
   context.set("db", openDatabase(context.env.DB));
   context.set("services", services);
   await next();
-  secure(context);
+  secureAnswer(context.res, context.get("requestId"));
   log("info", "request", {
     request_id: context.get("requestId"),
     method: context.req.method,
@@ -58,24 +76,18 @@ app.use(async (context, next) => {
 
 app.get("/healthz", (context) => context.json({ status: "ok" }));
 
-app.use(async (context, next) => {
-  const reading = readSettings(context.env);
-  if (context.req.path !== "/readyz") {
-    checkHost(context.req.url, requireSettings(context.env));
-  } else if ("settings" in reading) {
-    checkHost(context.req.url, reading.settings);
-  }
-  await next();
-});
-
 app.get("/readyz", async (context) => {
-  const result = await readiness(context.env, context.get("db"), () => Promise.resolve(), Date.now());
+  const { env } = context;
+  const askRouter = () => routerFor(env, "readyz", "auto").configured();
+  const result = await readiness(env, context.get("db"), askRouter, Date.now());
   return context.json(result, result.status === "ready" ? 200 : 503);
 });
 
 app.get("/openapi.json", (context) => {
   return context.json(describeApi(endpoints, version, requireSettings(context.env).publicUrl));
 });
+
+app.get("/dev/outbox", (context) => showOutbox(context.req.raw, context.env, context.get("db"), letterWriters));
 
 app.use(async (context, next) => {
   context.set("principal", await callerOf(context));
@@ -101,8 +113,11 @@ app.notFound(async (context) => {
 
 app.onError((error, context) => {
   const failure = toAppError(error);
-  logFailure(failure, context.get("requestId"));
-  return problem(failure, context.get("requestId"));
+  const requestId = context.get("requestId");
+  logFailure(failure, requestId);
+  return context.req.path.startsWith("/v1/")
+    ? errorResponse(failure, new Headers({ "x-request-id": requestId }))
+    : problem(failure, requestId);
 });
 
 /** A bad credential is nobody: endpoints that need somebody answer 401, public ones do not care. */
@@ -117,31 +132,10 @@ async function callerOf(context: HttpContext) {
   }
 }
 
-/** Any other Host could be a web page's name rebound to this machine. Throws `misdirected_request`. */
-function checkHost(url: string, settings: Settings): void {
-  const { host, hostname } = new URL(url);
-  if (host !== new URL(settings.publicUrl).host && !(settings.isLocal && isLoopback(hostname))) {
-    throw new AppError("misdirected_request");
-  }
-}
-
 async function staticPage(context: HttpContext): Promise<Response | null> {
   if (context.req.method !== "GET" && context.req.method !== "HEAD") {
     return null;
   }
   const page = await context.env.ASSETS.fetch(context.req.raw);
   return page.status === 404 ? null : new Response(page.body, page);
-}
-
-function secure(context: HttpContext): void {
-  const { headers } = context.res;
-  headers.set("x-request-id", context.get("requestId"));
-  headers.set("x-content-type-options", "nosniff");
-  headers.set("referrer-policy", "no-referrer");
-  if (headers.get("content-type")?.startsWith("text/html") === true) {
-    headers.set(
-      "content-security-policy",
-      "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    );
-  }
 }

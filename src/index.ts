@@ -1,8 +1,39 @@
 /** The Worker: joins the rooms that must not know each other. */
 import { app } from "./app.js";
+import { openDatabase } from "./base/database.js";
+import { describeError, log } from "./base/log.js";
+import { sweepAnswers } from "./http/idempotency.js";
+import { consumeMail } from "./mail/consumer.js";
+import { sweepOutbox } from "./mail/outbox.js";
+import { routerFor } from "./routing/router-for.js";
+import { sweepUnapplied } from "./snapshot/publish.js";
+import { letterWriters } from "./workspaces/letters.js";
 
 export { Router } from "./routing/router.do.js";
 
+const publishesPerSweep = 100;
+
 export default {
   fetch: app.fetch,
+  async queue(batch, env) {
+    await consumeMail(batch, env, letterWriters);
+  },
+  async scheduled(_controller, env) {
+    const db = openDatabase(env.DB);
+    const now = Date.now();
+    // One sweep that fails must not keep the others from running.
+    await Promise.all([
+      sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep)),
+      sweep("outbox", () => sweepOutbox(env, db, now)),
+      sweep("answers", () => sweepAnswers(db, now)),
+    ]);
+  },
 } satisfies ExportedHandler<Env>;
+
+async function sweep(name: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    log("error", "sweep_failed", { sweep: name, cause: describeError(error) });
+  }
+}
