@@ -18,7 +18,12 @@ interface GroupOptions {
   readonly onLine?: (line: string) => void;
 }
 
-const living = new Set<number>();
+const living = new Map<number, ProcessGroup>();
+
+/** Ends every group that still runs. */
+export async function stopAllGroups(): Promise<void> {
+  await Promise.all([...living.values()].map((group) => group.stop()));
+}
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
@@ -29,7 +34,7 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
 }
 
 process.once("exit", () => {
-  for (const pid of living) {
+  for (const pid of living.keys()) {
     signalGroup(pid, "SIGKILL");
   }
 });
@@ -45,9 +50,6 @@ export function startGroup(command: string, args: readonly string[], options: Gr
     }
   }
   const { pid } = child;
-  if (pid !== undefined) {
-    living.add(pid);
-  }
   let running = true;
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", reject);
@@ -73,7 +75,11 @@ export function startGroup(command: string, args: readonly string[], options: Gr
     clearTimeout(timer);
   }
 
-  return { ended, isRunning: () => running, stop };
+  const group = { ended, isRunning: () => running, stop };
+  if (pid !== undefined) {
+    living.set(pid, group);
+  }
+  return group;
 }
 
 /** Runs a command to its end, at most `limitMs`. Answers its exit code; 124 when it had to be ended. */

@@ -5,7 +5,7 @@ import path from "node:path";
 import { driveCron, findDemo, waitUntilReady } from "./local-server.ts";
 import { ensureLocalVars } from "./local-vars.ts";
 import { applyMigrations } from "./migrate.ts";
-import { type ProcessGroup, startGroup } from "./process-group.ts";
+import { type ProcessGroup, startGroup, stopAllGroups } from "./process-group.ts";
 import { makeLineFilter, wranglerCommand, wranglerEnvironment } from "./wrangler.ts";
 
 const root = path.dirname(import.meta.dirname);
@@ -78,22 +78,27 @@ Gatehouse is ready: ${url}
   console.log("\nCtrl-C ends it.");
 }
 
-/** Ends everything on the first signal and exits as a program ended by it would; a second signal does not wait. */
-function stopOnSignal(server: ProcessGroup): void {
+let isStopping = false;
+
+function stop(code: number): void {
+  isStopping = true;
+  void stopAllGroups().then(() => process.exit(code));
+}
+
+/** Ends all that runs and then this process, on a signal or when npm, which started us, is gone without having told us. */
+function stopInOrder(): void {
   const codes = { SIGINT: 130, SIGTERM: 0, SIGHUP: 0 } as const;
-  let stopping = false;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => {
-      if (stopping) {
-        return;
-      }
-      stopping = true;
-      void server.stop().then(() => process.exit(codes[signal]));
-    });
+    process.on(signal, () => stop(codes[signal]));
+  }
+  const parent = process.ppid;
+  if (process.env["npm_lifecycle_event"] !== undefined) {
+    setInterval(() => (process.ppid === parent ? undefined : stop(1)), 500).unref();
   }
 }
 
 async function startGatehouse(): Promise<void> {
+  stopInOrder();
   const plan = readPlan(process.env);
   if (await isPortTaken(plan.port)) {
     const other = `PORT=${plan.port + 1} GATEHOUSE_STATE=.wrangler/state-${plan.port + 1} npm start`;
@@ -112,7 +117,6 @@ async function startGatehouse(): Promise<void> {
   }
   console.log(`Starting on ${plan.url}`);
   const server = startWrangler(plan);
-  stopOnSignal(server);
   const failed = server.ended.then((code) => {
     throw new StartError(`The server ended by itself (exit code ${code}).`);
   });
@@ -132,6 +136,9 @@ async function startGatehouse(): Promise<void> {
 try {
   await startGatehouse();
 } catch (error) {
-  console.error(error instanceof StartError ? error.message : error);
-  process.exit(1);
+  // What ends because we end it is no failure; the signal's own exit code follows.
+  if (!isStopping) {
+    console.error(error instanceof StartError ? error.message : error);
+    process.exit(1);
+  }
 }
