@@ -55,3 +55,37 @@ export async function seedMember(workspaceId: string, role: "ADMIN" | "MEMBER"):
   await db.insert(members).values({ id: memberId, workspaceId, userId: account.id, role, createdAt: Date.now() });
   return { ...account, memberId };
 }
+
+/** A sandbox credential in a workspace; answers its id. */
+export async function seedCredential(workspace: SeededWorkspace, name: string, secret: string): Promise<string> {
+  const path = `/workspaces/${workspace.id}/model-providers/sandbox/credentials`;
+  const body = { name, credentials: { api_key: secret }, validate: false };
+  return (await made("POST", path, workspace.token, body)).id;
+}
+
+/** A pool named `chat` over sandbox credentials by alias and weight, and a key that may call it; answers the key. */
+export async function seedPool(
+  workspace: SeededWorkspace,
+  instances: readonly { readonly alias: string; readonly secret: string; readonly weight: number }[],
+): Promise<string> {
+  const placed = [];
+  for (const { alias, secret, weight } of instances) {
+    const credentialId = await seedCredential(workspace, alias, secret);
+    placed.push({ alias, provider_name: "sandbox", model: "sandbox-chat", credential_id: credentialId, weight });
+  }
+  await made("POST", `/workspaces/${workspace.id}/pools`, workspace.token, { name: "chat", strategy: "weighted", instances: placed });
+  return (await seedKey(workspace)).secret;
+}
+
+/** An API key that may call models. */
+export async function seedKey(workspace: SeededWorkspace, name = "caller"): Promise<{ id: string; secret: string }> {
+  return await made("POST", `/workspaces/${workspace.id}/api-keys`, workspace.token, { name, scopes: ["models:invoke"] });
+}
+
+async function made(method: string, path: string, token: string, body: unknown): Promise<{ id: string; secret: string }> {
+  const answer = await call(method, path, { token, body });
+  if (answer.status !== 201) {
+    throw new Error(`seed: ${method} ${path} answered ${answer.status} ${answer.text}`);
+  }
+  return answer.body;
+}

@@ -1,0 +1,93 @@
+import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, it } from "vitest";
+import { app } from "../src/app.js";
+import { origin } from "./support/client.js";
+import { deep } from "./support/deep.js";
+import { seedPool, seedWorkspace } from "./support/seed.js";
+
+interface Counts {
+  d1: number;
+  kv: number;
+  router: Record<string, number>;
+}
+
+/** The bindings with every use of D1, KV and the Router counted. */
+function counted(counts: Counts): Env {
+  const countCalls = <T extends object>(target: T, count: (name: string) => void): T =>
+    new Proxy(target, {
+      get(object, name) {
+        const value: unknown = Reflect.get(object, name, object);
+        if (typeof value !== "function") {
+          return value;
+        }
+        return (...args: unknown[]) => {
+          count(String(name));
+          return Reflect.apply(value, object, args) as unknown;
+        };
+      },
+    });
+  const router = new Proxy(env.ROUTER, {
+    get(namespace, name) {
+      const value: unknown = Reflect.get(namespace, name, namespace);
+      if (typeof value !== "function") {
+        return value;
+      }
+      return (...args: unknown[]) => {
+        const result: unknown = Reflect.apply(value, namespace, args);
+        const isStub = name === "get" || name === "getByName";
+        return isStub
+          ? countCalls(result as object, (method) => {
+              counts.router[method] = (counts.router[method] ?? 0) + 1;
+            })
+          : result;
+      };
+    },
+  });
+  return {
+    ...env,
+    DB: countCalls(env.DB, () => (counts.d1 += 1)),
+    CONFIG: countCalls(env.CONFIG, () => (counts.kv += 1)),
+    ROUTER: router,
+  };
+}
+
+async function callOnce(bindings: Env, key: string, stream: boolean): Promise<number> {
+  const request = new Request(`${origin}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({ model: "chat", stream, messages: [{ role: "user", content: "hello" }] }),
+  });
+  const context = createExecutionContext();
+  const response = await app.fetch(request, bindings, context);
+  await response.text();
+  await waitOnExecutionContext(context);
+  return response.status;
+}
+
+describe("the hot path in steady state", () => {
+  for (const stream of [false, true]) {
+    it(`${stream ? "a stream" : "a JSON call"} awaits one Router call, coalesces its settles, and touches neither D1 nor KV`, async ({ expect }) => {
+      const workspace = await seedWorkspace();
+      const key = await seedPool(workspace, [
+        { alias: "a", secret: "sk-sandbox-ok-a", weight: 3 },
+        { alias: "b", secret: "sk-sandbox-ok-b", weight: 1 },
+      ]);
+      const counts: Counts = { d1: 0, kv: 0, router: {} };
+      const bindings = counted(counts);
+      expect(await callOnce(bindings, key, stream)).toBe(200);
+      Object.assign(counts, { d1: 0, kv: 0, router: {} });
+      const rounds = deep(20, 500);
+      for (let round = 0; round < rounds; round += 1) {
+        const statuses = await Promise.all(Array.from({ length: 16 }, () => callOnce(bindings, key, stream)));
+        expect(new Set(statuses)).toEqual(new Set([200]));
+      }
+      const calls = rounds * 16;
+      const { settle = 0, ...awaited } = counts.router;
+      console.log(`hot path ${stream ? "stream" : "json"}: ${calls} calls, ${settle} settles`);
+      expect({ d1: counts.d1, kv: counts.kv, router: awaited }).toEqual({ d1: 0, kv: 0, router: { admit: calls } });
+      expect(settle).toBeGreaterThan(0);
+      expect(settle / calls).toBeLessThanOrEqual(0.1);
+    });
+  }
+});
