@@ -2,10 +2,10 @@
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { OutboundError } from "../base/outbound.js";
-import type { Secret } from "../base/secret.js";
 import type { Provider } from "../providers/contract.js";
 import { classifyAnswer, transientFailure } from "../routing/classify.js";
 import type { Failure, Ticket } from "../routing/model.js";
+import type { OpenInstance } from "../snapshot/read.js";
 import { type Answer, passOnError, passOnInBandError, readErrorBody, readResult } from "./answer.js";
 import { upstreamHeaders } from "./headers.js";
 import { createLeash, type Leash, LeashCut } from "./leash.js";
@@ -28,18 +28,10 @@ export interface Exchange {
   readonly startedAt: number;
 }
 
-/** What an instance's call needs beside the ticket. */
-export interface OpenedInstance {
-  readonly provider_name: string;
-  readonly base_url: string;
-  readonly model: string;
-  readonly api_key: Secret | null;
-}
-
 /** How an attempt reaches the world. */
 export interface AttemptDeps {
   /** Null: the ticket's version is gone and the instance no longer stands. Throws `AppError` when its credential cannot be opened. */
-  openInstance(ticket: Ticket): Promise<OpenedInstance | null>;
+  openInstance(ticket: Ticket): Promise<OpenInstance | null>;
   findProvider(name: string): Provider | null;
   readonly send: Send;
   readonly keepAliveMs: number;
@@ -87,12 +79,15 @@ export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptD
 
 interface Target {
   readonly provider: Provider;
-  readonly opened: OpenedInstance;
+  readonly opened: OpenInstance;
 }
 
 async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | { failure: Failure; error: AppError }> {
   try {
     const opened = await deps.openInstance(ticket);
+    if (opened !== null && URL.parse(opened.base_url)?.origin !== opened.origin) {
+      throw new AppError("undecryptable", { cause: new Error("the credential was sealed for another origin") });
+    }
     const provider = opened === null ? null : deps.findProvider(opened.provider_name);
     if (opened !== null && provider !== null) {
       return { provider, opened };

@@ -11,7 +11,8 @@ import { findProvider } from "../providers/catalogue.js";
 import type { Refusal } from "../routing/model.js";
 import { routerFor } from "../routing/router-for.js";
 import type { ConfigAddress } from "../snapshot/model.js";
-import type { Exchange, OpenedInstance } from "./attempt.js";
+import type { OpenInstance } from "../snapshot/read.js";
+import type { Exchange } from "./attempt.js";
 import { type HeldBody, isolateBudget, maxJsonBytes, readBody } from "./body.js";
 import { errorResponse, refusalError } from "./face.js";
 import { answerHeaders } from "./headers.js";
@@ -24,15 +25,10 @@ import { createSettler, type Settle } from "./settler.js";
 
 /** What `app.ts` hands in. */
 export interface GatewayDeps {
-  /** Brings the workspace's newest version into force in its Routers. Throws `publish_pending` when it cannot. */
+  /** Tells a workspace's Routers their configuration again, when one of them has none. Throws `publish_pending` or `not_found`. */
   publish(env: Env, workspaceId: string): Promise<void>;
   /** Opens an instance of a snapshot; null when neither that version nor the instance stands any more. */
-  openInstance(
-    env: Env,
-    workspaceId: string,
-    config: ConfigAddress,
-    instanceId: string,
-  ): Promise<OpenedInstance | null>;
+  openInstance(env: Env, workspaceId: string, config: ConfigAddress, instanceId: string): Promise<OpenInstance | null>;
 }
 
 /** Kept per isolate. */
@@ -113,7 +109,7 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
   const target = { router: `${key.workspaceId}/${key.region}`, makeStub };
   return {
     router: connectRouter(makeStub),
-    publish: () => kept.publish(env, key.workspaceId),
+    publish: () => publishFor(context, key, kept),
     remember: (refusal) => kept.memory.remember(key.digest, refusal),
     settle: (outcome) => kept.settle(target, outcome),
     waitUntil: (promise) => executionCtx.waitUntil(promise),
@@ -153,7 +149,7 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
   const request = { key_digest: key.digest, scope: "models:invoke" };
   let answer = await router.models(request);
   if (answer.kind === "refused" && answer.code === "not_configured") {
-    await kept.publish(context.env, key.workspaceId);
+    await publishFor(context, key, kept);
     answer = await router.models(request);
   }
   if (answer.kind === "refused") {
@@ -166,6 +162,18 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
 /** Names are all that a Router knows of a pool; when it was made is not part of that. */
 function toModel(name: string) {
   return { id: name, object: "model", created: 0, owned_by: "gatehouse" };
+}
+
+/** A key whose workspace is not in the record is a key we do not know; any other trouble is the service's own. */
+async function publishFor(context: GatewayContext, key: ParsedKey, kept: Gateway): Promise<void> {
+  try {
+    await kept.publish(context.env, key.workspaceId);
+  } catch (error) {
+    if (error instanceof AppError && error.code === "not_found") {
+      throw new AppError("unauthenticated", { detail: "This API key is not known. Check it, or make a new one." });
+    }
+    throw new AppError("router_unavailable", { retryAfterMs: 1_000, cause: error });
+  }
 }
 
 function stubMaker(context: GatewayContext, key: ParsedKey): MakeStub {

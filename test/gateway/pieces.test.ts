@@ -27,11 +27,12 @@ async function codeOf(act: () => Promise<unknown>): Promise<string> {
   }
 }
 
-describe("readBody", () => {
-  const post = (parts: readonly (string | Uint8Array | number)[], end: "close" | "error" | "silence" = "close") =>
-    new Request("https://gatehouse.test/", { method: "POST", body: fakeStream(parts, end).body });
-  const limits = (maxBytes: number, budget: Budget, idleMs = 5_000) => ({ maxBytes, budget, idleMs });
+const post = (parts: readonly (string | Uint8Array | number)[], end: "close" | "error" | "silence" = "close") =>
+  new Request("https://gatehouse.test/", { method: "POST", body: fakeStream(parts, end).body });
 
+const limits = (maxBytes: number, budget: Budget, idleMs = 5_000) => ({ maxBytes, budget, idleMs });
+
+describe("readBody", () => {
   it("reads a body whole and gives its share of the budget back on release", async ({ expect }) => {
     const budget: Budget = { maxBytes: 100, usedBytes: 0 };
     const body = await readBody(post(["abc", "def"]), limits(10, budget));
@@ -145,13 +146,13 @@ describe("headers", () => {
   });
 });
 
-describe("OpenAI face", () => {
-  const answer = async (error: AppError) => {
-    const response = errorResponse(error, new Headers());
-    const body = (await response.json()) as { error: Record<string, unknown> };
-    return { status: response.status, retryAfter: response.headers.get("retry-after"), ...body.error };
-  };
+const answer = async (error: AppError) => {
+  const response = errorResponse(error, new Headers());
+  const body = await response.json<{ error: Record<string, unknown> }>();
+  return { status: response.status, retryAfter: response.headers.get("retry-after"), ...body.error };
+};
 
+describe("OpenAI face", () => {
   it("gives each refusal its status and code", async ({ expect }) => {
     const expected: [RefusalCode, number, string, string | null][] = [
       ["key_unknown", 401, "invalid_api_key", null],
@@ -264,28 +265,28 @@ describe("refusal memory", () => {
   });
 });
 
+const thrown = (marks: object) => Object.assign(new Error("lost"), marks);
+
+async function callWith(failures: readonly (Error | null)[]) {
+  let stubs = 0;
+  const makeStub = () => {
+    stubs += 1;
+    return {} as RouterApi;
+  };
+  let calls = 0;
+  const code = await codeOf(() =>
+    callRouter("admit", makeStub, async () => {
+      const failure = failures[calls] ?? null;
+      calls += 1;
+      if (failure !== null) {
+        throw failure;
+      }
+    }),
+  );
+  return { code, calls, stubs };
+}
+
 describe("callRouter", () => {
-  const thrown = (marks: object) => Object.assign(new Error("lost"), marks);
-
-  async function callWith(failures: readonly (Error | null)[]) {
-    let stubs = 0;
-    const makeStub = () => {
-      stubs += 1;
-      return {} as RouterApi;
-    };
-    let calls = 0;
-    const code = await codeOf(() =>
-      callRouter("admit", makeStub, async () => {
-        const failure = failures[calls] ?? null;
-        calls += 1;
-        if (failure !== null) {
-          throw failure;
-        }
-      }),
-    );
-    return { code, calls, stubs };
-  }
-
   it("repeats a retryable call once, on a new stub", async ({ expect }) => {
     expect(await callWith([thrown({ retryable: true })])).toEqual({ code: "accepted", calls: 2, stubs: 2 });
     expect(await callWith([thrown({ retryable: true }), thrown({ retryable: true })])).toEqual({
@@ -311,24 +312,24 @@ describe("callRouter", () => {
   });
 });
 
+const outcome = (id: string) => ({ ticket: { request_id: id } }) as Outcome;
+
+function fakeRouter(failures = 0) {
+  const calls: string[][] = [];
+  let left = failures;
+  const makeStub = () => ({
+    settle: async (outcomes: readonly Outcome[]) => {
+      calls.push(outcomes.map(({ ticket }) => ticket.request_id));
+      if (left > 0) {
+        left -= 1;
+        throw new Error("lost");
+      }
+    },
+  });
+  return { calls, makeStub };
+}
+
 describe("settler", () => {
-  const outcome = (id: string) => ({ ticket: { request_id: id } }) as Outcome;
-
-  function fakeRouter(failures = 0) {
-    const calls: string[][] = [];
-    let left = failures;
-    const makeStub = () => ({
-      settle: async (outcomes: readonly Outcome[]) => {
-        calls.push(outcomes.map(({ ticket }) => ticket.request_id));
-        if (left > 0) {
-          left -= 1;
-          throw new Error("lost");
-        }
-      },
-    });
-    return { calls, makeStub };
-  }
-
   it("puts outcomes of one Router into one call, and two Routers' into two", async ({ expect }) => {
     const settle = createSettler({ flushMs: 20, maxOutcomes: 64, patienceMs: 1_000 });
     const [a, b] = [fakeRouter(), fakeRouter()];
