@@ -149,6 +149,10 @@ async function openCredential(
   if (wrapped === undefined) {
     throw new AppError("undecryptable", { cause: new Error("the snapshot lacks the credential's data key") });
   }
+  if (URL.parse(credential.base_url)?.origin !== credential.origin) {
+    // The seal binds the origin, not the address that is called: the two must be one.
+    throw new AppError("undecryptable", { cause: new Error("the base URL leads to another origin than the seal") });
+  }
   const { keyring } = requireSettings(env);
   const dataKey = await openSnapshotKey(env, keyring, { ...wrapped, workspaceId });
   const place = { workspaceId, id: credential.id, secretVersion: credential.secret_version, origin: credential.origin };
