@@ -17,6 +17,9 @@ export const idPrefixes = {
   letter: "mail",
   request: "req",
   operation: "op",
+  emailCode: "code",
+  personalToken: "pat",
+  identity: "idn",
 } as const;
 
 /** A kind of row that has ids. */

@@ -1,6 +1,6 @@
-/** Accounts and sessions. The first four tables are better-auth's own, in its names and types (times are ISO 8601 text), so that its code and ours read the same rows. */
+/** Accounts, sessions, codes and personal tokens. The first four tables are better-auth's own, in its names and types (times are ISO 8601 text), so that its code and ours read the same rows. */
 import { sql } from "drizzle-orm";
-import { check, index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { check, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 
 export const users = sqliteTable("user", {
@@ -11,6 +11,11 @@ export const users = sqliteTable("user", {
   image: text("image"),
   createdAt: text("createdAt").notNull(),
   updatedAt: text("updatedAt").notNull(),
+  /** Null: the workspace's, or the service's default. */
+  locale: text("locale"),
+  timezone: text("timezone"),
+  /** The provider that a sign-up came through. A trigger audits those: better-auth writes them outside our batches. */
+  signedUpBy: text("signedUpBy"),
 });
 
 export const sessions = sqliteTable(
@@ -27,6 +32,8 @@ export const sessions = sqliteTable(
     userId: text("userId")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
+    /** The request that started it, for the audit row that a trigger writes. */
+    requestId: text("requestId"),
   },
   (table) => [index("session_user").on(table.userId)],
 );
@@ -75,6 +82,65 @@ export const setup = sqliteTable(
     at: integer("at").notNull(),
   },
   (table) => [check("setup_once", sql`${table.id} = 1`)],
+);
+
+/** What a mailed code proves: that its bearer reads the mailbox, for one purpose. */
+export const codePurposes = ["sign_in", "ownership_transfer"] as const;
+export type CodePurpose = (typeof codePurposes)[number];
+
+/** One row for each code that was asked for, also for addresses that nobody has. The code itself is derived and stands nowhere. */
+export const emailCodes = sqliteTable(
+  "email_codes",
+  {
+    id: text("id").primaryKey(),
+    purpose: text("purpose", { enum: codePurposes }).notNull(),
+    /** What the code is for, when that is more than signing in: such as the transfer it confirms. */
+    subjectId: text("subject_id"),
+    email: text("email").notNull(),
+    locale: text("locale").notNull(),
+    /** The MAIL_SECRET entry that derives it. */
+    secretId: text("secret_id").notNull(),
+    /** SHA-256 of the handle that only the asking browser has, hex. */
+    handleDigest: text("handle_digest").notNull(),
+    /** Where the ask came from: an IPv4 address, an IPv6 /64, or `unknown`. */
+    network: text("network").notNull(),
+    tries: integer("tries").notNull().default(0),
+    createdAt: integer("created_at").notNull(),
+    expiresAt: integer("expires_at").notNull(),
+    usedAt: integer("used_at"),
+  },
+  (table) => [
+    uniqueIndex("email_codes_handle").on(table.handleDigest),
+    index("email_codes_of_address").on(table.email, table.purpose, table.createdAt),
+    index("email_codes_of_network").on(table.network, table.createdAt),
+    index("email_codes_age").on(table.createdAt),
+  ],
+);
+
+/** Tokens that a person makes for automation. They act as that person, cut to their scopes. */
+export const personalTokens = sqliteTable(
+  "personal_tokens",
+  {
+    id: text("id").primaryKey(),
+    userId: text("user_id")
+      .notNull()
+      .references(() => users.id, { onDelete: "cascade" }),
+    name: text("name").notNull(),
+    /** SHA-256 of the whole token, hex. */
+    digest: text("digest").notNull().unique(),
+    lastFour: text("last_four").notNull(),
+    scopes: text("scopes").notNull(),
+    expiresAt: integer("expires_at").notNull(),
+    revokedAt: integer("revoked_at"),
+    createdAt: integer("created_at").notNull(),
+    lastUsedAt: integer("last_used_at"),
+  },
+  (table) => [
+    uniqueIndex("personal_tokens_living_name")
+      .on(table.userId, table.name)
+      .where(sql`revoked_at IS NULL`),
+    index("personal_tokens_listed").on(table.userId, table.createdAt, table.id),
+  ],
 );
 
 /** Lower-cased, trimmed address; one spelling per mailbox. */
