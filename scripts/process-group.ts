@@ -35,7 +35,8 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
 
 process.once("exit", () => {
   for (const pid of living.keys()) {
-    signalGroup(pid, "SIGKILL");
+    // Not SIGKILL: a child that leads groups of its own must get the chance to end those.
+    signalGroup(pid, "SIGTERM");
   }
 });
 

@@ -1,0 +1,29 @@
+/** One server for all end-to-end files. A file that needs a fresh one starts its own with `startServer`. */
+import type { TestProject } from "vitest/node";
+import { findFreePorts, type RunningServer, startServer } from "./server.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** The shared server's address, without a slash at the end. */
+    readonly serverUrl: string;
+    readonly setupToken: string;
+    /** Loopback ports that the shared server may call (OUTBOUND_ALLOW). A file starts its upstreams on them. */
+    readonly upstreamPorts: number[];
+  }
+}
+
+const upstreamCount = 6;
+let server: RunningServer | undefined;
+
+export async function setup(project: TestProject): Promise<void> {
+  const ports = await findFreePorts(upstreamCount);
+  const allow = ports.map((port) => `http://127.0.0.1:${port}`).join(",");
+  server = await startServer({ vars: { OUTBOUND_ALLOW: allow } });
+  project.provide("serverUrl", server.url);
+  project.provide("setupToken", server.setupToken);
+  project.provide("upstreamPorts", ports);
+}
+
+export async function teardown(): Promise<void> {
+  await server?.stop();
+}

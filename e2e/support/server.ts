@@ -1,0 +1,94 @@
+/** Starts a Gatehouse of its own: free port, new state, own secrets; nothing of the developer's is touched, and `stop` leaves nothing behind. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { ensureLocalVars } from "../../scripts/local-vars.ts";
+import { waitUntilReady } from "../../scripts/local-server.ts";
+import { startGroup } from "../../scripts/process-group.ts";
+
+const root = path.dirname(path.dirname(import.meta.dirname));
+const readyLimitMs = 90_000;
+
+export interface RunningServer {
+  /** Without a slash at the end. */
+  readonly url: string;
+  readonly setupToken: string;
+  /** The folder of its D1, KV, Queue and Router data; gone after `stop`, unless `state` was given. */
+  readonly state: string;
+  /** All that it has printed so far, the Worker's log included. */
+  output(): string;
+  stop(): Promise<void>;
+}
+
+interface ServerOptions {
+  /** Added to, or put in place of, the local secrets and switches, such as OUTBOUND_ALLOW. */
+  readonly vars?: Readonly<Record<string, string>>;
+  /** A folder to keep state and secrets in over several starts. The caller removes it. */
+  readonly state?: string;
+}
+
+/** Ports of 127.0.0.1 that were free a moment ago. */
+export async function findFreePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  try {
+    return await Promise.all(
+      servers.map(
+        (server) =>
+          new Promise<number>((resolve, reject) => {
+            server.once("error", reject);
+            server.listen(0, "127.0.0.1", () => {
+              const address = server.address();
+              resolve(typeof address === "object" && address !== null ? address.port : 0);
+            });
+          }),
+      ),
+    );
+  } finally {
+    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
+}
+
+function writeVars(file: string, vars: Readonly<Record<string, string>>): string {
+  if (Object.keys(vars).length > 0) {
+    const lines = Object.entries(vars).map(([name, value]) => `${name}='${value}'\n`);
+    writeFileSync(file, lines.join(""), { mode: 0o600 });
+  }
+  return ensureLocalVars(file).vars["SETUP_TOKEN"] ?? "";
+}
+
+/** Starts a server and waits for /readyz. Throws with its whole output when that takes longer than 90 s. */
+export async function startServer(options: ServerOptions = {}): Promise<RunningServer> {
+  const state = options.state ?? mkdtempSync(path.join(tmpdir(), "gatehouse-e2e-"));
+  const varsFile = path.join(state, "vars");
+  const setupToken = writeVars(varsFile, options.vars ?? {});
+  const [port] = await findFreePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  const lines: string[] = [];
+  const server = startGroup(process.execPath, [path.join(root, "scripts/start.ts")], {
+    cwd: root,
+    env: {
+      ...process.env,
+      PORT: String(port),
+      GATEHOUSE_STATE: state,
+      GATEHOUSE_VARS: varsFile,
+      GATEHOUSE_DEMO: "0",
+      WRANGLER_LOG: "log",
+    },
+    onLine: (line) => lines.push(line),
+  });
+  async function stop(): Promise<void> {
+    // The start script itself allows its children 5 s.
+    await server.stop(10_000);
+    if (options.state === undefined) {
+      rmSync(state, { recursive: true, force: true });
+    }
+  }
+  const ended = server.ended.then((code) => `it ended with exit code ${code}`);
+  const trouble = await Promise.race([waitUntilReady(url, readyLimitMs), ended]);
+  if (trouble !== null) {
+    await stop();
+    throw new Error(`the server did not become ready (${trouble}); it printed:\n${lines.join("\n")}`);
+  }
+  return { url, setupToken, state, output: () => lines.join("\n"), stop };
+}
