@@ -4,8 +4,8 @@ import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { commit, openDatabase } from "../../src/base/database.js";
 import { backoffSeconds, consumeMail } from "../../src/mail/consumer.js";
-import type { Letter, LetterWriters } from "../../src/mail/letter.js";
-import { outbox, type MailMessage } from "../../src/mail/model.js";
+import type { Letter, LetterWriter, LetterWriters } from "../../src/mail/letter.js";
+import { letterKinds, outbox, type MailMessage } from "../../src/mail/model.js";
 import { planLetters } from "../../src/mail/outbox.js";
 import type { SendOutcome, Transport } from "../../src/mail/transports.js";
 
@@ -13,20 +13,19 @@ const db = openDatabase(env.DB);
 const mail = "gatehouse-mail";
 const dead = "gatehouse-mail-dead";
 
-/** Subjects that the writer below treats in its own ways. */
-const writers: LetterWriters = {
-  invite: async (_env, _db, { subjectId, recipient, version }) => {
-    if (subjectId.startsWith("inv_broken")) {
-      throw new Error("the writer broke");
-    }
-    if (subjectId.startsWith("inv_gone")) {
-      return null;
-    }
-    const text = `link of ${subjectId} at ${version}`;
-    const letter = { to: recipient, subject: "Hello", text, html: `<p>${text}</p>` };
-    return { letter, isCurrent: !subjectId.startsWith("inv_answered") };
-  },
+/** Treats subjects by their names. */
+const write: LetterWriter = async (_env, _db, { subjectId, recipient, version }) => {
+  if (subjectId.startsWith("inv_broken")) {
+    throw new Error("the writer broke");
+  }
+  if (subjectId.startsWith("inv_gone")) {
+    return null;
+  }
+  const text = `link of ${subjectId} at ${version}`;
+  const letter = { to: recipient, subject: "Hello", text, html: `<p>${text}</p>` };
+  return { letter, isCurrent: !subjectId.startsWith("inv_answered") };
 };
+const writers = Object.fromEntries(letterKinds.map((kind) => [kind, write])) as LetterWriters;
 
 function transportOf(
   ...outcomes: readonly SendOutcome[]

@@ -3,8 +3,8 @@ import { eq, sql } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { commit, guardThat, openDatabase } from "../../src/base/database.js";
 import { showOutbox } from "../../src/mail/dev-outbox.js";
-import type { LetterWriters } from "../../src/mail/letter.js";
-import { outbox, type MailMessage } from "../../src/mail/model.js";
+import type { LetterWriter, LetterWriters } from "../../src/mail/letter.js";
+import { letterKinds, outbox, type MailMessage } from "../../src/mail/model.js";
 import { enqueueLetters, planLetters, sweepOutbox } from "../../src/mail/outbox.js";
 
 const db = openDatabase(env.DB);
@@ -127,15 +127,12 @@ describe("the outbox", () => {
   });
 });
 
-const writers: LetterWriters = {
-  invite: async (_env, _db, { subjectId, recipient }) => {
-    const text = `Come in <script>alert(1)</script>\nhttp://127.0.0.1:8787/invites/${subjectId}\nhttps://elsewhere.example.com/"x`;
-    return {
-      letter: { to: recipient, subject: 'Join "R&D" <now>', text, html: `<p>${subjectId}</p>` },
-      isCurrent: false,
-    };
-  },
+const write: LetterWriter = async (_env, _db, { subjectId, recipient }) => {
+  const text = `Come in <script>alert(1)</script>\nhttp://127.0.0.1:8787/invites/${subjectId}\nhttps://elsewhere.example.com/"x`;
+  const letter = { to: recipient, subject: 'Join "R&D" <now>', text, html: `<p>${subjectId}</p>` };
+  return { letter, isCurrent: false };
 };
+const writers = Object.fromEntries(letterKinds.map((kind) => [kind, write])) as LetterWriters;
 
 async function show(accept: string | null, bindings: object = {}): Promise<Response> {
   const request = new Request("http://127.0.0.1:8787/dev/outbox", accept === null ? {} : { headers: { accept } });
