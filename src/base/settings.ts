@@ -3,6 +3,7 @@ import { fromBase64Url } from "./bytes.js";
 import { AppError } from "./errors.js";
 import { parseKeyring, type Keyring } from "./keyring.js";
 import { Secret } from "./secret.js";
+import { readSignInSettings, type SignInSettings } from "./sign-in-settings.js";
 
 /** One setting at fault. `detail` says what to do and holds no value of a secret. */
 export interface SettingProblem {
@@ -38,6 +39,8 @@ export interface Settings {
   readonly outboundAllow: readonly string[];
   /** Lets the first account be made; null when not given. */
   readonly setupToken: Secret | null;
+  /** Who may sign in, and how. */
+  readonly signIn: SignInSettings;
   /** What /readyz must name although requests are served. Empty when ready. */
   readonly notReady: readonly SettingProblem[];
 }
@@ -116,6 +119,10 @@ function parseSettings(env: object): SettingsReading {
   const sandbox = readSwitch(reader, "SANDBOX");
   const outboundAllow = readOrigins(reader, "OUTBOUND_ALLOW");
   const setupToken = readSetupToken(reader);
+  const signIn = readSignInSettings({
+    read: (setting) => readText(reader, setting),
+    report: (setting, detail) => report(reader, setting, detail),
+  });
   if (
     reader.problems.length > 0 ||
     keyring === null ||
@@ -127,7 +134,7 @@ function parseSettings(env: object): SettingsReading {
   ) {
     return { problems: reader.problems };
   }
-  const secrets = { keyring, tokenSecret, mailSecret, authSecret, checkpointKey, setupToken };
+  const secrets = { keyring, tokenSecret, mailSecret, authSecret, checkpointKey, setupToken, signIn };
   return { settings: { ...secrets, ...settleLocal(reader, { publicUrl, sandbox, outboundAllow }) } };
 }
 
