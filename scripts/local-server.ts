@@ -1,4 +1,4 @@
-/** What the start script asks of the server it started: whether it is ready, its demo, and its crons in time. */
+/** What the start script asks of the server it started: whether it is ready, and its crons in time. */
 import { setTimeout as sleep } from "node:timers/promises";
 
 const cronEveryMs = 60_000;
@@ -21,28 +21,6 @@ export async function waitUntilReady(url: string, limitMs: number): Promise<stri
     await sleep(150);
   }
   return heard;
-}
-
-/** A workspace to try at once, made by the server itself: a key and the name of a pool over sandbox instances. */
-export interface Demo {
-  readonly apiKey: string;
-  readonly model: string;
-}
-
-/** Asks for the demo. Answers null when the server offers none, such as one that has been set up by its owner. */
-export async function findDemo(url: string, setupToken: string): Promise<Demo | null> {
-  const headers = { Authorization: `Bearer ${setupToken}` };
-  const answer: unknown = await fetch(`${url}/dev/demo`, {
-    method: "POST",
-    headers,
-    signal: AbortSignal.timeout(20_000),
-  })
-    .then(async (response) => (response.ok ? await response.json() : null))
-    .catch(() => null);
-  if (typeof answer !== "object" || answer === null || !("api_key" in answer) || !("model" in answer)) {
-    return null;
-  }
-  return { apiKey: String(answer.api_key), model: String(answer.model) };
 }
 
 /** Triggers the Worker's cron each minute, which local workerd does not do by itself. Never keeps the process alive. */

@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { connect } from "node:net";
 import path from "node:path";
-import { driveCron, findDemo, waitUntilReady } from "./local-server.ts";
+import { type Demo, makeDemo } from "./demo.ts";
+import { driveCron, waitUntilReady } from "./local-server.ts";
 import { ensureLocalVars } from "./local-vars.ts";
 import { applyMigrations } from "./migrate.ts";
 import { type ProcessGroup, startGroup, stopAllGroups } from "./process-group.ts";
@@ -59,7 +60,17 @@ function startWrangler(plan: Plan): ProcessGroup {
   return startGroup(command.file, command.args, { cwd: root, env: wranglerEnvironment(plan.state), onLine });
 }
 
-function printGuide(plan: Plan, setupToken: string, demo: Awaited<ReturnType<typeof findDemo>>): void {
+/** The demo is a gift: a start without it is still a start, but says so. */
+async function offerDemo(url: string, setupToken: string): Promise<Demo | null> {
+  try {
+    return await makeDemo(url, setupToken);
+  } catch (error) {
+    console.error(`No demo this time: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  }
+}
+
+function printGuide(plan: Plan, setupToken: string, demo: Demo | null): void {
   const { url } = plan;
   const setupBody = '{"email":"you@example.com","name":"You","workspace":{"name":"My team"}}';
   console.log(`
@@ -127,7 +138,7 @@ async function startGatehouse(): Promise<void> {
     throw new StartError(`Not ready after ${readyLimitMs / 1000} s. /readyz says: ${trouble}`);
   }
   const setupToken = vars["SETUP_TOKEN"] ?? "";
-  const demo = plan.wantsDemo ? await findDemo(plan.url, setupToken) : null;
+  const demo = plan.wantsDemo ? await offerDemo(plan.url, setupToken) : null;
   printGuide(plan, setupToken, demo);
   driveCron(plan.url);
   await failed;
