@@ -99,7 +99,7 @@ describe("a KV that doesn't have it", () => {
     });
     const startedAt = Date.now();
     expect((await open())?.api_key?.reveal()).toBe(secret);
-    expect(Date.now() - startedAt).toBeLessThan(4000);
+    expect(Date.now() - startedAt).toBeLessThan(10_000);
   });
 
   it.for([

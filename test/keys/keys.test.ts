@@ -1,0 +1,499 @@
+/** A key's whole life by HTTP: made once with its secret, never more than its maker, listed, and dead from the answer on. */
+import { env } from "cloudflare:workers";
+import { runInDurableObject } from "cloudflare:test";
+import { and, eq } from "drizzle-orm";
+import { afterEach, describe, it, vi } from "vitest";
+import { auditLog } from "../../src/audit/model.js";
+import { commit, commitChange } from "../../src/base/database.js";
+import { planCreateKey } from "../../src/keys/keys.js";
+import { apiKeys } from "../../src/keys/model.js";
+import { routerFor } from "../../src/routing/router-for.js";
+import { sweepUnapplied } from "../../src/snapshot/publish.js";
+import { members, workspaces } from "../../src/tenancy/model.js";
+import { requireSettings } from "../../src/base/settings.js";
+import { call } from "../support/client.js";
+import { db, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+
+const day = 24 * 3_600_000;
+
+function makeKey(workspace: Pick<SeededWorkspace, "id" | "token">, body: Record<string, unknown> = {}, headers = {}) {
+  const full = { name: `key ${crypto.randomUUID()}`, scopes: ["models:invoke"], ...body };
+  return call("POST", `/workspaces/${workspace.id}/api-keys`, { token: workspace.token, body: full, headers });
+}
+
+async function auditOf(workspaceId: string, keyId: string) {
+  const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, workspaceId)).all();
+  return rows.filter((row) => row.targets.includes(keyId));
+}
+
+/** What the key meets at the Router of its own region, which is what the gateway asks. */
+async function admitted(workspaceId: string, digest: string, region = "auto"): Promise<string> {
+  const request = { request_id: crypto.randomUUID(), key_digest: digest, scope: "models:invoke", model: "none" };
+  const admission = await routerFor(env, workspaceId, region).admit(request);
+  return admission.kind === "refused" ? admission.code : admission.kind;
+}
+
+function listWith(secret: string) {
+  return call("GET", "/workspaces/current/api-keys", { token: secret });
+}
+
+async function digestOf(keyId: string): Promise<string> {
+  const [row] = await db.select({ digest: apiKeys.digest }).from(apiKeys).where(eq(apiKeys.id, keyId)).all();
+  return row?.digest ?? "";
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe("a new API key", () => {
+  it("is shown once, with its place, and works from then on", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const made = await makeKey(workspace, { name: "ci", scopes: ["models:invoke", "workspace:read"] });
+    expect(made.status).toBe(201);
+    expect(made.headers.get("location")).toBe(`/workspaces/${workspace.id}/api-keys/${made.body.id}`);
+    expect(made.body).toMatchObject({
+      name: "ci",
+      scopes: ["models:invoke", "workspace:read"],
+      limits: {},
+      region: "auto",
+      status: "active",
+      revoked_at: null,
+      last_used_at: null,
+    });
+    expect(made.body.secret).toMatch(/^ghk_t1_auto_[0-9a-z]{26}_[0-9a-z]{68}$/);
+    expect(made.body.secret.startsWith(made.body.prefix)).toBe(true);
+    expect(made.body.last_four).toBe(made.body.secret.slice(-4));
+
+    const current = await call("GET", "/workspaces/current", { token: made.body.secret });
+    expect([current.status, current.body.id]).toEqual([200, workspace.id]);
+    expect(await admitted(workspace.id, await digestOf(made.body.id))).toBe("model_not_found");
+
+    const { secret, ...shown } = made.body;
+    const read = await call("GET", made.headers.get("location") ?? "", { token: workspace.token });
+    expect(read.body).toEqual({ ...shown, last_used_at: read.body.last_used_at });
+    expect(read.text).not.toContain(secret);
+  });
+
+  it("expires in 90 days, at a given time, or never", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: usual } = await makeKey(workspace);
+    expect(Date.parse(usual.expires_at) - Date.parse(usual.created_at)).toBe(90 * day);
+    const { body: given } = await makeKey(workspace, { expires_at: "2126-01-01T00:00:00+02:00" });
+    expect(given.expires_at).toBe("2125-12-31T22:00:00.000Z");
+    expect((await makeKey(workspace, { expires_at: null })).body.expires_at).toBeNull();
+    const past = await makeKey(workspace, { expires_at: new Date(Date.now() - 1).toISOString() });
+    expect([past.status, past.body.errors[0].pointer]).toEqual([422, "/expires_at"]);
+  });
+
+  it("is for the workspace's region unless another is given, and lives in that Router", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    await commit(db, [db.update(workspaces).set({ region: "weur" }).where(eq(workspaces.id, workspace.id))]);
+    const { body: own } = await makeKey(workspace);
+    const { body: far } = await makeKey(workspace, { region: "apac" });
+    expect([own.region, far.region]).toEqual(["weur", "apac"]);
+    expect(far.secret).toMatch(/^ghk_t1_apac_/);
+    expect(await admitted(workspace.id, await digestOf(far.id), "apac")).toBe("model_not_found");
+    expect(await admitted(workspace.id, await digestOf(own.id), "weur")).toBe("model_not_found");
+  });
+
+  it("cannot have a scope that its maker's role lacks", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const admin = await seedMember(workspace.id, "ADMIN");
+    const refused = await makeKey({ ...workspace, token: admin.token }, { scopes: ["audit:read", "vault:rotate"] });
+    expect([refused.status, refused.body.code]).toEqual([403, "scope_too_high"]);
+    expect(refused.body.errors).toMatchObject([{ pointer: "/scopes/1" }]);
+    expect((await makeKey({ ...workspace, token: admin.token }, { scopes: ["audit:read"] })).status).toBe(201);
+    expect((await makeKey(workspace, { scopes: ["vault:rotate"] })).status).toBe(201);
+  });
+
+  it("made by a key cannot have more than that key, and belongs to the same member", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: parent } = await makeKey(workspace, { scopes: ["keys:manage", "models:invoke"] });
+    const byKey = { id: workspace.id, token: parent.secret };
+    expect((await makeKey(byKey, { scopes: ["pools:read"] })).body.code).toBe("scope_too_high");
+    const child = await makeKey(byKey, { scopes: ["models:invoke"] });
+    expect([child.status, child.body.made_by]).toEqual([201, parent.made_by]);
+    expect(await auditOf(workspace.id, child.body.id)).toMatchObject([{ actorType: "key", actorId: parent.id }]);
+  });
+
+  it("is not made by a member, nor by a key without keys:manage", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const member = await seedMember(workspace.id, "MEMBER");
+    const { body: key } = await makeKey(workspace, { scopes: ["workspace:manage"] });
+    for (const token of [member.token, key.secret]) {
+      expect((await makeKey({ id: workspace.id, token })).status).toBe(403);
+      expect((await call("GET", `/workspaces/${workspace.id}/api-keys`, { token })).status).toBe(403);
+    }
+  });
+
+  it("is not left behind by a maker who lost their place between the check and the change", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const admin = await seedMember(workspace.id, "ADMIN");
+    const { body: parent } = await makeKey(workspace, { scopes: ["keys:manage"] });
+    const actor = {
+      type: "account",
+      id: admin.id,
+      name: "a",
+      requestId: "r",
+      ip: null,
+      opId: "o",
+      at: Date.now(),
+    } as const;
+    const { tokenSecret } = requireSettings(env);
+    const input = { name: "late", scopes: ["models:invoke" as const] };
+    const maker = { memberId: admin.memberId, grants: ["models:invoke"] as const };
+    const late = await planCreateKey(db, workspace.id, actor, tokenSecret, maker, input);
+    await commit(db, [db.update(members).set({ removedAt: 1 }).where(eq(members.id, admin.memberId))]);
+    await expect(commitChange(db, late)).rejects.toMatchObject({ code: "forbidden" });
+
+    const byKey = { ...actor, type: "key", id: parent.id } as const;
+    const orphan = await planCreateKey(
+      db,
+      workspace.id,
+      byKey,
+      tokenSecret,
+      { ...maker, memberId: parent.made_by },
+      input,
+    );
+    await call("DELETE", `/workspaces/${workspace.id}/api-keys/${parent.id}`, { token: workspace.token });
+    await expect(commitChange(db, orphan)).rejects.toMatchObject({ code: "forbidden" });
+    expect(await db.$count(apiKeys, and(eq(apiKeys.workspaceId, workspace.id), eq(apiKeys.name, "late")))).toBe(0);
+  });
+
+  it("with a limit that is not built is refused, each named", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const refused = await makeKey(workspace, { limits: { rpm: 5, tpm: 10, budget_usd: { day: 1 } } });
+    expect([refused.status, refused.body.code]).toEqual([422, "limit_not_available"]);
+    expect(refused.body.errors.map((error: { pointer: string }) => error.pointer)).toEqual([
+      "/limits/tpm",
+      "/limits/budget_usd",
+    ]);
+    const kept = await makeKey(workspace, { limits: { rpm: 5, concurrent: 2, models: ["gpt"] } });
+    expect(kept.body.limits).toEqual({ rpm: 5, concurrent: 2, models: ["gpt"] });
+  });
+
+  it("that is malformed is 422 with a pointer for each field", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const refused = await makeKey(workspace, {
+      name: "",
+      scopes: ["nope"],
+      limits: { rpm: 0 },
+      region: "moon",
+      colour: 1,
+    });
+    expect(refused.status).toBe(422);
+    expect(refused.body.errors.map((error: { pointer: string }) => error.pointer).toSorted()).toEqual([
+      "/colour",
+      "/limits/rpm",
+      "/name",
+      "/region",
+      "/scopes/0",
+    ]);
+    expect((await makeKey(workspace, { scopes: [] })).body.errors[0].pointer).toBe("/scopes");
+  });
+
+  it("takes no living key's name, one of twenty at the same moment wins, and a revoked one gives its name back", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => makeKey(workspace, { name: "one" })));
+    const made = answers.filter((answer) => answer.status === 201);
+    expect(made).toHaveLength(1);
+    for (const answer of answers.filter((one) => one.status !== 201)) {
+      expect([answer.status, answer.body.code]).toEqual([409, "name_taken"]);
+    }
+    const path = `/workspaces/${workspace.id}/api-keys/${made[0]?.body.id}`;
+    expect((await call("DELETE", path, { token: workspace.token })).status).toBe(204);
+    expect((await makeKey(workspace, { name: "one" })).status).toBe(201);
+    expect((await makeKey(await seedWorkspace(), { name: "one" })).status).toBe(201);
+  });
+
+  it("is made once by a retry with its Idempotency-Key, and shown again in full", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const body = { name: "retried" };
+    const headers = { "idempotency-key": "key-1" };
+    const [first, second] = [await makeKey(workspace, body, headers), await makeKey(workspace, body, headers)];
+    expect([first.status, second.status, second.headers.get("idempotency-replayed")]).toEqual([201, 201, "true"]);
+    expect(second.body).toEqual(first.body);
+    expect(second.headers.get("location")).toBe(first.headers.get("location"));
+    expect(await db.$count(apiKeys, eq(apiKeys.workspaceId, workspace.id))).toBe(1);
+    expect(await auditOf(workspace.id, first.body.id)).toHaveLength(1);
+  });
+});
+
+describe("the list of API keys", () => {
+  it("is newest first, page by page, stable while keys come and go, revoked ones included", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const ids: string[] = [];
+    for (let count = 0; count < 5; count += 1) {
+      ids.unshift((await makeKey(workspace)).body.id);
+    }
+    const list = async (query: string) =>
+      (await call("GET", `/workspaces/${workspace.id}/api-keys${query}`, { token: workspace.token })).body;
+    const first = await list("?limit=2");
+    await makeKey(workspace);
+    await call("DELETE", `/workspaces/${workspace.id}/api-keys/${ids[1]}`, { token: workspace.token });
+    const second = await list(`?limit=2&cursor=${first.next_cursor}`);
+    const third = await list(`?limit=2&cursor=${second.next_cursor}`);
+    const pages = [first, second, third].map((page) => page.data.map((key: { id: string }) => key.id));
+    expect(pages).toEqual([ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)]);
+    expect(third.next_cursor).toBeNull();
+    expect((await list("")).data.map((key: { status: string }) => key.status)).toEqual([
+      "active",
+      "active",
+      "revoked",
+      "active",
+      "active",
+      "active",
+    ]);
+    const bad = await call("GET", `/workspaces/${workspace.id}/api-keys?cursor=x&limit=1`, { token: workspace.token });
+    expect(bad.status).toBe(422);
+  });
+
+  it("says expired when a key's time is over", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace);
+    await commit(db, [
+      db
+        .update(apiKeys)
+        .set({ expiresAt: Date.now() - 1 })
+        .where(eq(apiKeys.id, key.id)),
+    ]);
+    const read = await call("GET", `/workspaces/${workspace.id}/api-keys/${key.id}`, { token: workspace.token });
+    expect(read.body.status).toBe("expired");
+  });
+
+  it("has each key under an ETag that moves with its status, not only with its changes", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace);
+    const path = `/workspaces/${workspace.id}/api-keys/${key.id}`;
+    const tag = (await call("GET", path, { token: workspace.token })).headers.get("etag") ?? "";
+    const again = { token: workspace.token, headers: { "if-none-match": tag } };
+    expect((await call("GET", path, again)).status).toBe(304);
+    await commit(db, [
+      db
+        .update(apiKeys)
+        .set({ expiresAt: Date.now() - 1 })
+        .where(eq(apiKeys.id, key.id)),
+    ]);
+    expect((await call("GET", path, again)).status).toBe(200);
+  });
+});
+
+describe("a revoked API key", () => {
+  it("is refused from the answer on, by the control plane and by the Router, and stays listed", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace, { scopes: ["models:invoke", "workspace:read"] });
+    const path = `/workspaces/${workspace.id}/api-keys/${key.id}`;
+    const revoked = await call("DELETE", path, { token: workspace.token });
+    expect([revoked.status, revoked.text]).toEqual([204, ""]);
+    expect((await call("GET", "/workspaces/current", { token: key.secret })).status).toBe(401);
+    expect(await admitted(workspace.id, await digestOf(key.id))).toBe("key_revoked");
+    const read = await call("GET", path, { token: workspace.token });
+    expect([read.status, read.body.status]).toEqual([200, "revoked"]);
+    expect(Math.abs(Date.parse(read.body.revoked_at) - Date.now())).toBeLessThan(60_000);
+  });
+
+  it("is revoked again without a trace", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace);
+    const path = `/workspaces/${workspace.id}/api-keys/${key.id}`;
+    await call("DELETE", path, { token: workspace.token });
+    const before = (await call("GET", path, { token: workspace.token })).text;
+    expect((await call("DELETE", path, { token: workspace.token })).status).toBe(204);
+    expect((await call("GET", path, { token: workspace.token })).text).toBe(before);
+    expect((await auditOf(workspace.id, key.id)).map((row) => row.action)).toEqual([
+      "api_key.created",
+      "api_key.revoked",
+    ]);
+  });
+
+  it("is not revoked by who read an older state, unless it is so already", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace);
+    const path = `/workspaces/${workspace.id}/api-keys/${key.id}`;
+    const remove = (tag: string) => call("DELETE", path, { token: workspace.token, headers: { "if-match": tag } });
+    expect((await remove('"7"')).body.code).toBe("precondition_failed");
+    expect((await call("GET", path, { token: workspace.token })).body.status).toBe("active");
+    const tag = (await call("GET", path, { token: workspace.token })).headers.get("etag") ?? "";
+    expect((await remove(tag)).status).toBe(204);
+    expect((await remove(tag)).status).toBe(204);
+  });
+
+  it("of another workspace, or of none, is the same 404", async ({ expect }) => {
+    const [mine, theirs] = [await seedWorkspace(), await seedWorkspace()];
+    const { body: foreign } = await makeKey(theirs);
+    for (const method of ["GET", "DELETE"]) {
+      const texts = await Promise.all(
+        [foreign.id, "key_none"].map(async (id) => {
+          const answer = await call(method, `/workspaces/${mine.id}/api-keys/${id}`, { token: mine.token });
+          expect(answer.status).toBe(404);
+          return answer.text.replace(answer.body.request_id, "");
+        }),
+      );
+      expect(texts[0]).toBe(texts[1]);
+    }
+  });
+
+  it("is 503 and revoking while its Router can't be told, and a repeat or the sweep makes it true", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace, { scopes: ["models:invoke"] });
+    const { body: other } = await makeKey(workspace, { scopes: ["models:invoke"] });
+    const path = `/workspaces/${workspace.id}/api-keys/${key.id}`;
+    const status = async (id: string): Promise<string> =>
+      (await call("GET", `/workspaces/${workspace.id}/api-keys/${id}`, { token: workspace.token })).body.status;
+    await breakRouter(workspace.id);
+    const answer = await call("DELETE", path, { token: workspace.token });
+    expect([answer.status, answer.body.code, answer.headers.get("retry-after")]).toEqual([503, "publish_pending", "1"]);
+    expect(await status(key.id)).toBe("revoking");
+    expect((await call("DELETE", path, { token: workspace.token })).status).toBe(503);
+    vi.restoreAllMocks();
+    expect((await call("DELETE", path, { token: workspace.token })).status).toBe(204);
+    expect([await status(key.id), await admitted(workspace.id, await digestOf(key.id))]).toEqual([
+      "revoked",
+      "key_revoked",
+    ]);
+
+    await breakRouter(workspace.id);
+    const otherPath = `/workspaces/${workspace.id}/api-keys/${other.id}`;
+    expect((await call("DELETE", otherPath, { token: workspace.token })).status).toBe(503);
+    vi.restoreAllMocks();
+    expect((await sweepUnapplied(env, routerFor, 1000)).pending).toBe(0);
+    expect([await status(other.id), await admitted(workspace.id, await digestOf(other.id))]).toEqual([
+      "revoked",
+      "key_revoked",
+    ]);
+  });
+});
+
+describe("an API key as a caller", () => {
+  it("has its scopes cut to its maker's present role, and dies with its maker, its time and its workspace", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const admin = await seedMember(workspace.id, "ADMIN");
+    const scopes = ["keys:manage", "workspace:read"];
+    const { body: key } = await makeKey({ ...workspace, token: admin.token }, { scopes });
+    const { body: second } = await makeKey(workspace, { scopes });
+    expect((await listWith(key.secret)).status).toBe(200);
+
+    const isAdmin = eq(members.id, admin.memberId);
+    await commit(db, [db.update(members).set({ role: "MEMBER" }).where(isAdmin)]);
+    expect((await listWith(key.secret)).status).toBe(403);
+    expect((await call("GET", "/workspaces/current", { token: key.secret })).status).toBe(200);
+    await commit(db, [db.update(members).set({ role: "ADMIN", removedAt: Date.now() }).where(isAdmin)]);
+    expect((await listWith(key.secret)).status).toBe(401);
+
+    await commit(db, [db.update(apiKeys).set({ expiresAt: Date.now() }).where(eq(apiKeys.id, second.id))]);
+    expect((await listWith(second.secret)).status).toBe(401);
+    const { body: third } = await makeKey(workspace, { scopes });
+    expect((await listWith(third.secret)).status).toBe(200);
+    await commit(db, [db.update(workspaces).set({ deletedAt: Date.now() }).where(eq(workspaces.id, workspace.id))]);
+    expect((await listWith(third.secret)).status).toBe(401);
+  });
+
+  it("is 401 with a challenge when it is cut, changed or of a purged row, without a query for what we never made", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace, { scopes: ["workspace:read"] });
+    const flipped = key.secret.slice(0, -1) + (key.secret.endsWith("0") ? "1" : "0");
+    for (const token of [key.secret.slice(0, -1), flipped, "ghk_", "ghk_t1_auto_x_y"]) {
+      const refused = await call("GET", "/workspaces/current", { token });
+      expect([refused.status, refused.headers.get("www-authenticate")]).toEqual([401, 'Bearer realm="gatehouse"']);
+    }
+    await commit(db, [db.delete(apiKeys).where(eq(apiKeys.id, key.id))]);
+    expect((await call("GET", "/workspaces/current", { token: key.secret })).status).toBe(401);
+  });
+
+  it("leaves the time of its last use, at most once a minute", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace, { scopes: ["workspace:read"] });
+    const lastUsed = async (): Promise<number | null> => {
+      const [row] = await db.select({ at: apiKeys.lastUsedAt }).from(apiKeys).where(eq(apiKeys.id, key.id)).all();
+      return row?.at ?? null;
+    };
+    const use = () => call("GET", "/workspaces/current", { token: key.secret });
+    expect(await lastUsed()).toBeNull();
+    await use();
+    await vi.waitFor(async () => expect(await lastUsed()).not.toBeNull());
+    const recent = Date.now() - 30_000;
+    await commit(db, [db.update(apiKeys).set({ lastUsedAt: recent }).where(eq(apiKeys.id, key.id))]);
+    await use();
+    await scheduler.wait(100);
+    expect(await lastUsed()).toBe(recent);
+    await commit(db, [
+      db
+        .update(apiKeys)
+        .set({ lastUsedAt: recent - 60_000 })
+        .where(eq(apiKeys.id, key.id)),
+    ]);
+    await use();
+    await vi.waitFor(async () => expect(await lastUsed()).toBeGreaterThan(recent));
+  });
+});
+
+describe("a key's secret", () => {
+  it("stands in no later answer, log line, audit row, or dump of D1, KV and Router", async ({ expect }) => {
+    const lines: string[] = [];
+    for (const level of ["info", "warn", "error", "log"] as const) {
+      vi.spyOn(console, level).mockImplementation(
+        (...words: unknown[]) => void lines.push(words.map(String).join(" ")),
+      );
+    }
+    const workspace = await seedWorkspace();
+    const made = await makeKey(
+      workspace,
+      { name: "canary", scopes: ["workspace:read", "keys:manage"] },
+      { "idempotency-key": "c" },
+    );
+    const { secret, id, prefix } = made.body;
+    const random = secret.slice(prefix.length);
+    const path = `/workspaces/${workspace.id}/api-keys/${id}`;
+    const answers = [
+      await call("GET", path, { token: workspace.token }),
+      await call("GET", `/workspaces/${workspace.id}/api-keys`, { token: secret }),
+      await makeKey({ id: workspace.id, token: secret }, { scopes: ["vault:rotate"] }),
+      await makeKey(workspace, { name: "canary" }),
+      await call("GET", "/workspaces/current", { token: `${secret}x` }),
+      await call("DELETE", path, { token: workspace.token }),
+      await call("GET", "/workspaces/current", { token: secret }),
+    ];
+    const texts = [...lines, ...answers.map((answer) => answer.text + JSON.stringify([...answer.headers]))];
+    const tables = await env.DB.prepare(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+    ).all<{ name: string }>();
+    for (const { name } of tables.results) {
+      texts.push(JSON.stringify((await env.DB.prepare(`SELECT * FROM "${name}"`).all()).results));
+    }
+    for (const { name } of (await env.CONFIG.list({ prefix: `config/1/${workspace.id}/` })).keys) {
+      texts.push((await env.CONFIG.get(name)) ?? "");
+    }
+    await runInDurableObject(routerFor(env, workspace.id, "auto"), (_router, state) => {
+      const own = state.storage.sql.exec<{ name: string }>(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+      );
+      for (const { name } of own.toArray()) {
+        texts.push(JSON.stringify(state.storage.sql.exec(`SELECT * FROM "${name}"`).toArray()));
+      }
+    });
+    const all = texts.join("\n");
+    expect(all).toContain(await digestOf(id));
+    expect(all).toContain(prefix);
+    expect(all).not.toContain(random);
+    expect(all).not.toContain(btoa(secret).slice(0, 40));
+    expect((await auditOf(workspace.id, id)).length).toBe(2);
+  });
+});
+
+/** Makes Routers refuse to take a version, as one that can't write does; until `vi.restoreAllMocks()`. */
+async function breakRouter(workspaceId: string): Promise<void> {
+  await runInDurableObject(routerFor(env, workspaceId, "auto"), (router) => {
+    // A property of the object itself would not be reached by RPC.
+    const methods = Object.getPrototypeOf(router) as typeof router;
+    vi.spyOn(methods, "apply").mockRejectedValue(new Error("disk is gone"));
+  });
+}
