@@ -12,21 +12,23 @@ interface Counts {
   router: Record<string, number>;
 }
 
+function countCalls<T extends object>(target: T, count: (name: string) => void): T {
+  return new Proxy(target, {
+    get(object, name) {
+      const value: unknown = Reflect.get(object, name, object);
+      if (typeof value !== "function") {
+        return value;
+      }
+      return (...args: unknown[]) => {
+        count(String(name));
+        return Reflect.apply(value, object, args) as unknown;
+      };
+    },
+  });
+}
+
 /** The bindings with every use of D1, KV and the Router counted. */
 function counted(counts: Counts): Env {
-  const countCalls = <T extends object>(target: T, count: (name: string) => void): T =>
-    new Proxy(target, {
-      get(object, name) {
-        const value: unknown = Reflect.get(object, name, object);
-        if (typeof value !== "function") {
-          return value;
-        }
-        return (...args: unknown[]) => {
-          count(String(name));
-          return Reflect.apply(value, object, args) as unknown;
-        };
-      },
-    });
   const router = new Proxy(env.ROUTER, {
     get(namespace, name) {
       const value: unknown = Reflect.get(namespace, name, namespace);
@@ -67,7 +69,9 @@ async function callOnce(bindings: Env, key: string, stream: boolean): Promise<nu
 
 describe("the hot path in steady state", () => {
   for (const stream of [false, true]) {
-    it(`${stream ? "a stream" : "a JSON call"} awaits one Router call, coalesces its settles, and touches neither D1 nor KV`, async ({ expect }) => {
+    it(`${stream ? "a stream" : "a JSON call"} awaits one Router call, coalesces its settles, and touches neither D1 nor KV`, async ({
+      expect,
+    }) => {
       const workspace = await seedWorkspace();
       const key = await seedPool(workspace, [
         { alias: "a", secret: "sk-sandbox-ok-a", weight: 3 },

@@ -8,7 +8,9 @@ const inWorkspace = endpoints.filter(({ spec }) => spec.path.startsWith("/worksp
 
 /** Everything that D1 holds, as text, but for what moves by itself. */
 async function dump(): Promise<string> {
-  const tables = await env.DB.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'").all();
+  const tables = await env.DB.prepare(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'",
+  ).all();
   const texts: string[] = [];
   for (const { name } of tables.results as { name: string }[]) {
     const rows = await env.DB.prepare(`SELECT * FROM "${name}"`).all();
@@ -32,12 +34,17 @@ describe("every declared endpoint", () => {
     }
   });
 
-  it("answers another workspace's caller as it answers for a workspace that is not there, and changes nothing", async ({ expect }) => {
+  it("answers another workspace's caller as it answers for a workspace that is not there, and changes nothing", async ({
+    expect,
+  }) => {
     const mine = await seedWorkspace();
     const other = await seedWorkspace();
     const key = await call("POST", `/workspaces/${other.id}/api-keys`, {
       token: other.token,
-      body: { name: "All", scopes: ["workspace:manage", "keys:manage", "providers:manage", "pools:manage", "members:manage"] },
+      body: {
+        name: "All",
+        scopes: ["workspace:manage", "keys:manage", "providers:manage", "pools:manage", "members:manage"],
+      },
     });
     expect(key.status).toBe(201);
     const stranger = await seedAccount();

@@ -75,19 +75,19 @@ function toAppError(error: unknown): unknown {
   if (error instanceof AppError) {
     return error;
   }
-  const text = causes(error);
-  const guard = /guard:([a-z_]+)/.exec(text)?.[1];
+  const told = causes(error);
+  const guard = /guard:([a-z_]+)/.exec(told)?.[1];
   if (guard !== undefined && isErrorCode(guard)) {
     return new AppError(guard);
   }
-  const unique = /UNIQUE constraint failed: ([\w., ]+)/.exec(text)?.[1];
+  const unique = /UNIQUE constraint failed: ([\w., ]+)/.exec(told)?.[1];
   if (unique !== undefined) {
     return new AppError("conflict", { cause: new Error(`constraint: ${unique}`) });
   }
-  if (text.includes("FOREIGN KEY constraint failed")) {
+  if (told.includes("FOREIGN KEY constraint failed")) {
     return new AppError("conflict", { cause: new Error("constraint: foreign_key") });
   }
-  const constraint = /(CHECK|NOT NULL) constraint failed/.exec(text)?.[0];
+  const constraint = /(CHECK|NOT NULL) constraint failed/.exec(told)?.[0];
   return new AppError("internal", { cause: new Error(`database: ${constraint ?? "query failed"}`) });
 }
 

@@ -20,7 +20,8 @@ export function describeError(error: unknown): string {
     return "[redacted]";
   }
   if (error instanceof Error) {
-    const cause = error.cause instanceof Error ? ` (${error.cause.name}: ${error.cause.message.split("\n")[0] ?? ""})` : "";
+    const cause =
+      error.cause instanceof Error ? ` (${error.cause.name}: ${error.cause.message.split("\n")[0] ?? ""})` : "";
     return `${error.name}: ${error.message.split("\n")[0] ?? ""}${cause}`;
   }
   return typeof error;

@@ -12,7 +12,7 @@ import { check, parseJson, readBody } from "./parse.js";
 import { toResponse, type Reply } from "./reply.js";
 import { finish, startWrite, type Write } from "./write.js";
 
-export type Method = "get" | "post" | "put" | "patch" | "delete";
+type Method = "get" | "post" | "put" | "patch" | "delete";
 
 /** What an endpoint declares. `permission` has no default. */
 export interface EndpointSpec<P, Q, B> {
@@ -63,13 +63,13 @@ export interface Call<P, Q, B> {
   /** The signed-in person; only behind a `session` permission or a role. */
   person(): SessionPrincipal;
   /** Commits a change together with its stored answer, and gives the answer back. Call it at most once. */
-  commit(change: Change<unknown>, answer: Reply): Promise<Reply>;
+  readonly commit: (change: Change<unknown>, answer: Reply) => Promise<Reply>;
 }
 
 /** A declared endpoint, ready to be mounted. */
 export interface Endpoint {
   readonly spec: EndpointSpec<unknown, unknown, unknown>;
-  run(context: HttpContext): Promise<Response>;
+  readonly run: (context: HttpContext) => Promise<Response>;
 }
 
 const defaultMaxBodyBytes = 256 * 1024;
@@ -80,7 +80,7 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
   handle: (call: Call<P, Q, B>) => Promise<Reply>,
 ): Endpoint {
   return {
-    spec: spec as EndpointSpec<unknown, unknown, unknown>,
+    spec,
     async run(context) {
       const now = Date.now();
       context.set("route", spec.path);
@@ -91,7 +91,13 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
         return write.replay;
       }
       const call = makeCall(spec, context, input, write, now);
-      return finish(spec, context, write, () => handle(call), (answer) => send(spec, context.req.raw, answer));
+      return finish(
+        spec,
+        context,
+        write,
+        () => handle(call),
+        (answer) => send(spec, context.req.raw, answer),
+      );
     },
   };
 }
@@ -116,7 +122,9 @@ function admitCaller(permission: Permission, context: HttpContext): void {
     throw new AppError("not_found");
   }
   const isAllowed =
-    principal.kind === "key" ? keyMeets(principal, permission) : access.role !== null && roleMeets(access.role, permission);
+    principal.kind === "key"
+      ? keyMeets(principal, permission)
+      : access.role !== null && roleMeets(access.role, permission);
   if (!isAllowed) {
     const need = permission.least === undefined ? permission.scope : `${permission.scope}, ${permission.least}`;
     throw new AppError("forbidden", { detail: `This needs ${need}.` });
@@ -130,18 +138,28 @@ interface Input<P, Q, B> {
   readonly bodyHash: string;
 }
 
-async function readInput<P, Q, B>(spec: EndpointSpec<P, Q, B>, request: Request, path: unknown): Promise<Input<P, Q, B>> {
+async function readInput<P, Q, B>(
+  spec: EndpointSpec<P, Q, B>,
+  request: Request,
+  path: unknown,
+): Promise<Input<P, Q, B>> {
   const search = new URL(request.url).searchParams;
-  const params = spec.params === undefined ? (undefined as P) : check(spec.params, path, "path");
-  const query = spec.query === undefined ? (undefined as Q) : check(spec.query, Object.fromEntries(search), "query");
+  const params = checkIf(spec.params, path, "path");
+  const query = checkIf(spec.query, Object.fromEntries(search), "query");
   if (spec.method === "get") {
-    return { params, query, body: undefined as B, bodyHash: "" };
+    return { params, query, body: checkIf<B>(undefined, null), bodyHash: "" };
   }
   const bytes = await readBody(request, spec.maxBodyBytes ?? defaultMaxBodyBytes);
   const isLeftOut = spec.optionalBody === true && bytes.byteLength === 0;
   const parse = (): unknown => (isLeftOut ? {} : parseJson(bytes, request.headers.get("content-type")));
-  const body = spec.body === undefined ? (undefined as B) : check(spec.body, parse());
+  const body = checkIf(spec.body, spec.body === undefined ? undefined : parse());
   return { params, query, body, bodyHash: await sha256Hex(bytes) };
+}
+
+/** Without a schema its type is `unknown`, and what the handler gets is undefined. */
+function checkIf<T>(schema: z.ZodType<T> | undefined, value: unknown, part?: "query" | "path"): T {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- T is unknown exactly where there is no schema to infer it from
+  return schema === undefined ? (undefined as T) : check(schema, value, part);
 }
 
 function makeCall<P, Q, B>(
@@ -192,7 +210,11 @@ function toActor(principal: Principal | null, context: HttpContext, now: number)
   };
 }
 
-function send(spec: Pick<EndpointSpec<unknown, unknown, unknown>, "method">, request: Request, answer: Reply): Response {
+function send(
+  spec: Pick<EndpointSpec<unknown, unknown, unknown>, "method">,
+  request: Request,
+  answer: Reply,
+): Response {
   const etag = answer.headers["etag"];
   if (spec.method === "get" && etag !== undefined && hasCurrent(request, etag)) {
     return new Response(null, { status: 304, headers: { etag } });

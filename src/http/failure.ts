@@ -40,6 +40,10 @@ export function problem(error: AppError, requestId: string): Response {
 /** Logs a failure once: 5xx with its cause, others as a line of their code. */
 export function logFailure(error: AppError, requestId: string): void {
   if (error.status >= 500) {
-    log("error", "request_failed", { request_id: requestId, code: error.code, cause: describeError(error.cause ?? error) });
+    log("error", "request_failed", {
+      request_id: requestId,
+      code: error.code,
+      cause: describeError(error.cause ?? error),
+    });
   }
 }

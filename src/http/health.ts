@@ -21,7 +21,12 @@ export interface Readiness {
 const kept = new WeakMap<object, { readonly at: number; readonly readiness: Readiness }>();
 
 /** Asks every part, or gives what they said in the last 5 s. `askRouter` makes one call to a Router. */
-export async function readiness(env: Env, db: Database, askRouter: () => Promise<unknown>, now: number): Promise<Readiness> {
+export async function readiness(
+  env: Env,
+  db: Database,
+  askRouter: () => Promise<unknown>,
+  now: number,
+): Promise<Readiness> {
   const known = kept.get(env);
   if (known !== undefined && now - known.at < keptMs) {
     return known.readiness;

@@ -3,13 +3,13 @@ import { and, eq, isNull, lt, sql } from "drizzle-orm";
 import { sha256Hex, toBase32, randomBytes } from "../base/bytes.js";
 import { commit, guardThat, hideSql, type Database, type Statement } from "../base/database.js";
 import { AppError } from "../base/errors.js";
-import { idempotency } from "./model.js";
+import { idempotency, StoredHeaders } from "./model.js";
 import type { Reply } from "./reply.js";
 
 const leaseMs = 60_000;
 
 /** Stored answers are kept this long. */
-export const keptMs = 24 * 3_600_000;
+const keptMs = 24 * 3_600_000;
 
 /** A running claim on one Idempotency-Key. */
 export interface Claim {
@@ -32,7 +32,9 @@ export interface StoredAnswer {
 export function readIdempotencyKey(request: Request): string | null {
   const key = request.headers.get("idempotency-key");
   if (key !== null && !/^[\x21-\x7e]{1,255}$/.test(key)) {
-    throw new AppError("invalid_header", { detail: "Idempotency-Key takes 1 to 255 printable characters without spaces." });
+    throw new AppError("invalid_header", {
+      detail: "Idempotency-Key takes 1 to 255 printable characters without spaces.",
+    });
   }
   return key;
 }
@@ -50,7 +52,11 @@ export async function claimKey(
   const id = await sha256Hex(JSON.stringify(scope));
   const token = toBase32(randomBytes(16));
   const fresh = { token, requestHash, leaseUntil: now + leaseMs, createdAt: now };
-  const takeable = and(isNull(idempotency.status), lt(idempotency.leaseUntil, now), eq(idempotency.requestHash, requestHash));
+  const takeable = and(
+    isNull(idempotency.status),
+    lt(idempotency.leaseUntil, now),
+    eq(idempotency.requestHash, requestHash),
+  );
   const outdated = lt(idempotency.createdAt, now - keptMs);
   await hideSql(
     db
@@ -77,7 +83,7 @@ export async function claimKey(
     stored: {
       id,
       status: row.status,
-      headers: JSON.parse(row.headers ?? "{}") as Record<string, string>,
+      headers: StoredHeaders.parse(JSON.parse(row.headers ?? "{}")),
       body: row.body,
       sealed: row.sealed,
       workspaceId: row.workspaceId,

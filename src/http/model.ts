@@ -1,4 +1,5 @@
 /** Stored answers of requests that carried an Idempotency-Key. */
+import { z } from "@hono/zod-openapi";
 import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 
 export const idempotency = sqliteTable(
@@ -21,3 +22,6 @@ export const idempotency = sqliteTable(
   },
   (table) => [index("idempotency_age").on(table.createdAt)],
 );
+
+/** Headers that a stored answer brings back, as the row's JSON holds them. */
+export const StoredHeaders = z.record(z.string(), z.string());

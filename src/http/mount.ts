@@ -18,7 +18,7 @@ export function mount(app: Hono<HttpEnv>, endpoints: readonly Endpoint[]): void 
 }
 
 /** A declared path in Hono's form: `{id}` is `:id`. */
-export function toHonoPath(path: string): string {
+function toHonoPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ":$1");
 }
 

@@ -6,7 +6,7 @@ import type { Endpoint, EndpointSpec } from "./endpoint.js";
 type Spec = EndpointSpec<unknown, unknown, unknown>;
 
 /** A problem document, RFC 9457. */
-export const Problem = z
+const Problem = z
   .object({
     type: z.string().describe("Address of the page that explains the code."),
     title: z.string(),
@@ -15,7 +15,9 @@ export const Problem = z
     code: z.string(),
     request_id: z.string(),
     errors: z
-      .array(z.object({ in: z.string().optional(), pointer: z.string(), detail: z.string(), code: z.string().optional() }))
+      .array(
+        z.object({ in: z.string().optional(), pointer: z.string(), detail: z.string(), code: z.string().optional() }),
+      )
       .optional(),
   })
   .openapi("Problem");
@@ -36,7 +38,8 @@ export function describeApi(endpoints: readonly Endpoint[], version: string, ser
     info: {
       title: "Gatehouse",
       version,
-      description: "Workspaces, members, API keys, encrypted provider credentials, and a gateway that routes model calls.",
+      description:
+        "Workspaces, members, API keys, encrypted provider credentials, and a gateway that routes model calls.",
       license: { name: "All rights reserved" },
     },
     servers: [{ url: serverUrl }],
@@ -59,17 +62,23 @@ function toRoute(spec: Spec): RouteConfig {
       ...(params === null ? {} : { params }),
       ...(spec.query instanceof z.ZodObject ? { query: spec.query } : {}),
       ...(headers === null ? {} : { headers }),
-      ...(spec.body === undefined ? {} : { body: { required: spec.optionalBody !== true, content: { "application/json": { schema: spec.body } } } }),
+      ...(spec.body === undefined
+        ? {}
+        : { body: { required: spec.optionalBody !== true, content: { "application/json": { schema: spec.body } } } }),
     },
     responses: { ...successes(spec), ...failures(spec) },
-  } as RouteConfig;
+  };
 }
 
 function pathParams(spec: Spec): z.ZodObject | null {
   const names = [...spec.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? "");
-  const own = spec.params instanceof z.ZodObject ? spec.params.shape : {};
-  const shape = names.map((name) => [name, own[name] ?? z.string().describe(name === "ws" ? "Workspace id, slug or `current`." : `The ${name}.`)]);
-  return names.length === 0 ? null : z.object(Object.fromEntries(shape) as Record<string, z.ZodType>);
+  const own: Readonly<Record<string, z.ZodType>> = spec.params instanceof z.ZodObject ? spec.params.shape : {};
+  const shape: Record<string, z.ZodType> = {};
+  for (const name of names) {
+    const fallback = z.string().describe(name === "ws" ? "Workspace id, slug or `current`." : `The ${name}.`);
+    shape[name] = own[name] ?? fallback;
+  }
+  return names.length === 0 ? null : z.object(shape);
 }
 
 function headerParams(spec: Spec): z.ZodObject | null {
@@ -78,37 +87,42 @@ function headerParams(spec: Spec): z.ZodObject | null {
   }
   const idempotent = spec.storedAnswer !== "never";
   const shape = {
-    ...(idempotent ? { "Idempotency-Key": z.string().optional().describe("Makes a retry safe: the same key and body give the stored answer.") } : {}),
-    ...(spec.etag === true ? { "If-Match": z.string().optional().describe("The ETag you read; the change is refused when it moved.") } : {}),
+    ...(idempotent
+      ? {
+          "Idempotency-Key": z
+            .string()
+            .optional()
+            .describe("Makes a retry safe: the same key and body give the stored answer."),
+        }
+      : {}),
+    ...(spec.etag === true
+      ? { "If-Match": z.string().optional().describe("The ETag you read; the change is refused when it moved.") }
+      : {}),
   };
   return Object.keys(shape).length === 0 ? null : z.object(shape);
 }
 
 function successes(spec: Spec): RouteConfig["responses"] {
-  const entries = Object.entries(spec.responses).map(([status, response]) => [
-    status,
-    {
-      description: response.description,
-      ...(response.schema === undefined ? {} : { content: { "application/json": { schema: response.schema } } }),
-    },
-  ]);
-  return Object.fromEntries(entries) as RouteConfig["responses"];
+  const responses: RouteConfig["responses"] = {};
+  for (const [status, { description, schema }] of Object.entries(spec.responses)) {
+    const content = schema === undefined ? {} : { content: { "application/json": { schema } } };
+    responses[status] = { description, ...content };
+  }
+  return responses;
 }
 
 function failures(spec: Spec): RouteConfig["responses"] {
-  const byStatus = Map.groupBy(allErrors(spec), (code) => errorTable[code].status);
-  const entries = [...byStatus].map(([status, codes]) => [
-    String(status),
-    {
+  const responses: RouteConfig["responses"] = {};
+  for (const [status, codes] of Map.groupBy(allErrors(spec), (code) => errorTable[code].status)) {
+    responses[status] = {
       description: codes.map((code) => `\`${code}\`: ${errorTable[code].detail}`).join(" "),
       content: { "application/problem+json": { schema: Problem } },
-    },
-  ]);
-  return Object.fromEntries(entries) as RouteConfig["responses"];
+    };
+  }
+  return responses;
 }
 
-/** Every code the declaration implies, with its own. */
-export function allErrors(spec: Spec): ErrorCode[] {
+function allErrors(spec: Spec): ErrorCode[] {
   const implied: ErrorCode[] = ["misdirected_request", "internal", "not_ready"];
   if (spec.permission.kind !== "public") {
     implied.push("unauthenticated", "forbidden");
@@ -120,8 +134,15 @@ export function allErrors(spec: Spec): ErrorCode[] {
     implied.push("validation_failed");
   }
   if (spec.method !== "get") {
-    implied.push("body_too_large", ...(spec.body === undefined ? [] : (["malformed_json", "unsupported_media_type"] as const)));
-    implied.push(...(spec.storedAnswer === "never" ? [] : (["idempotency_in_progress", "idempotency_key_reused", "invalid_header"] as const)));
+    implied.push(
+      "body_too_large",
+      ...(spec.body === undefined ? [] : (["malformed_json", "unsupported_media_type"] as const)),
+    );
+    implied.push(
+      ...(spec.storedAnswer === "never"
+        ? []
+        : (["idempotency_in_progress", "idempotency_key_reused", "invalid_header"] as const)),
+    );
     implied.push(...(spec.etag === true ? (["precondition_failed"] as const) : []));
   }
   if (spec.publishes === true) {

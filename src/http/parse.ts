@@ -1,5 +1,5 @@
 /** The edge parses: bytes to typed values, once, with an error for each field at fault. */
-import { z } from "@hono/zod-openapi";
+import type { z } from "@hono/zod-openapi";
 import { AppError, type FieldError } from "../base/errors.js";
 import { fromUtf8 } from "../base/bytes.js";
 
@@ -12,7 +12,7 @@ export async function readBody(request: Request, maxBytes: number): Promise<Uint
   const chunks: Uint8Array[] = [];
   let size = 0;
   if (request.body !== null) {
-    for await (const chunk of request.body as ReadableStream<Uint8Array>) {
+    for await (const chunk of request.body) {
       size += chunk.byteLength;
       if (size > maxBytes) {
         throw tooLarge(maxBytes);
@@ -52,14 +52,18 @@ export function check<T>(schema: z.ZodType<T>, value: unknown, part?: "query" | 
 }
 
 /** RFC 6901 pointer of a path of keys. */
-export function toPointer(path: readonly PropertyKey[]): string {
+function toPointer(path: readonly PropertyKey[]): string {
   return path.map((key) => `/${String(key).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
 }
 
 function toFieldErrors(issue: z.core.$ZodIssue, part: "query" | "path" | undefined): FieldError[] {
   const where = part === undefined ? {} : { in: part };
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({ ...where, pointer: toPointer([...issue.path, key]), detail: "This field is not known here." }));
+    return issue.keys.map((key) => ({
+      ...where,
+      pointer: toPointer([...issue.path, key]),
+      detail: "This field is not known here.",
+    }));
   }
   const isMissing = issue.code === "invalid_type" && issue.message.includes("received undefined");
   return [{ ...where, pointer: toPointer(issue.path), detail: isMissing ? "This field is required." : issue.message }];

@@ -32,7 +32,10 @@ export function noContent(): Reply {
 }
 
 /** A reply on the wire. */
-export function toResponse(answer: Pick<Reply, "status" | "headers">, text: string | null): Response {
+export function toResponse(
+  answer: { readonly status: number; readonly headers: Reply["headers"] },
+  text: string | null,
+): Response {
   const headers = new Headers(answer.headers);
   headers.set("cache-control", "no-store");
   if (text === null) {

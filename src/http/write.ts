@@ -1,11 +1,19 @@
 /** A write's way through claim, commit, stored answer and publishing, so that no verb is written without them. */
 import { principalName } from "../access/principal.js";
 import { commit, commitChange, type Change } from "../base/database.js";
-import { AppError } from "../base/errors.js";
+import type { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import type { HttpContext } from "./context.js";
 import { problem, toAppError } from "./failure.js";
-import { claimKey, guardClaim, readIdempotencyKey, releaseClaim, storeAnswer, type Claim, type StoredAnswer } from "./idempotency.js";
+import {
+  claimKey,
+  guardClaim,
+  readIdempotencyKey,
+  releaseClaim,
+  storeAnswer,
+  type Claim,
+  type StoredAnswer,
+} from "./idempotency.js";
 import { toResponse, type Reply } from "./reply.js";
 
 /** The part of a declaration that writes depend on. */
@@ -22,7 +30,7 @@ export interface Write {
   readonly replay: Response | null;
   /** Whether the change and its answer are in the record. */
   isCommitted(): boolean;
-  commit(change: Change<unknown>, answer: Reply): Promise<Reply>;
+  readonly commit: (change: Change<unknown>, answer: Reply) => Promise<Reply>;
 }
 
 /** Claims the request's Idempotency-Key, if it has one, or finds the answer to replay. */
@@ -101,7 +109,7 @@ async function replay(spec: WriteSpec, context: HttpContext, stored: StoredAnswe
     stored.sealed && stored.body !== null
       ? await context.get("services").openAnswer(context.env, stored.id, stored.body)
       : stored.body;
-  const response = toResponse({ status: stored.status as Reply["status"], headers: stored.headers }, text);
+  const response = toResponse({ status: stored.status, headers: stored.headers }, text);
   const contentType = stored.headers["content-type"];
   if (contentType !== undefined) {
     response.headers.set("content-type", contentType);
@@ -123,7 +131,15 @@ async function keepFailure(context: HttpContext, write: Write, error: AppError):
     }
     const response = problem(error, context.get("requestId"));
     const headers = { "content-type": "application/problem+json" };
-    await commit(db, [storeAnswer(db, claim, { status: error.status, headers }, { text: await response.clone().text(), sealed: false }, null)]);
+    await commit(db, [
+      storeAnswer(
+        db,
+        claim,
+        { status: error.status, headers },
+        { text: await response.clone().text(), sealed: false },
+        null,
+      ),
+    ]);
     return response;
   } catch (failure) {
     if (failure !== error) {

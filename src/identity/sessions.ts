@@ -12,7 +12,7 @@ import { bearerToken, type Authenticator } from "../http/authenticate.js";
 import { sessions, users } from "./model.js";
 
 /** How long a session lives from its start. */
-export const sessionMs = 7 * 24 * 3_600_000;
+const sessionMs = 7 * 24 * 3_600_000;
 
 /** A session about to be written: the row's statement and the signed token to hand out once. */
 export interface PlannedSession {

@@ -54,8 +54,18 @@ export const KeyLimits = z
       .strictObject({ day: z.number().positive().optional(), month: z.number().positive().optional() })
       .optional()
       .describe("Not available yet."),
-    models: z.array(z.string().min(1).max(128)).min(1).max(100).optional().describe("Pools the key may call; all when left out."),
-    tools: z.array(z.string().min(1).max(128)).min(1).max(100).optional().describe("Tools the key may invoke; all when left out."),
+    models: z
+      .array(z.string().min(1).max(128))
+      .min(1)
+      .max(100)
+      .optional()
+      .describe("Pools the key may call; all when left out."),
+    tools: z
+      .array(z.string().min(1).max(128))
+      .min(1)
+      .max(100)
+      .optional()
+      .describe("Tools the key may invoke; all when left out."),
   })
   .openapi("KeyLimits");
 export type KeyLimits = z.infer<typeof KeyLimits>;
@@ -64,9 +74,16 @@ export const CreateApiKey = z
   .strictObject({
     name: DisplayName,
     scopes: z.array(z.enum(scopes)).min(1, "Give at least one scope.").max(scopes.length),
-    expires_at: z.iso.datetime({ offset: true }).nullable().optional().describe("90 days from now when left out; null for never."),
+    expires_at: z.iso
+      .datetime({ offset: true })
+      .nullable()
+      .optional()
+      .describe("90 days from now when left out; null for never."),
     limits: KeyLimits.optional(),
-    region: z.enum(regions).optional().describe("Where its callers are; the workspace's region when left out. It never changes."),
+    region: z
+      .enum(regions)
+      .optional()
+      .describe("Where its callers are; the workspace's region when left out. It never changes."),
   })
   .openapi("CreateApiKey");
 export type CreateApiKey = z.infer<typeof CreateApiKey>;
@@ -80,7 +97,9 @@ export const ApiKey = z
     scopes: z.array(z.enum(scopes)),
     limits: KeyLimits,
     region: z.enum(regions),
-    status: z.enum(["active", "expired", "revoking", "revoked"]).describe("`revoking`: recorded, not yet in force everywhere."),
+    status: z
+      .enum(["active", "expired", "revoking", "revoked"])
+      .describe("`revoking`: recorded, not yet in force everywhere."),
     made_by: z.string().describe("The member who made it."),
     expires_at: z.iso.datetime().nullable(),
     revoked_at: z.iso.datetime().nullable(),
@@ -90,7 +109,9 @@ export const ApiKey = z
   .openapi("ApiKey");
 export type ApiKey = z.infer<typeof ApiKey>;
 
-export const CreatedApiKey = ApiKey.extend({ secret: z.string().describe("The key itself. It is shown this once.") }).openapi("CreatedApiKey");
+export const CreatedApiKey = ApiKey.extend({
+  secret: z.string().describe("The key itself. It is shown this once."),
+}).openapi("CreatedApiKey");
 export type CreatedApiKey = z.infer<typeof CreatedApiKey>;
 
 export type ApiKeyRow = typeof apiKeys.$inferSelect;

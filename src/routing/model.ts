@@ -128,7 +128,9 @@ export interface RouterApi {
   /** Probes only: the first content event is through. */
   committed(ticket: Ticket): Promise<void>;
   settle(outcomes: readonly Outcome[]): Promise<void>;
-  models(request: Omit<AdmitRequest, "model" | "request_id">): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
+  models(
+    request: Omit<AdmitRequest, "model" | "request_id">,
+  ): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
   state(poolId: string): Promise<readonly InstanceState[]>;
   /** The version in force; null when none was ever applied. */
   configured(): Promise<{ epoch: number; version: number } | null>;

@@ -1,5 +1,4 @@
 /** Creating a workspace: tenant row, owner, data key and first credentials in one batch, all or nothing. */
-import { z } from "@hono/zod-openapi";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { randomBytes, toBase32 } from "../base/bytes.js";
@@ -7,30 +6,10 @@ import type { Change, Database, Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
 import { planCredential, type PreparedCredential } from "../connections/credentials.js";
-import { CredentialFields, ProviderName } from "../connections/model.js";
-import { DisplayName } from "../identity/model.js";
-import { Locale, members, reservedSlugs, Slug, TimeZone, workspaces, WorkspaceSettings } from "../tenancy/model.js";
+import { members, reservedSlugs, workspaces, WorkspaceSettings } from "../tenancy/model.js";
 import type { WorkspaceRow } from "../tenancy/model.js";
 import { insertDataKey, newDataKey } from "../vault/data-keys.js";
-
-/** `providers[]` of a new workspace: credentials to store along with it. */
-export const FirstProvider = z.strictObject({
-  provider_name: ProviderName,
-  name: DisplayName.optional().describe("The provider's name when left out."),
-  credentials: CredentialFields,
-  validate: z.boolean().default(true),
-});
-
-export const CreateWorkspace = z
-  .strictObject({
-    name: DisplayName,
-    slug: Slug.optional().describe("Made from the name when left out."),
-    locale: Locale.optional(),
-    timezone: TimeZone.optional(),
-    providers: z.array(FirstProvider).max(20).optional(),
-  })
-  .openapi("CreateWorkspace");
-export type CreateWorkspace = z.infer<typeof CreateWorkspace>;
+import type { CreateWorkspace } from "./model.js";
 
 /** A credential of `providers[]`, checked and ready to be sealed. */
 export interface NamedCredential {

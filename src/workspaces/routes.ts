@@ -1,5 +1,4 @@
 /** Doors of set-up and workspaces. */
-import { z } from "@hono/zod-openapi";
 import { AppError } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
 import { prepareCredential } from "../connections/credentials.js";
@@ -9,10 +8,11 @@ import { toEtag } from "../http/etag.js";
 import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { reply, type Reply } from "../http/reply.js";
 import { toWorkspace, Workspace } from "../tenancy/model.js";
-import { CreateWorkspace, planWorkspace, slugOf, withSuffix, type NamedCredential } from "./create.js";
+import { planWorkspace, slugOf, withSuffix, type NamedCredential } from "./create.js";
 import { planDemoSession } from "./demo.js";
-import { checkSetupToken, planSetup, refuseSecondSetup, Setup, SetupResult } from "./setup.js";
-import { findWorkspace, listWorkspaces, planUpdateWorkspace, UpdateWorkspace } from "./workspaces.js";
+import { CreateWorkspace, DemoSession, Setup, SetupResult, UpdateWorkspace } from "./model.js";
+import { checkSetupToken, planSetup, refuseSecondSetup } from "./setup.js";
+import { findWorkspace, listWorkspaces, planUpdateWorkspace } from "./workspaces.js";
 
 const setUp = endpoint(
   {
@@ -44,11 +44,12 @@ const openDemo = endpoint(
     path: "/dev/demo-session",
     operation: "openDemoSession",
     summary: "Open a session for the demo account of a local run",
-    description: "Local runs with the sandbox only; elsewhere it is not there. Send the set-up token as `Authorization: Bearer …`.",
+    description:
+      "Local runs with the sandbox only; elsewhere it is not there. Send the set-up token as `Authorization: Bearer …`.",
     tag: "Local",
     permission: { kind: "public" },
     storedAnswer: "never",
-    responses: { 201: { description: "A session of the demo account.", schema: z.object({ session_token: z.string() }) } },
+    responses: { 201: { description: "A session of the demo account.", schema: DemoSession } },
     errors: ["invalid_setup_token", "not_found"],
   },
   async (call) => {
@@ -123,7 +124,15 @@ const listOwn = endpoint(
   async (call) => {
     const from = readCursor(call.query.cursor);
     const rows = await listWorkspaces(call.db, call.person().accountId, from, call.query.limit);
-    return reply(200, toPage(rows, call.query.limit, (row) => row.position, (row) => row.answer));
+    return reply(
+      200,
+      toPage(
+        rows,
+        call.query.limit,
+        (row) => row.position,
+        (row) => row.answer,
+      ),
+    );
   },
 );
 

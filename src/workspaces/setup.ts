@@ -1,5 +1,4 @@
 /** The first run: the set-up token makes the first account, its session and its workspace, once. */
-import { z } from "@hono/zod-openapi";
 import { ne, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
@@ -9,31 +8,14 @@ import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Secret } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
-import { Account, DisplayName, EmailAddress, setup, toAccount, users } from "../identity/model.js";
+import { setup, toAccount, users } from "../identity/model.js";
 import { planSession } from "../identity/sessions.js";
-import { Slug, toWorkspace, Workspace } from "../tenancy/model.js";
+import { toWorkspace } from "../tenancy/model.js";
 import { planWorkspace, slugOf } from "./create.js";
+import type { Setup, SetupResult } from "./model.js";
 
 /** The account that owns the local demo workspace; it has no session and no mailbox, and does not count as set up. */
 export const demoAccountId = "usr_00000000000000000000000000";
-
-export const Setup = z
-  .strictObject({
-    email: EmailAddress,
-    name: DisplayName,
-    workspace: z.strictObject({ name: DisplayName, slug: Slug.optional() }),
-  })
-  .openapi("Setup");
-export type Setup = z.infer<typeof Setup>;
-
-export const SetupResult = z
-  .object({
-    account: Account,
-    workspace: Workspace,
-    session_token: z.string().describe("Send it as `Authorization: Bearer …`. It is shown this once."),
-  })
-  .openapi("SetupResult");
-export type SetupResult = z.infer<typeof SetupResult>;
 
 const anyAccount = sql`EXISTS (SELECT 1 FROM ${users} WHERE ${ne(users.id, demoAccountId)})`;
 
@@ -48,12 +30,7 @@ export function checkSetupToken(settings: Settings, given: string | null): void 
 /** Throws `already_set_up` once any account exists. The batch's own guard holds it under a race. */
 export async function refuseSecondSetup(db: Database): Promise<void> {
   const [row] = await hideSql(
-    db
-      .select({ id: users.id })
-      .from(users)
-      .where(ne(users.id, demoAccountId))
-      .limit(1)
-      .all(),
+    db.select({ id: users.id }).from(users).where(ne(users.id, demoAccountId)).limit(1).all(),
   );
   if (row !== undefined) {
     throw new AppError("already_set_up");

@@ -1,29 +1,15 @@
 /** Reading and renaming workspaces. */
-import { z } from "@hono/zod-openapi";
-import { and, desc, eq, isNull, lt, or } from "drizzle-orm";
+import { and, desc, eq, isNull, lt, or, sql } from "drizzle-orm";
 import type { Actor, WorkspaceAccess } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
 import { guardThat, hideSql, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import type { Position } from "../http/page.js";
-import { DisplayName } from "../identity/model.js";
-import { Locale, members, regions, Slug, TimeZone, toWorkspace, Workspace, workspaces } from "../tenancy/model.js";
-import { WorkspaceSettings, type WorkspaceRow } from "../tenancy/model.js";
+import { members, toWorkspace, workspaces, WorkspaceSettings } from "../tenancy/model.js";
+import type { Workspace, WorkspaceRow } from "../tenancy/model.js";
 import { memberCount } from "../tenancy/tenancy.js";
 import { nameKey } from "./create.js";
-import { sql } from "drizzle-orm";
-
-export const UpdateWorkspace = z
-  .strictObject({
-    name: DisplayName.optional(),
-    slug: Slug.optional(),
-    settings: z
-      .strictObject({ locale: Locale.optional(), timezone: TimeZone.optional(), region: z.enum(regions).optional() })
-      .optional(),
-  })
-  .refine((change) => Object.keys(change).length > 0, "Name at least one thing to change.")
-  .openapi("UpdateWorkspace");
-export type UpdateWorkspace = z.infer<typeof UpdateWorkspace>;
+import type { UpdateWorkspace } from "./model.js";
 
 /** A workspace as its answer needs it. */
 export interface SeenWorkspace {
@@ -116,8 +102,12 @@ export function planUpdateWorkspace(
 
 function merge(row: WorkspaceRow, input: UpdateWorkspace) {
   const name = input.name ?? row.name;
-  const settings = { ...(JSON.parse(row.settings) as object), ...input.settings };
-  const parsed = WorkspaceSettings.parse(settings);
+  const before = WorkspaceSettings.parse(JSON.parse(row.settings));
+  const parsed = {
+    locale: input.settings?.locale ?? before.locale,
+    timezone: input.settings?.timezone ?? before.timezone,
+    region: input.settings?.region ?? before.region,
+  };
   return {
     name,
     nameKey: nameKey(name),

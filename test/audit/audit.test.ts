@@ -19,9 +19,15 @@ describe("the audit log", () => {
     const now = new Date().toISOString();
     await commit(db, [
       db.insert(users).values({ id: "usr_1", name: "a", email: "a@example.com", createdAt: now, updatedAt: now }),
-      db.update(users).set({ name: "b" }).where(sql`id = 'usr_1' AND name IS NOT 'b'`),
+      db
+        .update(users)
+        .set({ name: "b" })
+        .where(sql`id = 'usr_1' AND name IS NOT 'b'`),
       auditIfChanged(db, actor, event("user.renamed")),
-      db.update(users).set({ name: "b" }).where(sql`id = 'usr_1' AND name IS NOT 'b'`),
+      db
+        .update(users)
+        .set({ name: "b" })
+        .where(sql`id = 'usr_1' AND name IS NOT 'b'`),
       auditIfChanged(db, actor, event("user.renamed_again")),
     ]);
     const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, "ws_audit")).all();
@@ -31,8 +37,12 @@ describe("the audit log", () => {
   it("is append-only: update, delete and replace are refused", async ({ expect }) => {
     await commit(db, [auditRow(db, actor, { ...event("kept"), workspaceId: "ws_fixed" })]);
     const [row] = await db.select().from(auditLog).where(eq(auditLog.workspaceId, "ws_fixed")).all();
-    await expect(env.DB.prepare("UPDATE audit_log SET action = 'x' WHERE seq = ?").bind(row?.seq).run()).rejects.toThrow("append-only");
-    await expect(env.DB.prepare("DELETE FROM audit_log WHERE seq = ?").bind(row?.seq).run()).rejects.toThrow("append-only");
+    await expect(
+      env.DB.prepare("UPDATE audit_log SET action = 'x' WHERE seq = ?").bind(row?.seq).run(),
+    ).rejects.toThrow("append-only");
+    await expect(env.DB.prepare("DELETE FROM audit_log WHERE seq = ?").bind(row?.seq).run()).rejects.toThrow(
+      "append-only",
+    );
     const replaced = env.DB.prepare(
       "INSERT OR REPLACE INTO audit_log SELECT seq, id, workspace_id, 0, actor_type, actor_id, actor_name, 'x', targets, before, after, outcome, request_id, ip, op_id FROM audit_log WHERE seq = ?",
     );

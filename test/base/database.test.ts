@@ -14,7 +14,10 @@ function user(id: string, email: string) {
 
 describe("the record's guards", () => {
   it("a guard after a mutation that changed nothing rolls the whole batch back with its code", async ({ expect }) => {
-    const missed = db.update(users).set({ name: "x" }).where(sql`id = 'usr_absent'`);
+    const missed = db
+      .update(users)
+      .set({ name: "x" })
+      .where(sql`id = 'usr_absent'`);
     await expect(
       commit(db, [user("usr_g1", "g1@example.com"), missed, guardChanged(db, "precondition_failed")]),
     ).rejects.toMatchObject({ code: "precondition_failed" });
@@ -22,7 +25,11 @@ describe("the record's guards", () => {
   });
 
   it("a guard after a mutation that hit lets the batch through", async ({ expect }) => {
-    await commit(db, [user("usr_g2", "g2@example.com"), guardChanged(db, "not_found"), guardThat(db, sql`1 = 1`, "not_found")]);
+    await commit(db, [
+      user("usr_g2", "g2@example.com"),
+      guardChanged(db, "not_found"),
+      guardThat(db, sql`1 = 1`, "not_found"),
+    ]);
     expect(await db.$count(users, sql`id = 'usr_g2'`)).toBe(1);
   });
 

@@ -8,14 +8,20 @@ describe("the door", () => {
     expect((await call("GET", "/healthz")).status).toBe(200);
     const ready = await call("GET", "/readyz");
     expect(ready.status).toBe(200);
-    expect(ready.body.parts.map((part: { name: string }) => part.name).toSorted()).toEqual(["d1", "keyring", "kv", "queue", "router"]);
+    expect(ready.body.parts.map((part: { name: string }) => part.name).toSorted()).toEqual([
+      "d1",
+      "keyring",
+      "kv",
+      "queue",
+      "router",
+    ]);
   });
 
   it("refuses to work without a keyring, with a sentence that says how to make one", async ({ expect }) => {
     const { app } = await import("../../src/app.js");
     const poor = { ...env, KEYRING: "" } as unknown as Env;
     const refused = await app.fetch(new Request("http://127.0.0.1:8787/workspaces"), poor);
-    const problem = (await refused.json()) as { code: string; detail: string };
+    const problem = await refused.json<{ code: string; detail: string }>();
     expect([refused.status, problem.code]).toEqual([503, "not_ready"]);
     expect(problem.detail).toContain("KEYRING");
     expect(problem.detail).toContain("node -e");
@@ -45,7 +51,8 @@ describe("the door", () => {
 
   it("tells malformed JSON, wrong types and oversized bodies apart", async ({ expect }) => {
     const { token } = await seedWorkspace();
-    const post = (body: string, type = "application/json") => call("POST", "/workspaces", { token, body, headers: { "content-type": type } });
+    const post = (body: string, type = "application/json") =>
+      call("POST", "/workspaces", { token, body, headers: { "content-type": type } });
     expect((await post("{")).body.code).toBe("malformed_json");
     expect((await post("name=x", "application/x-www-form-urlencoded")).body.code).toBe("unsupported_media_type");
     const large = await post(JSON.stringify({ name: "x".repeat(300 * 1024) }));
@@ -55,7 +62,14 @@ describe("the door", () => {
   it("a tampered, cut or invented session token is 401", async ({ expect }) => {
     const { token } = await seedAccount();
     const [value = "", signature = ""] = token.split(".");
-    for (const bad of [value, `${value}.`, `${value}.${signature.slice(0, -2)}A=`, `x${value.slice(1)}.${signature}`, "ghk_x", "nonsense"]) {
+    for (const bad of [
+      value,
+      `${value}.`,
+      `${value}.${signature.slice(0, -2)}A=`,
+      `x${value.slice(1)}.${signature}`,
+      "ghk_x",
+      "nonsense",
+    ]) {
       const refused = await call("GET", "/workspaces", { token: bad });
       expect([bad, refused.status]).toEqual([bad, 401]);
     }

@@ -25,7 +25,9 @@ describe("Idempotency-Key", () => {
   it("twenty at once have one effect; each gets the answer or a 409 that says to retry", async ({ expect }) => {
     const { token, id } = await seedAccount();
     const answers = await Promise.all(
-      Array.from({ length: 20 }, () => call("POST", "/workspaces", { token, body: { name: "Race" }, headers: keyed("race") })),
+      Array.from({ length: 20 }, () =>
+        call("POST", "/workspaces", { token, body: { name: "Race" }, headers: keyed("race") }),
+      ),
     );
     expect(await db.$count(workspaces, eq(workspaces.createdBy, id))).toBe(1);
     expect(answers.some((answer) => answer.status === 201)).toBe(true);
@@ -48,7 +50,8 @@ describe("Idempotency-Key", () => {
   it("a refusal is kept as well, with its own status and body", async ({ expect }) => {
     const { id, token } = await seedWorkspace();
     const taken = await seedWorkspace();
-    const send = () => call("PATCH", `/workspaces/${id}`, { token, body: { slug: taken.slug }, headers: keyed("kept") });
+    const send = () =>
+      call("PATCH", `/workspaces/${id}`, { token, body: { slug: taken.slug }, headers: keyed("kept") });
     const first = await send();
     const second = await send();
     expect([first.status, first.body.code]).toEqual([409, "workspace_exists"]);

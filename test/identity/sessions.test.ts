@@ -25,7 +25,9 @@ describe("sessions", () => {
 
   it("end when their time is over", async ({ expect }) => {
     const { token, id } = await seedAccount();
-    await env.DB.prepare("UPDATE session SET expiresAt = ? WHERE userId = ?").bind(new Date(Date.now() - 1).toISOString(), id).run();
+    await env.DB.prepare("UPDATE session SET expiresAt = ? WHERE userId = ?")
+      .bind(new Date(Date.now() - 1).toISOString(), id)
+      .run();
     expect((await call("GET", "/workspaces", { token })).status).toBe(401);
   });
 });

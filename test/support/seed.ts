@@ -1,6 +1,6 @@
 /** Makes what a test stands on by HTTP, like a customer. Every call makes its own account and workspace. */
 import { env } from "cloudflare:workers";
-import { openDatabase } from "../../src/base/database.js";
+import { commit, openDatabase } from "../../src/base/database.js";
 import { newId } from "../../src/base/ids.js";
 import { requireSettings } from "../../src/base/settings.js";
 import { users } from "../../src/identity/model.js";
@@ -32,24 +32,36 @@ export async function seedAccount(): Promise<SeededAccount> {
   const id = newId("account");
   const at = new Date().toISOString();
   const email = `person-${count}-${id.slice(-6)}@example.com`;
-  const session = await planSession(requireSettings(env).authSecret, db, id, { ip: null, userAgent: "test" }, Date.now());
+  const session = await planSession(
+    requireSettings(env).authSecret,
+    db,
+    id,
+    { ip: null, userAgent: "test" },
+    Date.now(),
+  );
   await db.insert(users).values({ id, name: `Person ${count}`, email, createdAt: at, updatedAt: at });
-  await session.statement;
+  await commit(db, [session.statement]);
   return { id, email, token: session.token.reveal() };
 }
 
 /** A workspace made by its owner through the API. */
 export async function seedWorkspace(): Promise<SeededWorkspace> {
   const owner = await seedAccount();
-  const made = await call("POST", "/workspaces", { token: owner.token, body: { name: `Team ${owner.id.slice(-8)}` } });
-  if (made.status !== 201) {
-    throw new Error(`seed: POST /workspaces answered ${made.status} ${made.text}`);
+  const answer = await call("POST", "/workspaces", {
+    token: owner.token,
+    body: { name: `Team ${owner.id.slice(-8)}` },
+  });
+  if (answer.status !== 201) {
+    throw new Error(`seed: POST /workspaces answered ${answer.status} ${answer.text}`);
   }
-  return { id: made.body.id, slug: made.body.slug, owner, token: owner.token };
+  return { id: answer.body.id, slug: answer.body.slug, owner, token: owner.token };
 }
 
 /** Another person in a workspace, with a role, written as joining writes it. */
-export async function seedMember(workspaceId: string, role: "ADMIN" | "MEMBER"): Promise<SeededAccount & { readonly memberId: string }> {
+export async function seedMember(
+  workspaceId: string,
+  role: "ADMIN" | "MEMBER",
+): Promise<SeededAccount & { readonly memberId: string }> {
   const account = await seedAccount();
   const memberId = newId("member");
   await db.insert(members).values({ id: memberId, workspaceId, userId: account.id, role, createdAt: Date.now() });
@@ -57,7 +69,7 @@ export async function seedMember(workspaceId: string, role: "ADMIN" | "MEMBER"):
 }
 
 /** A sandbox credential in a workspace; answers its id. */
-export async function seedCredential(workspace: SeededWorkspace, name: string, secret: string): Promise<string> {
+async function seedCredential(workspace: SeededWorkspace, name: string, secret: string): Promise<string> {
   const path = `/workspaces/${workspace.id}/model-providers/sandbox/credentials`;
   const body = { name, credentials: { api_key: secret }, validate: false };
   return (await made("POST", path, workspace.token, body)).id;
@@ -73,16 +85,28 @@ export async function seedPool(
     const credentialId = await seedCredential(workspace, alias, secret);
     placed.push({ alias, provider_name: "sandbox", model: "sandbox-chat", credential_id: credentialId, weight });
   }
-  await made("POST", `/workspaces/${workspace.id}/pools`, workspace.token, { name: "chat", strategy: "weighted", instances: placed });
+  await made("POST", `/workspaces/${workspace.id}/pools`, workspace.token, {
+    name: "chat",
+    strategy: "weighted",
+    instances: placed,
+  });
   return (await seedKey(workspace)).secret;
 }
 
 /** An API key that may call models. */
 export async function seedKey(workspace: SeededWorkspace, name = "caller"): Promise<{ id: string; secret: string }> {
-  return await made("POST", `/workspaces/${workspace.id}/api-keys`, workspace.token, { name, scopes: ["models:invoke"] });
+  return await made("POST", `/workspaces/${workspace.id}/api-keys`, workspace.token, {
+    name,
+    scopes: ["models:invoke"],
+  });
 }
 
-async function made(method: string, path: string, token: string, body: unknown): Promise<{ id: string; secret: string }> {
+async function made(
+  method: string,
+  path: string,
+  token: string,
+  body: unknown,
+): Promise<{ id: string; secret: string }> {
   const answer = await call(method, path, { token, body });
   if (answer.status !== 201) {
     throw new Error(`seed: ${method} ${path} answered ${answer.status} ${answer.text}`);

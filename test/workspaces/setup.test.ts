@@ -19,14 +19,22 @@ describe("the first run", () => {
   });
 
   it("names the field at fault and loses nothing", async ({ expect }) => {
-    const refused = await call("POST", "/setup", { token: env.SETUP_TOKEN, body: { ...body, email: "no", workspace: { name: "" } } });
+    const refused = await call("POST", "/setup", {
+      token: env.SETUP_TOKEN,
+      body: { ...body, email: "no", workspace: { name: "" } },
+    });
     expect(refused.status).toBe(422);
     expect(refused.headers.get("content-type")).toBe("application/problem+json");
-    expect(refused.body.errors.map((error: { pointer: string }) => error.pointer)).toEqual(["/email", "/workspace/name"]);
+    expect(refused.body.errors.map((error: { pointer: string }) => error.pointer)).toEqual([
+      "/email",
+      "/workspace/name",
+    ]);
     expect(await db.$count(users)).toBe(0);
   });
 
-  it("is not held up by the demo account of a local run, whose session opens its own workspaces alone", async ({ expect }) => {
+  it("is not held up by the demo account of a local run, whose session opens its own workspaces alone", async ({
+    expect,
+  }) => {
     expect((await call("POST", "/dev/demo-session", { token: "wrong" })).status).toBe(403);
     const first = await call("POST", "/dev/demo-session", { token: env.SETUP_TOKEN });
     const second = await call("POST", "/dev/demo-session", { token: env.SETUP_TOKEN });

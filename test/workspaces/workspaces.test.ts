@@ -6,12 +6,16 @@ import { workspaces } from "../../src/tenancy/model.js";
 import { call } from "../support/client.js";
 import { db, seedAccount, seedMember, seedWorkspace } from "../support/seed.js";
 
+const strip = (text: string) => text.replace(/req_\w+/, "");
 const sandbox = (secret: string) => ({ provider_name: "sandbox", credentials: { api_key: secret } });
 
 describe("creating a workspace", () => {
   it("answers 201 with its Location, an ETag and settings filled with defaults", async ({ expect }) => {
     const { token } = await seedAccount();
-    const made = await call("POST", "/workspaces", { token, body: { name: "Red Team", slug: "red-team", timezone: "Europe/Berlin" } });
+    const made = await call("POST", "/workspaces", {
+      token,
+      body: { name: "Red Team", slug: "red-team", timezone: "Europe/Berlin" },
+    });
     expect(made.status).toBe(201);
     expect(made.headers.get("location")).toBe(`/workspaces/${made.body.id}`);
     expect(made.body).toMatchObject({ name: "Red Team", slug: "red-team", role: "OWNER" });
@@ -25,19 +29,31 @@ describe("creating a workspace", () => {
     const { token } = await seedAccount();
     const refused = await call("POST", "/workspaces", {
       token,
-      body: { name: "Halves", slug: "halves", providers: [sandbox("sk-sandbox-ok"), { ...sandbox("sk-sandbox-401"), name: "b" }] },
+      body: {
+        name: "Halves",
+        slug: "halves",
+        providers: [sandbox("sk-sandbox-ok"), { ...sandbox("sk-sandbox-401"), name: "b" }],
+      },
     });
     expect(refused.status).toBe(422);
     expect(refused.body.errors[0].pointer).toBe("/providers/1/credentials/api_key");
     expect(await db.$count(workspaces, eq(workspaces.slug, "halves"))).toBe(0);
     const made = await call("POST", "/workspaces", {
       token,
-      body: { name: "Halves", slug: "halves", providers: [sandbox("sk-sandbox-ok"), { ...sandbox("sk-sandbox-ok-b"), name: "b" }] },
+      body: {
+        name: "Halves",
+        slug: "halves",
+        providers: [sandbox("sk-sandbox-ok"), { ...sandbox("sk-sandbox-ok-b"), name: "b" }],
+      },
     });
     expect(made.status).toBe(201);
     expect(await db.$count(credentials, eq(credentials.workspaceId, made.body.id))).toBe(2);
     const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, made.body.id)).all();
-    expect(rows.map((row) => row.action).toSorted()).toEqual(["credential.created", "credential.created", "workspace.created"]);
+    expect(rows.map((row) => row.action).toSorted()).toEqual([
+      "credential.created",
+      "credential.created",
+      "workspace.created",
+    ]);
   });
 
   it("two providers of one name in the body are a conflict and leave nothing", async ({ expect }) => {
@@ -101,12 +117,14 @@ describe("reading and renaming", () => {
       const read = await call("GET", `/workspaces/${reference}`, { token: mine.token });
       expect([read.status, read.body?.id]).toEqual([200, mine.id]);
     }
-    const strip = (text: string) => text.replace(/req_\w+/, "");
     const foreign = await call("GET", `/workspaces/${other.id}`, { token: mine.token });
     const absent = await call("GET", "/workspaces/ws_01h455vb4pex5vsknk084sn02q", { token: mine.token });
     expect(foreign.status).toBe(404);
     expect(strip(foreign.text)).toBe(strip(absent.text));
-    const chosen = await call("GET", "/workspaces/current", { token: mine.token, headers: { "x-workspace": other.id } });
+    const chosen = await call("GET", "/workspaces/current", {
+      token: mine.token,
+      headers: { "x-workspace": other.id },
+    });
     expect(chosen.status).toBe(404);
   });
 
@@ -114,17 +132,28 @@ describe("reading and renaming", () => {
     const { id, token } = await seedWorkspace();
     const before = await call("GET", `/workspaces/${id}`, { token });
     const etag = before.headers.get("etag") ?? "";
-    const renamed = await call("PATCH", `/workspaces/${id}`, { token, body: { name: "New name" }, headers: { "if-match": etag } });
+    const renamed = await call("PATCH", `/workspaces/${id}`, {
+      token,
+      body: { name: "New name" },
+      headers: { "if-match": etag },
+    });
     expect([renamed.status, renamed.body.name]).toEqual([200, "New name"]);
     expect(renamed.headers.get("etag")).not.toBe(etag);
-    const stale = await call("PATCH", `/workspaces/${id}`, { token, body: { name: "Lost update" }, headers: { "if-match": etag } });
+    const stale = await call("PATCH", `/workspaces/${id}`, {
+      token,
+      body: { name: "Lost update" },
+      headers: { "if-match": etag },
+    });
     expect([stale.status, stale.body.code]).toEqual([412, "precondition_failed"]);
     const repeat = await call("PATCH", `/workspaces/${id}`, { token, body: { name: "New name" } });
     expect([repeat.status, repeat.headers.get("etag")]).toEqual([200, renamed.headers.get("etag")]);
     const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, id)).orderBy(desc(auditLog.seq)).all();
     expect(rows.map((row) => row.action)).toEqual(["workspace.updated", "workspace.created"]);
     expect(JSON.parse(rows[0]?.after ?? "null")).toMatchObject({ name: "New name" });
-    const read = await call("GET", `/workspaces/${id}`, { token, headers: { "if-none-match": renamed.headers.get("etag") ?? "" } });
+    const read = await call("GET", `/workspaces/${id}`, {
+      token,
+      headers: { "if-none-match": renamed.headers.get("etag") ?? "" },
+    });
     expect(read.status).toBe(304);
   });
 
@@ -135,7 +164,10 @@ describe("reading and renaming", () => {
     expect((await call("GET", `/workspaces/${id}`, { token: member.token })).body.role).toBe("MEMBER");
     const refused = await call("PATCH", `/workspaces/${id}`, { token: member.token, body: { name: "No" } });
     expect([refused.status, refused.body.code]).toEqual([403, "forbidden"]);
-    const allowed = await call("PATCH", `/workspaces/${id}`, { token: admin.token, body: { slug: `s-${id.slice(-10)}` } });
+    const allowed = await call("PATCH", `/workspaces/${id}`, {
+      token: admin.token,
+      body: { slug: `s-${id.slice(-10)}` },
+    });
     expect([allowed.status, allowed.body.role]).toEqual([200, "ADMIN"]);
   });
 });
