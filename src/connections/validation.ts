@@ -37,14 +37,10 @@ export async function tryCredential(
   rules: OutboundRules,
   provider: Provider,
   input: CredentialInput,
+  timeoutMs: number = deadlineMs,
 ): Promise<DatedVerdict> {
-  const verdict = await judgeLive(rules, provider, input);
-  const secrets = input.api_key === null ? [] : [input.api_key];
-  return {
-    outcome: verdict.outcome,
-    reason: verdict.reason === null ? null : redactSecrets(verdict.reason, secrets),
-    at: Date.now(),
-  };
+  const { outcome, reason } = await judgeLive(rules, provider, input, timeoutMs);
+  return { outcome, reason: reason === null ? null : redact(reason, input), at: Date.now() };
 }
 
 /** The standing of a credential that was just entered, by the verdict on it; null when nobody tried it. */
@@ -71,9 +67,14 @@ export function undecryptableStanding(before: Standing): Standing {
   return { status: "undecryptable", isValid: null, reason, validatedAt: before.validatedAt };
 }
 
-async function judgeLive(rules: OutboundRules, provider: Provider, input: CredentialInput): Promise<ValidationVerdict> {
+async function judgeLive(
+  rules: OutboundRules,
+  provider: Provider,
+  input: CredentialInput,
+  timeoutMs: number,
+): Promise<ValidationVerdict> {
   try {
-    const response = await send(rules, provider, provider.validationRequest(input));
+    const response = await send(rules, provider, provider.validationRequest(input), timeoutMs);
     return provider.judge(response.status, await readTextUpTo(response, maxAnswerBytes));
   } catch (error) {
     if (error instanceof OutboundError) {
@@ -81,15 +82,19 @@ async function judgeLive(rules: OutboundRules, provider: Provider, input: Creden
       return { outcome, reason: error.message };
     }
     // A body that broke off or came too late; whatever else it was must not lose a secret that was entered.
-    log("warn", "validation_failed", { provider: provider.name, cause: describeError(error) });
+    log("warn", "validation_failed", { provider: provider.name, cause: redact(describeError(error), input) });
     return { outcome: "unknown", reason: "The provider did not answer in full, so the secret could not be checked." };
   }
 }
 
 /** Providers inside the Worker have no address to guard. */
-async function send(rules: OutboundRules, provider: Provider, request: Request): Promise<Response> {
+async function send(rules: OutboundRules, provider: Provider, request: Request, timeoutMs: number): Promise<Response> {
   if (provider.transport !== undefined) {
-    return provider.transport(new Request(request, { signal: AbortSignal.timeout(deadlineMs) }));
+    return provider.transport(new Request(request, { signal: AbortSignal.timeout(timeoutMs) }));
   }
-  return fetchOutbound(request, { ...rules, timeoutMs: deadlineMs });
+  return fetchOutbound(request, { ...rules, timeoutMs });
+}
+
+function redact(text: string, input: CredentialInput): string {
+  return input.api_key === null ? text : redactSecrets(text, [input.api_key]);
 }

@@ -1,0 +1,246 @@
+import { env } from "cloudflare:workers";
+import { describe, it } from "vitest";
+import { Secret } from "../../src/base/secret.js";
+import { requireSettings } from "../../src/base/settings.js";
+import { confirmCredential, planStanding } from "../../src/connections/confirm.js";
+import { findCredential, planCredential, prepareCredential } from "../../src/connections/credentials.js";
+import { nextStanding, outboundRules, tryCredential, type Standing } from "../../src/connections/validation.js";
+import type { Provider } from "../../src/providers/contract.js";
+import { openaiCompatible } from "../../src/providers/openai-compatible.js";
+import { commitChange } from "../../src/base/database.js";
+import { AppError } from "../../src/base/errors.js";
+import type { Actor } from "../../src/access/principal.js";
+import { loadActiveDataKey } from "../../src/vault/data-keys.js";
+import { call } from "../support/client.js";
+import { db, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { addCredential, auditOf, sandboxCredential, unique } from "./seed.js";
+
+const settings = requireSettings(env);
+const actor: Actor = { type: "system", id: "t", name: "T", requestId: "req_1", ip: null, opId: "op_1", at: 1 };
+
+/** A credential whose upstream can be made to behave otherwise later. */
+async function moodyCredential(
+  workspace: SeededWorkspace,
+): Promise<{ id: string; behave: (as: string) => Promise<void> }> {
+  const tag = unique(`moody-${workspace.id.slice(-6)}`);
+  const credentials = { api_key: "k-0123456789", base_url: `https://ok.upstream.test/${tag}/v1` };
+  const made = await addCredential(workspace, "openai_compatible", credentials);
+  return {
+    id: made.body.id,
+    behave: async (as) => {
+      await fetch(`https://inspect.upstream.test/behave?tag=${tag}&as=${as}`, { method: "POST" });
+    },
+  };
+}
+
+function validate(workspace: SeededWorkspace, id: string) {
+  return call("POST", `/workspaces/${workspace.id}/credentials/${id}/validate`, { token: workspace.token });
+}
+
+function update(id: string, column: string, value: string | number | null) {
+  return env.DB.prepare(`UPDATE credentials SET ${column} = ? WHERE id = ?`).bind(value, id).run();
+}
+
+async function read(workspace: SeededWorkspace, id: string) {
+  return (await call("GET", `/workspaces/${workspace.id}/credentials/${id}`, { token: workspace.token })).body;
+}
+
+describe("validating a credential by hand", () => {
+  it("records what the provider says, when, and who asked", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    await behave("status-401");
+    const bad = await validate(workspace, id);
+    expect([bad.status, bad.body.status, bad.body.is_valid]).toEqual([200, "invalid", false]);
+    expect(bad.body.reason).toMatch(/refused/);
+    expect(bad.headers.get("etag")).toBe('"2"');
+    await behave("ok");
+    const good = await validate(workspace, id);
+    expect([good.body.status, good.body.is_valid, good.body.reason]).toEqual(["active", true, null]);
+    expect(Date.parse(good.body.validated_at)).toBeGreaterThanOrEqual(Date.parse(bad.body.validated_at));
+    await behave("no-quota");
+    expect((await validate(workspace, id)).body.status).toBe("exhausted");
+    const rows = await auditOf(id);
+    expect(rows.map((row) => row.action)).toEqual(["credential.created", ...Array(3).fill("credential.validated")]);
+    expect(rows[1]).toMatchObject({
+      before: { status: "active" },
+      after: { status: "invalid" },
+      actor_type: "account",
+    });
+  });
+
+  it("leaves status and time alone when the answer proves nothing", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    const before = await read(workspace, id);
+    for (const mood of ["status-503", "html"]) {
+      await behave(mood);
+      const after = (await validate(workspace, id)).body;
+      expect(after).toMatchObject({ status: "active", is_valid: null, validated_at: before.validated_at });
+      expect(after.reason).toMatch(/\w/);
+    }
+  });
+
+  it("never puts a disabled credential back into use", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    await update(id, "status", "disabled");
+    const answer = await validate(workspace, id);
+    expect([answer.body.status, answer.body.is_valid]).toEqual(["disabled", true]);
+  });
+
+  it("says undecryptable of a secret that was moved, and sends it nowhere", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const [first, second] = [await sandboxCredential(workspace), await sandboxCredential(workspace)];
+    await env.DB.prepare("UPDATE credentials SET sealed = (SELECT sealed FROM credentials WHERE id = ?) WHERE id = ?")
+      .bind(first, second)
+      .run();
+    const answer = await validate(workspace, second);
+    expect([answer.status, answer.body.status, answer.body.is_valid]).toEqual([200, "undecryptable", null]);
+    expect((await validate(workspace, first)).body.status).toBe("active");
+    const { id, behave } = await moodyCredential(workspace);
+    await update(id, "origin", "https://elsewhere.example.com");
+    await behave("ok");
+    expect((await validate(workspace, id)).body.status).toBe("undecryptable");
+  });
+});
+
+describe("confirming a refused credential in the background", () => {
+  const published: string[] = [];
+  const publish = async (_: Env, workspaceId: string) => void published.push(workspaceId);
+  const confirm = (workspace: SeededWorkspace, id: string) => confirmCredential(env, workspace.id, id, publish);
+
+  it("marks it invalid when its provider refuses it again, with an audit row of the system, and publishes", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    await behave("status-401");
+    await confirm(workspace, id);
+    expect(await read(workspace, id)).toMatchObject({ status: "invalid", is_valid: false });
+    expect((await auditOf(id)).at(-1)).toMatchObject({ action: "credential.validated", actor_type: "system" });
+    expect(published.filter((one) => one === workspace.id)).toHaveLength(1);
+    await behave("ok");
+    await confirm(workspace, id);
+    expect((await read(workspace, id)).status).toBe("invalid");
+  });
+
+  it("takes it back by a later time when it is good, without an audit row", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    const longAgo = Date.now() - 3_600_000;
+    await update(id, "validated_at", longAgo);
+    await confirm(workspace, id);
+    const after = await read(workspace, id);
+    expect([after.status, Date.parse(after.validated_at) > longAgo + 3_500_000]).toEqual(["active", true]);
+    expect(await auditOf(id)).toHaveLength(1);
+    expect(published.filter((one) => one === workspace.id)).toHaveLength(1);
+  });
+
+  it("does not take it back a second time within a minute: its provider refuses calls with it all the same", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    const before = await read(workspace, id);
+    await confirm(workspace, id);
+    expect(await read(workspace, id)).toEqual(before);
+    expect(published).not.toContain(workspace.id);
+  });
+
+  it("judges only what it examined: a change in between wins", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    const row = await findCredential(db, workspace.id, null, id);
+    const standing = nextStanding(row, { outcome: "invalid", reason: "x", at: Date.now() });
+    await update(id, "revision", 7);
+    await expect(commitChange(db, planStanding(db, workspace.id, actor, row, standing))).rejects.toMatchObject({
+      code: "conflict",
+    });
+    expect((await read(workspace, id)).status).toBe("active");
+    expect(await auditOf(id)).toHaveLength(1);
+  });
+
+  it("knows no neighbour's credential, and fails without throwing", async ({ expect }) => {
+    const [workspace, other] = [await seedWorkspace(), await seedWorkspace()];
+    const { id, behave } = await moodyCredential(other);
+    await behave("status-401");
+    await confirm(workspace, id);
+    expect((await read(other, id)).status).toBe("active");
+  });
+});
+
+describe("a validation call", () => {
+  it("ends at its deadline, as unknown", async ({ expect }) => {
+    const input = { api_key: new Secret("k-0123456789"), base_url: "https://mute.upstream.test/v1" };
+    const startedAt = Date.now();
+    const verdict = await tryCredential(outboundRules(settings), openaiCompatible, input, 300);
+    expect([verdict.outcome, verdict.reason]).toEqual(["unknown", "The address did not answer in time."]);
+    expect(Date.now() - startedAt).toBeLessThan(5000);
+  });
+
+  it("reads no more than 64 KiB, and repeats no secret that a provider's words hold", async ({ expect }) => {
+    const secret = "k-echoed-0123456789";
+    let length = 0;
+    const echoing: Provider = {
+      ...openaiCompatible,
+      transport: async () => new Response("x".repeat(1_000_000)),
+      judge: (_, body) => {
+        length = body.length;
+        return { outcome: "unknown", reason: `Incorrect API key provided: ${secret}.` };
+      },
+    };
+    const input = { api_key: new Secret(secret), base_url: "https://echo.upstream.test/v1" };
+    const verdict = await tryCredential(outboundRules(settings), echoing, input);
+    expect(length).toBe(65_536);
+    expect(verdict.reason).toBe("Incorrect API key provided: [redacted].");
+  });
+
+  it("that breaks in any way is unknown, never invalid", async ({ expect }) => {
+    const broken: Provider = { ...openaiCompatible, transport: () => Promise.reject(new TypeError("broken pipe")) };
+    const input = { api_key: null, base_url: "https://broken.upstream.test/v1" };
+    expect((await tryCredential(outboundRules(settings), broken, input)).outcome).toBe("unknown");
+    const before: Standing = { status: "active", isValid: true, reason: null, validatedAt: 5 };
+    const after = nextStanding(before, { outcome: "unknown", reason: "x", at: 9 });
+    expect(after).toEqual({ status: "active", isValid: null, reason: "x", validatedAt: 5 });
+  });
+});
+
+function prepare(provider: string, credentials: Record<string, string>, sandbox = true) {
+  return prepareCredential({ ...settings, sandbox }, provider, { credentials, validate: true }, "/providers/0");
+}
+
+describe("preparing a credential for another door", () => {
+  it("puts that door's pointer before every error", async ({ expect }) => {
+    const cases = [
+      ["nobody", {}, "/providers/0/provider_name"],
+      ["openai", { api_key: "pk" }, "/providers/0/credentials/api_key"],
+      ["openai", { api_key: "sk-refused-123" }, "/providers/0/credentials/api_key"],
+      ["openai_compatible", { base_url: "https://10.1.2.3/v1" }, "/providers/0/credentials/base_url"],
+      ["openai_compatible", { base_url: "https://html.upstream.test/v1" }, "/providers/0/credentials/base_url"],
+    ] as const;
+    for (const [provider, credentials, pointer] of cases) {
+      const error = await prepare(provider, credentials).catch((failure: unknown) => failure);
+      expect(error).toBeInstanceOf(AppError);
+      expect((error as AppError).errors.map((one) => one.pointer)).toEqual([pointer]);
+    }
+  });
+
+  it("knows no sandbox where the settings have none", async ({ expect }) => {
+    await expect(prepare("sandbox", { api_key: "sk-sandbox-ok" }, false)).rejects.toMatchObject({
+      errors: [{ pointer: "/providers/0/provider_name" }],
+    });
+  });
+
+  it("plans rows that stand or fall with the caller's batch", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const prepared = await prepare("sandbox", { api_key: "sk-sandbox-ok" });
+    const dataKey = await loadActiveDataKey(db, settings.keyring, workspace.id);
+    const plan = await planCredential(db, workspace.id, actor, dataKey, prepared, "Batch");
+    const twice = { ...plan, statements: [...plan.statements, ...plan.statements] };
+    await expect(commitChange(db, twice)).rejects.toMatchObject({ code: "name_taken" });
+    expect(await auditOf(plan.value.id)).toEqual([]);
+    await commitChange(db, plan);
+    expect(await read(workspace, plan.value.id)).toMatchObject({ name: "Batch", status: "active" });
+  });
+});
