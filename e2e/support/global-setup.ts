@@ -1,9 +1,12 @@
 /** One server for all end-to-end files. A file that needs a fresh one starts its own with `startServer`. */
 import type { TestProject } from "vitest/node";
+import { connect } from "./client.ts";
 import { findFreePorts, type RunningServer, startServer } from "./server.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
+    /** The session of the shared server's first account. Each file makes its own workspace with it. */
+    readonly sessionToken: string;
     /** The shared server's address, without a slash at the end. */
     readonly serverUrl: string;
     readonly setupToken: string;
@@ -21,7 +24,17 @@ export async function setup(project: TestProject): Promise<void> {
   server = await startServer({ vars: { OUTBOUND_ALLOW: allow } });
   project.provide("serverUrl", server.url);
   project.provide("setupToken", server.setupToken);
+  project.provide("sessionToken", await setUp(server));
   project.provide("upstreamPorts", ports);
+}
+
+async function setUp({ url, setupToken }: RunningServer): Promise<string> {
+  const body = { email: "ada@example.com", name: "Ada", workspace: { name: "First" } };
+  const answer = await connect(url, setupToken)("POST", "/setup", body);
+  if (answer.status !== 201) {
+    throw new Error(`the set-up answered ${answer.status}: ${answer.text}`);
+  }
+  return String(answer.body["session_token"]);
 }
 
 export async function teardown(): Promise<void> {
