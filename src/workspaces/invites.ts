@@ -12,7 +12,7 @@ import { planLetters } from "../mail/outbox.js";
 import { invites, members, type Invite, type InviteMembers, type InviteResult } from "../tenancy/model.js";
 
 /** How long an invite can be accepted. */
-export const inviteMs = 7 * 24 * 3_600_000;
+const inviteMs = 7 * 24 * 3_600_000;
 
 /** Planned invites: what each address gets, in the order given, and the letters to enqueue once they are committed. */
 export interface PlannedInvites {
