@@ -17,6 +17,7 @@ import { logFailure, problem, toAppError } from "./http/failure.js";
 import { readiness } from "./http/health.js";
 import { allowedMethods, mount } from "./http/mount.js";
 import { describeApi } from "./http/openapi.js";
+import { identityEndpoints } from "./identity/routes.js";
 import { sessionAuthenticator } from "./identity/sessions.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
@@ -32,6 +33,7 @@ import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
 export const endpoints: readonly Endpoint[] = [
+  ...identityEndpoints,
   ...workspaceEndpoints,
   ...inviteEndpoints,
   ...keyEndpoints,

@@ -6,7 +6,10 @@ export interface SessionPrincipal {
   readonly accountId: string;
   readonly name: string;
   readonly email: string;
-  readonly sessionId: string;
+  /** Null when an outside issuer vouches for the person: there is no session of ours. */
+  readonly sessionId: string | null;
+  /** How it came. `jwt`: an access token of ours for a session; `issuer`: one of the trusted outside issuer. */
+  readonly via: "token" | "cookie" | "jwt" | "issuer";
 }
 
 export interface KeyPrincipal {

@@ -103,11 +103,13 @@ function readOidc(source: SettingSource): SignInSettings["oidc"] {
 }
 
 function readTrusted(source: SettingSource): TrustedIssuer | null {
-  const [issuer, audience, jwksUrl] = ["TRUSTED_ISSUER", "TRUSTED_AUDIENCE", "TRUSTED_JWKS"].map(source.read);
+  const issuer = source.read("TRUSTED_ISSUER");
+  const audience = source.read("TRUSTED_AUDIENCE");
+  const jwksUrl = source.read("TRUSTED_JWKS");
   if (issuer === "" && audience === "" && jwksUrl === "") {
     return null;
   }
-  if (!issuer || !audience || !jwksUrl || !isWebAddress(jwksUrl)) {
+  if (issuer === "" || audience === "" || !isWebAddress(jwksUrl)) {
     source.report(
       "TRUSTED_ISSUER",
       "A trusted issuer needs TRUSTED_ISSUER, TRUSTED_AUDIENCE and TRUSTED_JWKS (the https address of its keys).",

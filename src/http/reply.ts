@@ -12,6 +12,8 @@ interface ReplyOptions {
   readonly etag?: string;
   readonly location?: string;
   readonly publish?: string;
+  /** A whole `Set-Cookie`. Only on endpoints whose answers are never stored. */
+  readonly cookie?: string;
 }
 
 /** An answer with a body. */
@@ -23,12 +25,16 @@ export function reply(status: 200 | 201 | 202, body: unknown, options: ReplyOpti
   if (options.location !== undefined) {
     headers["location"] = options.location;
   }
+  if (options.cookie !== undefined) {
+    headers["set-cookie"] = options.cookie;
+  }
   return { status, body, headers, ...(options.publish === undefined ? {} : { publish: options.publish }) };
 }
 
 /** The answer without a body. */
-export function noContent(): Reply {
-  return { status: 204, body: null, headers: {} };
+export function noContent(options: Pick<ReplyOptions, "cookie"> = {}): Reply {
+  const headers: Record<string, string> = options.cookie === undefined ? {} : { "set-cookie": options.cookie };
+  return { status: 204, body: null, headers };
 }
 
 /** A reply on the wire. */

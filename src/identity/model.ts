@@ -159,6 +159,9 @@ export const DisplayName = z
   .max(100, "At most 100 characters.")
   .regex(/^[^\p{Cc}]*$/u, "Leave out control characters.");
 
+/** A language tag, RFC 5646. */
+export const LanguageTag = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
+
 export const Account = z
   .object({
     id: z.string(),

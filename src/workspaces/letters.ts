@@ -2,6 +2,7 @@
 import { and, eq } from "drizzle-orm";
 import { hideSql, type Database } from "../base/database.js";
 import { requireSettings } from "../base/settings.js";
+import { writeSignInCode } from "../identity/letters.js";
 import { users } from "../identity/model.js";
 import { escapeHtml, type Letter, type LetterSubject, type LetterWriters, type WrittenLetter } from "../mail/letter.js";
 import { invites, members, workspaces } from "../tenancy/model.js";
@@ -9,7 +10,7 @@ import { writeInviteToken } from "./invite-token.js";
 import { mayInvite } from "./invites.js";
 
 /** Every kind of letter with its writer, for the mail consumer and /dev/outbox. */
-export const letterWriters: LetterWriters = { invite: writeInviteLetter };
+export const letterWriters: LetterWriters = { invite: writeInviteLetter, sign_in_code: writeSignInCode };
 
 interface InviteFacts {
   readonly to: string;

@@ -1,0 +1,190 @@
+/** Mailed codes as deeds: asked for within limits, tried only with the handle, used once. A stranger's ask neither replaces nor burns anybody's code. */
+import { and, eq, gt, isNull, lt, sql, type SQL } from "drizzle-orm";
+import type { Actor } from "../access/principal.js";
+import { auditRow } from "../audit/audit.js";
+import { commit, guardChanged, hideSql, type Change, type Database, type Statement } from "../base/database.js";
+import { AppError } from "../base/errors.js";
+import { newId } from "../base/ids.js";
+import type { Keyring } from "../base/keyring.js";
+import type { Secret } from "../base/secret.js";
+import type { LetterKind, MailMessage } from "../mail/model.js";
+import { planLetters } from "../mail/outbox.js";
+import { deriveCode, digestHandle, isCode, mintHandle, networkOf } from "./code.js";
+import { emailCodes, type CodePurpose } from "./model.js";
+
+/** How long a code is good. */
+export const codeMs = 10 * 60_000;
+/** Tries of one code, and of all of an address's codes in a day. */
+export const triesPerCode = 5;
+export const triesPerDay = 100;
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+/**
+ * Codes an hour. One network may ask five times for one address, so that a stranger elsewhere cannot use up the owner's
+ * asks; the ceilings over all networks and all addresses only bound what a mailbox receives and one place sends.
+ */
+export const asksPerHour = { pair: 5, address: 20, network: 60 } as const;
+
+/** What a code is asked for. */
+export interface CodeOrder {
+  readonly purpose: CodePurpose;
+  readonly email: string;
+  readonly locale: string;
+  readonly letter: LetterKind;
+  readonly workspaceId: string | null;
+  /** What it confirms, when that is more than signing in. */
+  readonly subjectId: string | null;
+}
+
+/** A code about to be sent. */
+export interface PlannedCode {
+  readonly codeId: string;
+  /** For the asking browser alone. */
+  readonly handle: Secret;
+  readonly expiresAt: number;
+  /** To enqueue once committed. */
+  readonly messages: readonly MailMessage[];
+}
+
+/** A code that was typed right. `use` marks it used, in the batch of what it allows: `code_refused` when somebody was faster. */
+export interface ProvenCode {
+  readonly codeId: string;
+  readonly email: string;
+  readonly subjectId: string | null;
+  readonly use: readonly Statement[];
+}
+
+/**
+ * Plans a code and its letter. The same statements run whether or not anybody has the address: who gets no letter is
+ * decided by the letter's writer, off the request's path. `rate_limited` by the batch's own guard.
+ */
+export async function planCode(
+  db: Database,
+  mailSecret: Keyring,
+  actor: Actor,
+  order: CodeOrder,
+): Promise<Change<PlannedCode>> {
+  const codeId = newId("emailCode");
+  const handle = mintHandle();
+  const handleDigest = await digestHandle(handle.reveal());
+  const { purpose, email, locale, subjectId, workspaceId } = order;
+  const network = networkOf(actor.ip);
+  const expiresAt = actor.at + codeMs;
+  const since = actor.at - hourMs;
+  const insert = db.insert(emailCodes).select(
+    sql`SELECT ${codeId}, ${purpose}, ${subjectId}, ${email}, ${locale}, ${mailSecret.primary}, ${handleDigest}, ${network}, 0,
+      ${actor.at}, ${expiresAt}, NULL WHERE ${asked(sql`email = ${email} AND network = ${network}`, purpose, since)} < ${asksPerHour.pair}
+      AND ${asked(sql`email = ${email}`, purpose, since)} < ${asksPerHour.address}
+      AND ${asked(sql`network = ${network}`, purpose, since)} < ${asksPerHour.network}`,
+  );
+  const letter = planLetters(
+    db,
+    [{ kind: order.letter, workspaceId, subjectId: codeId, version: 1, recipient: email }],
+    actor.at,
+  );
+  return {
+    statements: [insert, guardChanged(db, "rate_limited"), letter.statement],
+    value: { codeId, handle, expiresAt, messages: letter.messages },
+  };
+}
+
+function asked(where: SQL, purpose: CodePurpose, since: number): SQL {
+  return sql`(SELECT count(*) FROM email_codes WHERE ${where} AND purpose = ${purpose} AND created_at > ${since})`;
+}
+
+/** How long until this place may ask again for this address, in ms: when the ask that fills its limit is an hour old. */
+export async function askAgainMs(
+  db: Database,
+  purpose: CodePurpose,
+  email: string,
+  ip: string | null,
+  now: number,
+): Promise<number> {
+  const network = networkOf(ip);
+  const filling = (where: SQL, limit: number): SQL =>
+    sql`coalesce((SELECT created_at FROM email_codes WHERE ${where} AND purpose = ${purpose} ORDER BY created_at DESC LIMIT 1 OFFSET ${limit - 1}), 0)`;
+  const { pair, address, network: place } = asksPerHour;
+  const [row] = await hideSql(
+    db.all<{ at: number }>(
+      sql`SELECT max(${filling(sql`email = ${email} AND network = ${network}`, pair)}, ${filling(sql`email = ${email}`, address)},
+        ${filling(sql`network = ${network}`, place)}) AS at`,
+    ),
+  );
+  return Math.max(1000, (row?.at ?? now) + hourMs - now);
+}
+
+/**
+ * Tries a code. The try is counted first, by one conditional statement, so parallel tries cannot slip past a limit.
+ * Throws `code_refused` alike for a wrong, used, expired or unknown one; `rate_limited` when the address's tries of a day
+ * are used up.
+ */
+export async function tryCode(
+  db: Database,
+  mailSecret: Keyring,
+  actor: Actor,
+  purpose: CodePurpose,
+  given: { readonly handle: string; readonly code: string },
+): Promise<ProvenCode> {
+  const digest = await digestHandle(given.handle);
+  const isOpen = and(
+    eq(emailCodes.handleDigest, digest),
+    eq(emailCodes.purpose, purpose),
+    isNull(emailCodes.usedAt),
+    gt(emailCodes.expiresAt, actor.at),
+  );
+  const tried = sql`(SELECT coalesce(sum(c.tries), 0) FROM email_codes AS c
+    WHERE c.email = email_codes.email AND c.purpose = email_codes.purpose AND c.created_at > ${actor.at - dayMs})`;
+  const [row] = await hideSql(
+    db
+      .update(emailCodes)
+      .set({ tries: sql`${emailCodes.tries} + 1` })
+      .where(and(isOpen, lt(emailCodes.tries, triesPerCode), sql`${tried} < ${triesPerDay}`))
+      .returning(),
+  );
+  if (row === undefined) {
+    throw await refusal(db, isOpen);
+  }
+  if (!isCode(await deriveCode(mailSecret, row.secretId, row.id), given.code)) {
+    await noteExhausted(db, actor, row);
+    throw new AppError("code_refused");
+  }
+  const use = db
+    .update(emailCodes)
+    .set({ usedAt: actor.at })
+    .where(and(eq(emailCodes.id, row.id), isNull(emailCodes.usedAt)));
+  return { codeId: row.id, email: row.email, subjectId: row.subjectId, use: [use, guardChanged(db, "code_refused")] };
+}
+
+/** An open code with tries left was refused, so it was the address's day that is full. */
+async function refusal(db: Database, isOpen: SQL | undefined): Promise<AppError> {
+  const [left] = await hideSql(
+    db
+      .select({ id: emailCodes.id })
+      .from(emailCodes)
+      .where(and(isOpen, lt(emailCodes.tries, triesPerCode)))
+      .all(),
+  );
+  return left === undefined ? new AppError("code_refused") : new AppError("rate_limited", { retryAfterMs: hourMs });
+}
+
+/** One audit row for each code whose tries were all wrong: who guesses is told of, and cannot flood the log. */
+async function noteExhausted(db: Database, actor: Actor, row: typeof emailCodes.$inferSelect): Promise<void> {
+  if (row.tries < triesPerCode) {
+    return;
+  }
+  const told = auditRow(db, actor, {
+    workspaceId: null,
+    action: "sign_in.refused",
+    targets: [{ type: "email_code", id: row.id }],
+    after: { email: row.email, purpose: row.purpose, reason: "too many wrong codes" },
+    outcome: "denied",
+  });
+  await commit(db, [told]);
+}
+
+/** Drops codes older than a day, which no limit counts any more. Run by cron. */
+export async function sweepCodes(db: Database, now: number): Promise<void> {
+  await commit(db, [db.delete(emailCodes).where(lt(emailCodes.createdAt, now - dayMs))]);
+}

@@ -1,0 +1,5 @@
+/** Every door of identity. */
+import type { Endpoint } from "../http/endpoint.js";
+import { codeEndpoints } from "./code-routes.js";
+
+export const identityEndpoints: readonly Endpoint[] = [...codeEndpoints];
