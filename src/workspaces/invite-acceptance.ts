@@ -1,5 +1,5 @@
 /** Answering an invite: its link opens once, for the address it was sent to, while inviter and workspace still stand. */
-import { and, eq, gt, isNull } from "drizzle-orm";
+import { and, eq, gt } from "drizzle-orm";
 import { alias } from "drizzle-orm/sqlite-core";
 import type { Actor, Principal } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
@@ -173,12 +173,13 @@ async function readOpenInvite(db: Database, inviteId: string, now: number): Prom
       .innerJoin(members, and(eq(members.workspaceId, invites.workspaceId), eq(members.id, invites.invitedBy)))
       .innerJoin(users, eq(users.id, members.userId))
       .leftJoin(invitees, eq(invitees.email, invites.email))
-      .where(and(eq(invites.id, inviteId), isNull(workspaces.deletedAt), isOpen(now)))
+      .where(and(eq(invites.id, inviteId), isOpen(now)))
       .all(),
   );
   return found;
 }
 
+/** Also that the workspace lives: no inviter stands in a deleted one. */
 function isOpen(now: number) {
   return and(
     eq(invites.state, "pending"),
