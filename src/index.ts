@@ -3,6 +3,8 @@ import { app } from "./app.js";
 import { openDatabase } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
 import { sweepAnswers } from "./http/idempotency.js";
+import { sweepCodes } from "./identity/codes.js";
+import { sweepSessions } from "./identity/own-sessions.js";
 import { consumeMail } from "./mail/consumer.js";
 import { sweepOutbox } from "./mail/outbox.js";
 import { routerFor } from "./routing/router-for.js";
@@ -26,6 +28,8 @@ export default {
       sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep)),
       sweep("outbox", () => sweepOutbox(env, db, now)),
       sweep("answers", () => sweepAnswers(db, now)),
+      sweep("codes", () => sweepCodes(db, now)),
+      sweep("sessions", () => sweepSessions(db, now)),
     ]);
   },
 } satisfies ExportedHandler<Env>;

@@ -35,7 +35,7 @@ export const sessions = sqliteTable(
     /** The request that started it, for the audit row that a trigger writes. */
     requestId: text("requestId"),
   },
-  (table) => [index("session_user").on(table.userId)],
+  (table) => [index("session_user").on(table.userId), index("session_expiry").on(table.expiresAt)],
 );
 
 export const accounts = sqliteTable(
@@ -177,4 +177,30 @@ type UserRow = typeof users.$inferSelect;
 /** The answer's view of an account row. */
 export function toAccount(row: Pick<UserRow, "id" | "email" | "name" | "createdAt">): Account {
   return { id: row.id, email: row.email, name: row.name, created_at: row.createdAt };
+}
+
+export const Session = z
+  .object({
+    id: z.string(),
+    current: z.boolean().describe("Whether it is the one that asks."),
+    ip: z.string().nullable(),
+    user_agent: z.string().nullable(),
+    created_at: z.iso.datetime(),
+    expires_at: z.iso.datetime(),
+  })
+  .openapi("Session");
+export type Session = z.infer<typeof Session>;
+
+export type SessionRow = typeof sessions.$inferSelect;
+
+/** The answer's view of a session row: never its token. */
+export function toSession(row: SessionRow, currentId: string | null): Session {
+  return {
+    id: row.id,
+    current: row.id === currentId,
+    ip: row.ipAddress,
+    user_agent: row.userAgent,
+    created_at: row.createdAt,
+    expires_at: row.expiresAt,
+  };
 }

@@ -1,5 +1,6 @@
 /** Every door of identity. */
 import type { Endpoint } from "../http/endpoint.js";
 import { codeEndpoints } from "./code-routes.js";
+import { sessionEndpoints } from "./session-routes.js";
 
-export const identityEndpoints: readonly Endpoint[] = [...codeEndpoints];
+export const identityEndpoints: readonly Endpoint[] = [...codeEndpoints, ...sessionEndpoints];

@@ -1,0 +1,1 @@
+CREATE INDEX `session_expiry` ON `session` (`expiresAt`);
