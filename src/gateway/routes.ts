@@ -215,22 +215,34 @@ function refuseMethod(context: GatewayContext, allow: string): Response {
 }
 
 function answerRefusal(context: GatewayContext, refusal: Refusal): Response {
-  return errorResponse(refusalError(refusal), ownHeaders(context, refusal.rate));
+  const error = refusalError(refusal);
+  logAnswer(context, error.status, refusal.code);
+  return errorResponse(error, ownHeaders(context, refusal.rate));
 }
 
 function answerError(context: GatewayContext, error: AppError): Response {
-  if (error.status >= 500) {
-    const cause = describeError(error.cause ?? error);
-    log("error", "gateway_error", { request_id: context.get("requestId"), code: error.code, cause });
-  }
+  logAnswer(context, error.status, error.code, error.status >= 500 ? describeError(error.cause ?? error) : null);
   return errorResponse(error, ownHeaders(context, null));
 }
 
 function answerJson(context: GatewayContext, value: unknown): Response {
+  logAnswer(context, 200, null);
   const headers = ownHeaders(context, null);
   headers.set("content-type", "application/json");
   headers.set("cache-control", "no-store");
   return new Response(JSON.stringify(value), { headers });
+}
+
+/** The one line of a request that no ticket was given for; a relayed one is logged when it is settled. */
+function logAnswer(context: GatewayContext, status: number, code: string | null, cause: string | null = null): void {
+  const level = status >= 500 ? "error" : "info";
+  log(level, "gateway_answer", {
+    request_id: context.get("requestId"),
+    method: context.req.method,
+    status,
+    code,
+    cause,
+  });
 }
 
 function ownHeaders(context: GatewayContext, rate: Refusal["rate"]): Headers {

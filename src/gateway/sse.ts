@@ -18,6 +18,7 @@ export interface SseSplitter {
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
+const decoder = new TextDecoder();
 
 /** A splitter for one stream. */
 export function createSplitter(): SseSplitter {
@@ -36,15 +37,19 @@ export function createSplitter(): SseSplitter {
     push(chunk) {
       const events: SseEvent[] = [];
       let start = 0;
-      for (let index = 0; index < chunk.length; index += 1) {
+      let index = 0;
+      while (index < chunk.length) {
         const byte = chunk[index] ?? 0;
         if (boundary.endsBefore(byte)) {
           events.push(take(chunk.subarray(start, index)));
           start = index;
         }
-        if (boundary.endsWith(byte)) {
-          events.push(take(chunk.subarray(start, index + 1)));
-          start = index + 1;
+        const isOver = boundary.endsWith(byte);
+        // Within a line only its end matters.
+        index = byte === lineFeed || byte === carriageReturn ? index + 1 : findLineEnd(chunk, index + 1);
+        if (isOver) {
+          events.push(take(chunk.subarray(start, index)));
+          start = index;
         }
       }
       if (start < chunk.length) {
@@ -63,6 +68,14 @@ interface Boundary {
   endsBefore(byte: number): boolean;
   /** Takes the byte; whether the event is over with it. */
   endsWith(byte: number): boolean;
+}
+
+function findLineEnd(chunk: Uint8Array, from: number): number {
+  let index = from;
+  while (index < chunk.length && chunk[index] !== lineFeed && chunk[index] !== carriageReturn) {
+    index += 1;
+  }
+  return index;
 }
 
 /** Finds blank lines. Lines end with LF, CR LF or CR (WHATWG HTML §9.2.6), so a CR waits for the next byte. */
@@ -100,7 +113,7 @@ function createBoundary(): Boundary {
 export function readEvent(bytes: Uint8Array): SseEvent {
   const data: string[] = [];
   let name: string | null = null;
-  for (const line of new TextDecoder().decode(bytes).split(/\r\n|\n|\r/)) {
+  for (const line of decoder.decode(bytes).split(/\r\n|\n|\r/)) {
     const colon = line.indexOf(":");
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
