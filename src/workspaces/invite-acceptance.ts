@@ -66,7 +66,7 @@ export function toOffer({ invite, workspace, inviter, account }: OpenInvite): In
 
 /**
  * Who the caller joins as. Throws `wrong_account` for another account than the invited address's, `unauthenticated` when
- * nobody is signed in although that address has an account, `forbidden` for an API key.
+ * nobody is signed in although that address has an account, `forbidden` for anything but a session.
  */
 export function chooseInvitee(
   open: OpenInvite,
@@ -87,10 +87,10 @@ export function chooseInvitee(
   return { account, isNew: true };
 }
 
-/** Throws `forbidden` for an API key and `wrong_account` for a person signed in under another address. */
+/** Throws `forbidden` for anything but a session and `wrong_account` for a person signed in under another address. */
 export function refuseStranger(open: OpenInvite, principal: Principal | null): void {
-  if (principal?.kind === "key") {
-    throw new AppError("forbidden", { detail: "Only a person may answer an invite, not an API key." });
+  if (principal !== null && principal.kind !== "session") {
+    throw new AppError("forbidden", { detail: "Only a signed-in person may answer an invite." });
   }
   if (principal !== null && principal.accountId !== open.account?.id) {
     throw new AppError("wrong_account");
