@@ -229,55 +229,59 @@ describe("the sweep", () => {
 });
 
 describe("four concurrent writers of configuration", () => {
-  it("never file a version under another's content, and the Router ends at the highest", async ({ expect }) => {
-    const rounds = deep(12, 240);
-    console.log(`writers: ${rounds} rounds, seed ${seed()}`);
-    const world = await makeWorld();
-    const ids = await Promise.all([0, 1, 2, 3].map(() => addCredential(world, "sk")));
-    const routers = fakeRouters();
-    // Late puts and late applies: a slow publisher of an old version meets a fast one of a new version.
-    const random = mulberry(seed());
-    const { kv, texts } = fakeKv(() => scheduler.wait(random() * 4));
-    const slow: typeof routers.routerFor = (all, workspaceId, region) => ({
-      async apply(address, rows) {
-        await scheduler.wait(random() * 4);
-        return await routers.routerFor(all, workspaceId, region).apply(address, rows);
-      },
-    });
-    /** Which writer wrote what at which version. */
-    const history: { readonly version: number; readonly id: string; readonly url: string }[] = [];
-    const write = async (id: string, round: number): Promise<void> => {
-      const url = `https://ok.upstream.test/${round}/v1`;
-      const [, [row]] = await db.batch([
-        db.update(credentials).set({ baseUrl: url }).where(eq(credentials.id, id)),
-        db.select({ version: workspaces.configVersion }).from(workspaces).where(eq(workspaces.id, world.id)),
-      ]);
-      const version = row?.version ?? -1;
-      history.push({ version, id, url });
-      await publish(envWith({ kv }), world.id, slow);
-      expect(routers.at("auto").address?.version).toBeGreaterThanOrEqual(version);
-    };
-    for (let round = 0; round < rounds; round += 1) {
-      await Promise.all(ids.map((id) => write(id, round)));
-    }
-
-    const written = history.toSorted((a, b) => a.version - b.version);
-    expect(new Set(written.map((entry) => entry.version)).size).toBe(rounds * 4);
-    let checked = 0;
-    for (const [key, text] of texts) {
-      const snapshot = ConfigSnapshot.parse(JSON.parse(text));
-      expect(key).toContain(`/1.${snapshot.version}.`);
-      for (const credential of snapshot.credentials) {
-        const last = written.findLast((entry) => entry.id === credential.id && entry.version <= snapshot.version);
-        expect(credential.base_url).toBe(last?.url ?? "https://ok.upstream.test/v1");
+  it(
+    "never file a version under another's content, and the Router ends at the highest",
+    { timeout: deep(30_000, 300_000) },
+    async ({ expect }) => {
+      const rounds = deep(12, 240);
+      console.log(`writers: ${rounds} rounds, seed ${seed()}`);
+      const world = await makeWorld();
+      const ids = await Promise.all([0, 1, 2, 3].map(() => addCredential(world, "sk")));
+      const routers = fakeRouters();
+      // Late puts and late applies: a slow publisher of an old version meets a fast one of a new version.
+      const random = mulberry(seed());
+      const { kv, texts } = fakeKv(() => scheduler.wait(random() * 4));
+      const slow: typeof routers.routerFor = (all, workspaceId, region) => ({
+        async apply(address, rows) {
+          await scheduler.wait(random() * 4);
+          return await routers.routerFor(all, workspaceId, region).apply(address, rows);
+        },
+      });
+      /** Which writer wrote what at which version. */
+      const history: { readonly version: number; readonly id: string; readonly url: string }[] = [];
+      const write = async (id: string, round: number): Promise<void> => {
+        const url = `https://ok.upstream.test/${round}/v1`;
+        const [, [row]] = await db.batch([
+          db.update(credentials).set({ baseUrl: url }).where(eq(credentials.id, id)),
+          db.select({ version: workspaces.configVersion }).from(workspaces).where(eq(workspaces.id, world.id)),
+        ]);
+        const version = row?.version ?? -1;
+        history.push({ version, id, url });
+        await publish(envWith({ kv }), world.id, slow);
+        expect(routers.at("auto").address?.version).toBeGreaterThanOrEqual(version);
+      };
+      for (let round = 0; round < rounds; round += 1) {
+        await Promise.all(ids.map((id) => write(id, round)));
       }
-      checked += 1;
-    }
-    console.log(`writers: ${rounds * 4} changes, ${checked} snapshots filed, ${routers.at("auto").calls} applies`);
-    const { version, applied } = await versions(world.id);
-    expect({ applied, router: routers.at("auto").address?.version }).toEqual({ applied: version, router: version });
-    expect(routers.at("auto").rows).toEqual((await readConfig(db, world.id)).rows);
-  });
+
+      const written = history.toSorted((a, b) => a.version - b.version);
+      expect(new Set(written.map((entry) => entry.version)).size).toBe(rounds * 4);
+      let checked = 0;
+      for (const [key, text] of texts) {
+        const snapshot = ConfigSnapshot.parse(JSON.parse(text));
+        expect(key).toContain(`/1.${snapshot.version}.`);
+        for (const credential of snapshot.credentials) {
+          const last = written.findLast((entry) => entry.id === credential.id && entry.version <= snapshot.version);
+          expect(credential.base_url).toBe(last?.url ?? "https://ok.upstream.test/v1");
+        }
+        checked += 1;
+      }
+      console.log(`writers: ${rounds * 4} changes, ${checked} snapshots filed, ${routers.at("auto").calls} applies`);
+      const { version, applied } = await versions(world.id);
+      expect({ applied, router: routers.at("auto").address?.version }).toEqual({ applied: version, router: version });
+      expect(routers.at("auto").rows).toEqual((await readConfig(db, world.id)).rows);
+    },
+  );
 
   it("keep what is in force moving upwards when an old publisher comes in late", async ({ expect }) => {
     const world = await makeSmallWorld();
