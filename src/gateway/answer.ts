@@ -22,7 +22,7 @@ export type Answer =
   | { readonly kind: "failed"; readonly failure: Failure };
 
 /** Error bodies are read, searched and passed on up to here. */
-export const maxErrorBytes = 65_536;
+const maxErrorBytes = 65_536;
 /** An answer is held back whole up to here, so that a cut in it can still go to another instance. */
 const maxHeldBytes = 524_288;
 const tailBytes = 65_536;

@@ -84,7 +84,7 @@ function failedDetail(failure: Failure): string {
 }
 
 /** An error as OpenAI's clients expect it. Causes never show. */
-export function toWireError(error: AppError): WireError {
+function toWireError(error: AppError): WireError {
   const type = wireTypes.find(([status]) => status === error.status)?.[1];
   const first = error.errors[0];
   return {

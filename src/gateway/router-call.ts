@@ -52,7 +52,7 @@ export async function callRouter<T>(
 }
 
 /** The platform marks what may be tried again (`retryable`) and what must not be, since the object is drowning (`overloaded`). */
-export function isRetryable(error: unknown): boolean {
+function isRetryable(error: unknown): boolean {
   return isMarked(error, "retryable") && !isMarked(error, "overloaded");
 }
 
