@@ -20,8 +20,12 @@ export interface OpenRequest {
 /** Open requests with their counts, and lately closed ones so that repeats change nothing. `dirty` names what changed since the ledger last wrote. */
 export interface Tickets {
   readonly open: Map<string, OpenRequest>;
-  /** Oldest first. */
-  readonly closed: Map<string, { readonly request: OpenRequest; readonly at: number }>;
+  /** Two generations of closed requests; see `rememberClosed`. */
+  closed: {
+    readonly recent: Map<string, OpenRequest>;
+    readonly older: Map<string, OpenRequest>;
+    readonly since: number;
+  };
   readonly by_key: Map<string, number>;
   readonly by_instance: Map<string, number>;
   readonly dirty: Set<string>;
@@ -29,15 +33,15 @@ export interface Tickets {
   next_deadline_at: number;
 }
 
-/** How long, and how many, closed requests are remembered: a repeat follows its original within seconds. */
-const closedForMs = 60_000;
-const mostClosed = 5_000;
+/** A generation of closed requests ends by age or number: a repeat follows its original within seconds. */
+const generationMs = 60_000;
+const generationSize = 5_000;
 
 /** Nothing under way. */
 export function createTickets(): Tickets {
   return {
     open: new Map(),
-    closed: new Map(),
+    closed: { recent: new Map(), older: new Map(), since: 0 },
     by_key: new Map(),
     by_instance: new Map(),
     dirty: new Set(),
@@ -75,7 +79,8 @@ export function enterRequest(tickets: Tickets, request: OpenRequest): void {
 
 /** The request by its id, open or lately closed. */
 export function findRequest(tickets: Tickets, requestId: string): OpenRequest | undefined {
-  return tickets.open.get(requestId) ?? tickets.closed.get(requestId)?.request;
+  const { older, recent } = tickets.closed;
+  return tickets.open.get(requestId) ?? recent.get(requestId) ?? older.get(requestId);
 }
 
 /** Moves an open request on to its next attempt. */
@@ -103,14 +108,16 @@ export function closeRequest(tickets: Tickets, request: OpenRequest, now: number
   rememberClosed(tickets, request, now);
 }
 
-/** Remembers a request as ended, so that a repeat of its `settle` changes nothing; also one that this Router had lost. */
-export function rememberClosed(tickets: Tickets, request: OpenRequest, now: number): void {
-  tickets.closed.set(request.request_id, { request, at: now });
-  for (const [id, { at }] of tickets.closed) {
-    if (tickets.closed.size <= mostClosed && now - at <= closedForMs) {
-      break;
-    }
-    tickets.closed.delete(id);
+/**
+ * Remembers a request as ended, so that a repeat changes nothing. Whole generations are dropped at once: taking the
+ * oldest from the head of one Map walks over all that were taken before (50 µs a call at 5,000).
+ */
+function rememberClosed(tickets: Tickets, request: OpenRequest, now: number): void {
+  const { recent, since } = tickets.closed;
+  if (recent.size >= generationSize || now - since > generationMs) {
+    tickets.closed = { recent: new Map([[request.request_id, request]]), older: recent, since: now };
+  } else {
+    recent.set(request.request_id, request);
   }
 }
 

@@ -529,6 +529,12 @@ describe("any interleaving", () => {
                 drop(ticket);
               }
             }
+            for (const id of probing.keys()) {
+              // A former probe's late success ends the cool-down, and with it what the running one was for.
+              if (state.cooldowns.entries.get(`cred-${id} sandbox-chat`) === undefined) {
+                probing.delete(id);
+              }
+            }
             const lanes = Array.from(state.config?.instances.values() ?? []);
             worst = Math.max(worst, ...lanes.map((lane) => Math.abs(lane.lag)));
             expect(worst).toBeLessThanOrEqual(3);
@@ -537,7 +543,7 @@ describe("any interleaving", () => {
           }
         },
       ),
-      { numRuns: deep(300, 20_000), seed: seed() },
+      { numRuns: deep(200, 2_000), seed: seed() },
     );
     console.log(`worst lag ${worst.toFixed(3)}, probes ${probes}`);
     expect(probes).toBeGreaterThan(200);
