@@ -7,7 +7,7 @@ import { reportFolder } from "./tally.ts";
 
 const root = path.dirname(import.meta.dirname);
 const isDeep = process.argv.includes("--deep");
-const minutes = isDeep ? 60 : 6;
+const minutes = isDeep ? 60 : 8;
 
 /** The same tests, longer: more runs, rounds and calls, on a seed that a failure can be repeated with. */
 function deepEnvironment(): NodeJS.ProcessEnv {
