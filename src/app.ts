@@ -5,6 +5,7 @@ import { openDatabase } from "./base/database.js";
 import { newId } from "./base/ids.js";
 import { log } from "./base/log.js";
 import { requireSettings } from "./base/settings.js";
+import { confirmCredential } from "./connections/confirm.js";
 import { connectionEndpoints } from "./connections/routes.js";
 import { errorResponse } from "./gateway/face.js";
 import { gateway } from "./gateway/routes.js";
@@ -17,6 +18,7 @@ import { logFailure, problem, toAppError } from "./http/failure.js";
 import { readiness } from "./http/health.js";
 import { allowedMethods, mount } from "./http/mount.js";
 import { describeApi } from "./http/openapi.js";
+import { personalTokenAuthenticator } from "./identity/personal-tokens.js";
 import { identityEndpoints } from "./identity/routes.js";
 import { sessionAuthenticator } from "./identity/sessions.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
@@ -48,7 +50,7 @@ const services: Services = {
 };
 
 const version = "0.1.0";
-const authenticators = [sessionAuthenticator, keyAuthenticator()];
+const authenticators = [sessionAuthenticator, personalTokenAuthenticator, keyAuthenticator()];
 
 export const app = new Hono<HttpEnv>();
 
@@ -59,7 +61,14 @@ app.use(async (context, next) => {
 });
 
 // An SDK's door: its own callers and its own error face. Nothing below it runs for /v1.
-app.route("/", gateway({ publish: (env, workspaceId) => republish(env, workspaceId, routerFor), openInstance }));
+app.route(
+  "/",
+  gateway({
+    publish: (env, workspaceId) => republish(env, workspaceId, routerFor),
+    openInstance,
+    confirmCredential: (env, workspaceId, id) => confirmCredential(env, workspaceId, id, services.publish),
+  }),
+);
 
 app.use(async (context, next) => {
   const startedAt = Date.now();

@@ -20,6 +20,8 @@ export interface RelayDeps extends AttemptDeps {
   readonly router: Pick<RouterLine, "admit" | "next" | "committed">;
   /** Brings the workspace's newest version into force; asked for once, when the Router has none. */
   publish(): Promise<void>;
+  /** Has a credential that a provider refused looked at, off the request's path. */
+  confirmCredential(credentialId: string): Promise<void>;
   remember(refusal: Refusal): void;
   /** Resolves when the outcome is settled or given up; never rejects. */
   settle(outcome: Outcome): Promise<void>;
@@ -89,6 +91,9 @@ async function drive(run: Run, caller: Caller, exchange: Exchange, deps: RelayDe
     }
     if (result.kind === "departed") {
       return refuse(run, new AppError("client_closed_request"), caller, exchange, deps);
+    }
+    if (result.failure.class === "credential") {
+      deps.waitUntil(deps.confirmCredential(run.ticket.instance.credential_id));
     }
     const isLate = Date.now() - exchange.startedAt >= run.ticket.policy.total_timeout_ms;
     const admission = isLate ? null : await deps.router.next(run.ticket, result.failure);

@@ -10,6 +10,7 @@ import { type ParsedKey, parseKey } from "../keys/token.js";
 import { findProvider } from "../providers/catalogue.js";
 import type { Refusal } from "../routing/model.js";
 import { routerFor } from "../routing/router-for.js";
+import { newFlights, type Share } from "../snapshot/flight.js";
 import type { ConfigAddress } from "../snapshot/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import type { Exchange } from "./attempt.js";
@@ -27,6 +28,8 @@ import { createSettler, type Settle } from "./settler.js";
 export interface GatewayDeps {
   /** Tells a workspace's Routers their configuration again, when one of them has none. Throws `publish_pending` or `not_found`. */
   publish(env: Env, workspaceId: string): Promise<void>;
+  /** Asks the provider in the background whether a credential that was refused is bad, and records what it says. Never throws. */
+  confirmCredential(env: Env, workspaceId: string, credentialId: string): Promise<void>;
   /** Opens an instance of a snapshot; null when neither that version nor the instance stands any more. */
   openInstance(env: Env, workspaceId: string, config: ConfigAddress, instanceId: string): Promise<OpenInstance | null>;
 }
@@ -35,6 +38,8 @@ export interface GatewayDeps {
 interface Gateway extends GatewayDeps {
   readonly memory: RefusalMemory;
   readonly settle: Settle;
+  /** One look at a refused credential at a time. */
+  readonly shareConfirm: Share<void>;
 }
 
 type GatewayContext = Context<HttpEnv>;
@@ -44,7 +49,12 @@ const bodyIdleMs = 30_000;
 
 /** The gateway's routes, below `/v1`. Nothing under that path falls through to another door. */
 export function gateway(deps: GatewayDeps): Hono<HttpEnv> {
-  const kept: Gateway = { ...deps, memory: createRefusalMemory(), settle: createSettler() };
+  const kept: Gateway = {
+    ...deps,
+    memory: createRefusalMemory(),
+    settle: createSettler(),
+    shareConfirm: newFlights(),
+  };
   const app = new Hono<HttpEnv>();
   app.use("/v1/*", async (context, next) => {
     context.set("requestId", context.get("requestId") || newId("request"));
@@ -110,6 +120,7 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
   return {
     router: connectRouter(makeStub),
     publish: () => publishFor(context, key, kept),
+    confirmCredential: (id) => kept.shareConfirm(id, () => kept.confirmCredential(env, key.workspaceId, id)),
     remember: (refusal) => kept.memory.remember(key.digest, refusal),
     settle: (outcome) => kept.settle(target, outcome),
     waitUntil: (promise) => executionCtx.waitUntil(promise),

@@ -74,6 +74,7 @@ async function play(scene: Scene) {
     settled: [] as Outcome[],
     remembered: [] as Refusal[],
     published: 0,
+    confirmed: [] as string[],
     waits: [] as Promise<unknown>[],
     events: [] as string[],
   };
@@ -95,6 +96,9 @@ async function play(scene: Scene) {
     },
     async publish() {
       calls.published += 1;
+    },
+    async confirmCredential(id) {
+      calls.confirmed.push(id);
     },
     remember: (refusal) => calls.remembered.push(refusal),
     async settle(outcome) {
