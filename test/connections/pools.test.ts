@@ -272,7 +272,7 @@ describe("replacing a pool", () => {
       ),
     });
     await call("POST", path, { token, body: body(0) });
-    for (let round = 1; round <= deep(5, 100); round += 1) {
+    for (let round = 1; round <= deep(5, 50); round += 1) {
       const answers = await Promise.all(
         [1, 2, 3, 4].map((writer) => call("PUT", `${path}/chat`, { token, body: body(round * 4 + writer) })),
       );
