@@ -28,6 +28,7 @@ export default defineConfig({
           SETUP_TOKEN: "setup-token-of-the-tests-0123456789",
           MAIL_TRANSPORT: "outbox",
           SANDBOX: "1",
+          WORKSPACE_CREATORS: "anyone",
           OUTBOUND_ALLOW: "",
         },
         outboundService: { node: serveUpstream },

@@ -18,9 +18,8 @@ import { logFailure, problem, toAppError } from "./http/failure.js";
 import { readiness } from "./http/health.js";
 import { allowedMethods, mount } from "./http/mount.js";
 import { describeApi } from "./http/openapi.js";
-import { personalTokenAuthenticator } from "./identity/personal-tokens.js";
+import { identityAuthenticators } from "./identity/authenticators.js";
 import { identityEndpoints } from "./identity/routes.js";
-import { sessionAuthenticator } from "./identity/sessions.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
 import { routerFor } from "./routing/router-for.js";
@@ -50,7 +49,7 @@ const services: Services = {
 };
 
 const version = "0.1.0";
-const authenticators = [sessionAuthenticator, personalTokenAuthenticator, keyAuthenticator()];
+const authenticators = [...identityAuthenticators, keyAuthenticator()];
 
 export const app = new Hono<HttpEnv>();
 

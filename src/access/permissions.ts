@@ -34,6 +34,15 @@ export function isScope(word: string): word is Scope {
   return Object.hasOwn(scopeTable, word);
 }
 
+/** What a personal token can be given: scopes, which it has in every workspace of its maker as far as their role goes, and creating workspaces. */
+export const tokenScopes = [...scopes, "workspaces:create"] as const;
+export type TokenScope = Scope | "workspaces:create";
+
+/** Whether a word is a scope of personal tokens. */
+export function isTokenScope(word: string): word is TokenScope {
+  return word === "workspaces:create" || isScope(word);
+}
+
 /** Whether `role` is at least `least`. */
 export function isAtLeast(role: Role, least: Role): boolean {
   return roles.indexOf(role) <= roles.indexOf(least);

@@ -1,5 +1,5 @@
-/** Who calls: a signed-in person, an API key, or the bearer of the set-up token. */
-import { isAtLeast, roleHas, type Role, type Scope } from "./permissions.js";
+/** Who calls: a signed-in person, a personal token of one, or an API key. */
+import { isAtLeast, roleHas, type Role, type Scope, type TokenScope } from "./permissions.js";
 
 export interface SessionPrincipal {
   readonly kind: "session";
@@ -10,6 +10,18 @@ export interface SessionPrincipal {
   readonly sessionId: string | null;
   /** How it came. `jwt`: an access token of ours for a session; `issuer`: one of the trusted outside issuer. */
   readonly via: "token" | "cookie" | "jwt" | "issuer";
+}
+
+/** A token that a person made for automation: that person, cut to its scopes. Their role is read anew and still bounds it. */
+export interface TokenPrincipal {
+  readonly kind: "token";
+  readonly tokenId: string;
+  readonly tokenName: string;
+  readonly accountId: string;
+  /** The person's. */
+  readonly name: string;
+  readonly email: string;
+  readonly scopes: readonly TokenScope[];
 }
 
 export interface KeyPrincipal {
@@ -23,7 +35,7 @@ export interface KeyPrincipal {
   readonly scopes: readonly Scope[];
 }
 
-export type Principal = SessionPrincipal | KeyPrincipal;
+export type Principal = SessionPrincipal | TokenPrincipal | KeyPrincipal;
 
 /** The caller in the path's workspace: a member with a role, or one of its keys. */
 export interface WorkspaceAccess {
@@ -52,8 +64,8 @@ export interface Actor {
 /** What an endpoint demands. There is no default: a route without one does not compile. */
 export type Permission =
   | { readonly kind: "public" }
-  /** Any signed-in person; API keys are refused. */
-  | { readonly kind: "session" }
+  /** Any signed-in person; API keys are refused, and personal tokens but for those with the scope that `tokens` names. */
+  | { readonly kind: "session"; readonly tokens?: TokenScope }
   /** A scope in the path's workspace. `keys: false` for rows that never accept a key; `least` for rows above the scope's own role. */
   | { readonly kind: "workspace"; readonly scope: Scope; readonly keys: boolean; readonly least?: Role };
 
@@ -67,10 +79,26 @@ export function keyMeets(key: KeyPrincipal, permission: Extract<Permission, { ki
   return permission.keys && key.scopes.includes(permission.scope);
 }
 
+/** Whether a personal token meets a workspace permission, its maker's role there given. What no key may do, no token may. */
+export function tokenMeets(
+  token: TokenPrincipal,
+  role: Role | null,
+  permission: Extract<Permission, { kind: "workspace" }>,
+): boolean {
+  return permission.keys && token.scopes.includes(permission.scope) && role !== null && roleMeets(role, permission);
+}
+
 /** A stable name of the caller, for idempotency and limits. */
 export function principalName(principal: Principal | null): string {
   if (principal === null) {
     return "anyone";
   }
-  return principal.kind === "session" ? principal.accountId : principal.keyId;
+  switch (principal.kind) {
+    case "session":
+      return principal.accountId;
+    case "token":
+      return principal.tokenId;
+    case "key":
+      return principal.keyId;
+  }
 }

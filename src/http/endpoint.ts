@@ -1,7 +1,14 @@
 /** One declaration per endpoint: it yields the permission gate, the check of the input, safe retries, publishing, and the OpenAPI entry. */
 import type { z } from "@hono/zod-openapi";
-import { keyMeets, principalName, roleMeets } from "../access/principal.js";
-import type { Actor, Permission, Principal, SessionPrincipal, WorkspaceAccess } from "../access/principal.js";
+import { keyMeets, principalName, roleMeets, tokenMeets } from "../access/principal.js";
+import type {
+  Actor,
+  Permission,
+  Principal,
+  SessionPrincipal,
+  TokenPrincipal,
+  WorkspaceAccess,
+} from "../access/principal.js";
 import { sha256Hex } from "../base/bytes.js";
 import type { Change, Database } from "../base/database.js";
 import { AppError, type ErrorCode } from "../base/errors.js";
@@ -60,8 +67,10 @@ export interface Call<P, Q, B> {
   waitUntil(work: Promise<unknown>): void;
   /** The caller's place in the path's workspace; only on paths that have one. */
   access(): WorkspaceAccess;
-  /** The signed-in person; only behind a `session` permission or a role. */
-  person(): SessionPrincipal;
+  /** The person who calls, signed in or by a personal token that the permission lets through. */
+  person(): SessionPrincipal | TokenPrincipal;
+  /** The caller's session. Throws `forbidden` for who comes without one. */
+  session(): SessionPrincipal;
   /** Commits a change together with its stored answer, and gives the answer back. Call it at most once. */
   readonly commit: (change: Change<unknown>, answer: Reply) => Promise<Reply>;
 }
@@ -72,6 +81,7 @@ export interface Endpoint {
   readonly run: (context: HttpContext) => Promise<Response>;
 }
 
+const personsOnly = "Only a signed-in person may do this, not an API key or a token.";
 const defaultMaxBodyBytes = 256 * 1024;
 
 /** Declares an endpoint together with what it does. */
@@ -112,22 +122,44 @@ function admitCaller(permission: Permission, context: HttpContext): void {
     throw new AppError("unauthenticated");
   }
   if (permission.kind === "session") {
-    if (principal.kind !== "session") {
-      throw new AppError("forbidden", { detail: "Only a signed-in person may do this, not an API key." });
-    }
+    admitPerson(permission, principal);
     return;
   }
   const access = context.get("access");
   if (access === undefined) {
     throw new AppError("not_found");
   }
-  const isAllowed =
-    principal.kind === "key"
-      ? keyMeets(principal, permission)
-      : access.role !== null && roleMeets(access.role, permission);
-  if (!isAllowed) {
+  if (!isAllowed(principal, access, permission)) {
     const need = permission.least === undefined ? permission.scope : `${permission.scope}, ${permission.least}`;
     throw new AppError("forbidden", { detail: `This needs ${need}.` });
+  }
+}
+
+function admitPerson(permission: Extract<Permission, { kind: "session" }>, principal: Principal): void {
+  if (principal.kind === "session") {
+    return;
+  }
+  const { tokens } = permission;
+  if (principal.kind === "key" || tokens === undefined) {
+    throw new AppError("forbidden", { detail: personsOnly });
+  }
+  if (!principal.scopes.includes(tokens)) {
+    throw new AppError("forbidden", { detail: `This needs a personal token with ${tokens}.` });
+  }
+}
+
+function isAllowed(
+  principal: Principal,
+  access: WorkspaceAccess,
+  permission: Extract<Permission, { kind: "workspace" }>,
+): boolean {
+  switch (principal.kind) {
+    case "key":
+      return keyMeets(principal, permission);
+    case "token":
+      return tokenMeets(principal, access.role, permission);
+    case "session":
+      return access.role !== null && roleMeets(access.role, permission);
   }
 }
 
@@ -188,8 +220,14 @@ function makeCall<P, Q, B>(
       return access;
     },
     person() {
+      if (principal === null || principal.kind === "key") {
+        throw new AppError("forbidden", { detail: personsOnly });
+      }
+      return principal;
+    },
+    session() {
       if (principal?.kind !== "session") {
-        throw new AppError("forbidden", { detail: "Only a signed-in person may do this, not an API key." });
+        throw new AppError("forbidden", { detail: personsOnly });
       }
       return principal;
     },
@@ -201,8 +239,9 @@ function toActor(principal: Principal | null, context: HttpContext, now: number)
   const type = principal === null ? "system" : principal.kind === "key" ? "key" : "account";
   return {
     type,
-    id: principalName(principal),
-    name: principal?.name ?? "anyone",
+    id: principal?.kind === "token" ? principal.accountId : principalName(principal),
+    name:
+      principal?.kind === "token" ? `${principal.name} (token ${principal.tokenName})` : (principal?.name ?? "anyone"),
     requestId: context.get("requestId"),
     ip: clientIp(context.req.raw),
     opId: newId("operation"),

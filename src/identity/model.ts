@@ -2,6 +2,7 @@
 import { sql } from "drizzle-orm";
 import { check, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
+import { isTokenScope, tokenScopes, type TokenScope } from "../access/permissions.js";
 
 export const users = sqliteTable("user", {
   id: text("id").primaryKey(),
@@ -203,4 +204,59 @@ export function toSession(row: SessionRow, currentId: string | null): Session {
     created_at: row.createdAt,
     expires_at: row.expiresAt,
   };
+}
+
+export const CreatePersonalToken = z
+  .strictObject({
+    name: DisplayName,
+    scopes: z
+      .array(z.enum(tokenScopes))
+      .min(1, "Give at least one scope.")
+      .max(tokenScopes.length)
+      .describe("What it may do where you may: in each of your workspaces at most what your role there allows."),
+    expires_at: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe("At most 90 days from now, and then when left out."),
+  })
+  .openapi("CreatePersonalToken");
+export type CreatePersonalToken = z.infer<typeof CreatePersonalToken>;
+
+export const PersonalToken = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    last_four: z.string(),
+    scopes: z.array(z.enum(tokenScopes)),
+    status: z.enum(["active", "expired"]),
+    expires_at: z.iso.datetime(),
+    last_used_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+  })
+  .openapi("PersonalToken");
+export type PersonalToken = z.infer<typeof PersonalToken>;
+
+export const CreatedPersonalToken = PersonalToken.extend({
+  secret: z.string().describe("The token itself. It is shown this once."),
+}).openapi("CreatedPersonalToken");
+
+export type PersonalTokenRow = typeof personalTokens.$inferSelect;
+
+/** The answer's view of a token row. `now` is epoch milliseconds. */
+export function toPersonalToken(row: PersonalTokenRow, now: number): PersonalToken {
+  return {
+    id: row.id,
+    name: row.name,
+    last_four: row.lastFour,
+    scopes: readTokenScopes(row.scopes),
+    status: row.expiresAt <= now ? "expired" : "active",
+    expires_at: new Date(row.expiresAt).toISOString(),
+    last_used_at: row.lastUsedAt === null ? null : new Date(row.lastUsedAt).toISOString(),
+    created_at: new Date(row.createdAt).toISOString(),
+  };
+}
+
+/** A row's scopes. A word of another release is left out, so an unknown scope never gives anything. */
+export function readTokenScopes(stored: string): TokenScope[] {
+  return z.array(z.string()).parse(JSON.parse(stored)).filter(isTokenScope);
 }

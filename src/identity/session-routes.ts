@@ -24,7 +24,7 @@ const listOwn = endpoint(
     errors: [],
   },
   async (call) => {
-    const { accountId, sessionId } = call.person();
+    const { accountId, sessionId } = call.session();
     const { limit, cursor } = call.query;
     const rows = await listSessions(call.db, accountId, call.now, { limit, after: readCursor(cursor) });
     const page = toPage(
@@ -52,7 +52,10 @@ const endOne = endpoint(
     errors: ["not_found"],
   },
   async (call) => {
-    return await call.commit(planEndSession(call.db, call.actor, call.person().accountId, call.params.id), noContent());
+    return await call.commit(
+      planEndSession(call.db, call.actor, call.session().accountId, call.params.id),
+      noContent(),
+    );
   },
 );
 
@@ -71,7 +74,7 @@ const endAll = endpoint(
     errors: [],
   },
   async (call) => {
-    const { accountId, sessionId } = call.person();
+    const { accountId, sessionId } = call.session();
     const isKept = call.query.keep_current === "true";
     const change = planEndSessions(call.db, call.actor, accountId, isKept ? sessionId : null);
     return await call.commit(change, isKept ? noContent() : signedOut(call.env));
@@ -91,7 +94,7 @@ const signOut = endpoint(
     errors: ["not_found"],
   },
   async (call) => {
-    const { accountId, sessionId } = call.person();
+    const { accountId, sessionId } = call.session();
     if (sessionId === null) {
       return signedOut(call.env);
     }

@@ -114,13 +114,15 @@ const revokeEndpoint = endpoint(
 /** Every endpoint of this room. */
 export const keyEndpoints: readonly Endpoint[] = [createEndpoint, listEndpoint, getEndpoint, revokeEndpoint];
 
-/** What the caller may hand on to a key: a key its own scopes, a member the scopes of their role. */
+/** What the caller may hand on to a key: a key its own scopes, a member the scopes of their role, a personal token what both have. */
 function grantsOf(call: Pick<Call<unknown, unknown, unknown>, "principal" | "access">): readonly Scope[] {
   if (call.principal?.kind === "key") {
     return call.principal.scopes;
   }
   const { role } = call.access();
-  return role === null ? [] : scopes.filter((scope) => roleHas(role, scope));
+  const granted = role === null ? [] : scopes.filter((scope) => roleHas(role, scope));
+  const token = call.principal?.kind === "token" ? call.principal : null;
+  return token === null ? granted : granted.filter((scope) => token.scopes.includes(scope));
 }
 
 /** Status and last use move without a change, so they stand in the tag: a cached answer must not keep saying `revoking`. */

@@ -1,6 +1,6 @@
 /** Membership as a fact: who stands where in which workspace. A stranger and an absent workspace look the same. */
 import { and, desc, eq, isNull, or, sql } from "drizzle-orm";
-import type { KeyPrincipal, Principal, SessionPrincipal, WorkspaceAccess } from "../access/principal.js";
+import type { KeyPrincipal, Principal, WorkspaceAccess } from "../access/principal.js";
 import { hideSql, type Database } from "../base/database.js";
 import { members, workspaces } from "./model.js";
 
@@ -31,7 +31,7 @@ export async function findAccess(
 
 async function findMemberAccess(
   db: Database,
-  person: SessionPrincipal,
+  person: Exclude<Principal, KeyPrincipal>,
   reference: string | null,
 ): Promise<WorkspaceAccess | null> {
   const named = reference === null ? undefined : or(eq(workspaces.id, reference), eq(workspaces.slug, reference));

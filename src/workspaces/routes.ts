@@ -9,6 +9,7 @@ import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { reply, type Reply } from "../http/reply.js";
 import { toWorkspace, Workspace } from "../tenancy/model.js";
 import { planWorkspace, slugOf, withSuffix, type NamedCredential } from "./create.js";
+import { guardCreator } from "./creators.js";
 import { planDemoSession } from "./demo.js";
 import { CreateWorkspace, DemoSession, Setup, SetupResult, UpdateWorkspace } from "./model.js";
 import { checkSetupToken, planSetup, refuseSecondSetup } from "./setup.js";
@@ -71,7 +72,7 @@ const createWorkspace = endpoint(
     summary: "Create a workspace",
     description: "Tenant, owner, data key and the credentials of `providers[]`, all or nothing.",
     tag: "Workspaces",
-    permission: { kind: "session" },
+    permission: { kind: "session", tokens: "workspaces:create" },
     publishes: true,
     body: CreateWorkspace,
     responses: { 201: { description: "Created.", schema: Workspace } },
@@ -79,6 +80,8 @@ const createWorkspace = endpoint(
   },
   async (call) => {
     const settings = requireSettings(call.env);
+    const { accountId } = call.person();
+    const guard = await guardCreator(call.db, settings, accountId);
     const credentials = await Promise.all(
       (call.body.providers ?? []).map(async (provider, index): Promise<NamedCredential> => {
         const prepared = await prepareCredential(settings, provider.provider_name, provider, `/providers/${index}`);
@@ -87,11 +90,11 @@ const createWorkspace = endpoint(
     );
     const create = async (slug: string): Promise<Reply> => {
       const input = { ...call.body, slug };
-      const accountId = call.person().accountId;
       const change = await planWorkspace(call.db, settings.keyring, accountId, call.actor, input, credentials);
       const { row } = change.value;
       const options = { etag: toEtag(row.revision), location: `/workspaces/${row.id}`, publish: row.id };
-      return await call.commit(change, reply(201, toWorkspace(row, "OWNER", 1), options));
+      const guarded = { ...change, statements: [...guard, ...change.statements] };
+      return await call.commit(guarded, reply(201, toWorkspace(row, "OWNER", 1), options));
     };
     if (call.body.slug !== undefined) {
       return await create(call.body.slug);
@@ -116,7 +119,7 @@ const listOwn = endpoint(
     operation: "listWorkspaces",
     summary: "List your workspaces",
     tag: "Workspaces",
-    permission: { kind: "session" },
+    permission: { kind: "session", tokens: "workspace:read" },
     query: PageQuery,
     responses: { 200: { description: "Your workspaces, the one joined last first.", schema: pageOf(Workspace) } },
     errors: [],

@@ -2,6 +2,7 @@ import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { auditLog } from "../../src/audit/model.js";
+import { commit } from "../../src/base/database.js";
 import { requireSettings } from "../../src/base/settings.js";
 import { sessions } from "../../src/identity/model.js";
 import { planSession } from "../../src/identity/sessions.js";
@@ -11,7 +12,7 @@ import { db, seedAccount } from "../support/seed.js";
 async function anotherSession(accountId: string): Promise<{ id: string; token: string }> {
   const from = { ip: "192.0.2.7", userAgent: "another" };
   const made = await planSession(requireSettings(env).authSecret, db, accountId, from, Date.now());
-  await made.statement;
+  await commit(db, [made.statement]);
   return { id: made.sessionId, token: made.token.reveal() };
 }
 
