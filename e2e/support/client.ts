@@ -95,7 +95,10 @@ export async function makeTeam(url: string, sessionToken: string, name: string):
       return { alias, provider_name: "sandbox", model: "sandbox-chat", credential_id, weight };
     },
     async addServer(alias, baseUrl, weight = 1) {
-      const credential_id = await addCredential("openai_compatible", alias, { base_url: baseUrl, api_key: "sk-of-e2e" });
+      const credential_id = await addCredential("openai_compatible", alias, {
+        base_url: baseUrl,
+        api_key: "sk-of-e2e",
+      });
       return { alias, provider_name: "openai_compatible", model: "gpt-e2e", credential_id, weight };
     },
     async addPool(poolName, instances, policy = {}) {
@@ -118,6 +121,15 @@ export function expectOk(answer: Answer): Answer["body"] {
     throw new Error(`answered ${answer.status}: ${answer.text}`);
   }
   return answer.body;
+}
+
+/** All that an iterable gives. */
+export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const one of source) {
+    all.push(one);
+  }
+  return all;
 }
 
 function readObject(text: string): Answer["body"] {

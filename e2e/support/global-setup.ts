@@ -10,6 +10,8 @@ declare module "vitest" {
     /** The shared server's address, without a slash at the end. */
     readonly serverUrl: string;
     readonly setupToken: string;
+    /** The folder of the shared server's data; its processes carry the name in their environment. */
+    readonly serverState: string;
     /** Loopback ports that the shared server may call (OUTBOUND_ALLOW). A file starts its upstreams on them. */
     readonly upstreamPorts: number[];
   }
@@ -24,6 +26,7 @@ export async function setup(project: TestProject): Promise<void> {
   server = await startServer({ vars: { OUTBOUND_ALLOW: allow } });
   project.provide("serverUrl", server.url);
   project.provide("setupToken", server.setupToken);
+  project.provide("serverState", server.state);
   project.provide("sessionToken", await setUp(server));
   project.provide("upstreamPorts", ports);
 }

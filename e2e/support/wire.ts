@@ -91,7 +91,8 @@ export function event(data: object | string): string {
 
 /** A chat chunk that says `text`, or the finishing one without. */
 export function chunk(text: string | null): string {
-  const choice = text === null ? { delta: {}, finish_reason: "stop" } : { delta: { content: text }, finish_reason: null };
+  const choice =
+    text === null ? { delta: {}, finish_reason: "stop" } : { delta: { content: text }, finish_reason: null };
   const frame = { id: "chatcmpl-wire", object: "chat.completion.chunk", created: 1, model: "gpt-e2e" };
   return event({ ...frame, choices: [{ index: 0, ...choice }] });
 }

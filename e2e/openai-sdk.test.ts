@@ -1,0 +1,267 @@
+/** The unmodified OpenAI SDK through a pool of three, once over the sandbox and once over real servers: JSON, streams, tools, leaving early. */
+import { request } from "node:http";
+import OpenAI from "openai";
+import { afterAll, beforeAll, beforeEach, describe, type ExpectStatic, inject, it } from "vitest";
+import { startUpstreams, type Upstream } from "./support/aimock.ts";
+import { collect, connect, makeTeam, type Team } from "./support/client.ts";
+import { findWorkerUrl } from "./support/processes.ts";
+
+const url = inject("serverUrl");
+const hello = [{ role: "user" as const, content: "Say hello" }];
+const askWeather = [{ role: "user" as const, content: "Use get_weather for me" }];
+const tools: OpenAI.ChatCompletionTool[] = [
+  {
+    type: "function",
+    function: {
+      name: "get_weather",
+      description: "The weather of a city",
+      parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+    },
+  },
+];
+
+let team: Team;
+let client: OpenAI;
+let upstreams: Upstream[];
+
+beforeAll(async () => {
+  team = await makeTeam(url, inject("sessionToken"), "SDK");
+  upstreams = await startUpstreams(inject("upstreamPorts").slice(0, 3));
+  for (const { mock } of upstreams) {
+    const toolCalls = [{ name: "get_weather", arguments: '{"city":"Oslo"}' }];
+    mock.prependFixture({ match: { userMessage: "Use get_weather", hasToolResult: false }, response: { toolCalls } });
+  }
+  await team.addPool(
+    "sandbox",
+    await Promise.all(["a", "b", "c"].map((label) => team.addSandbox(`sandbox-${label}`, `ok-${label}`))),
+  );
+  await team.addPool(
+    "servers",
+    await Promise.all(upstreams.map(({ baseUrl }, index) => team.addServer(`server-${index}`, baseUrl))),
+  );
+  client = await team.openai();
+});
+
+afterAll(async () => {
+  await Promise.all(upstreams.map((upstream) => upstream.stop()));
+});
+
+describe.each([
+  { model: "sandbox", aliases: ["sandbox-a", "sandbox-b", "sandbox-c"], city: "sandbox" },
+  { model: "servers", aliases: ["server-0", "server-1", "server-2"], city: "Oslo" },
+])("the SDK over three instances of $model", ({ model, aliases, city }) => {
+  it("gets whole JSON answers, one from each instance in turn", async ({ expect }) => {
+    const seen: (string | null)[] = [];
+    for (let n = 0; n < 3; n += 1) {
+      const { data, response } = await client.chat.completions.create({ model, messages: hello }).withResponse();
+      seen.push(response.headers.get("x-gatehouse-instance"));
+      expect(data.choices[0]?.message.content).toMatch(/\w/);
+      expect(data.choices[0]?.finish_reason).toBe("stop");
+      expect(data.usage?.total_tokens).toBeGreaterThan(0);
+      expect(response.headers.get("x-gatehouse-attempts")).toBe("1");
+      expect(response.headers.get("x-request-id")).toMatch(/^req_/);
+      expect(response.headers.get("server-timing")).toMatch(/route;dur=.*upstream;dur=/);
+    }
+    expect(seen.toSorted()).toEqual(aliases);
+  });
+
+  it("streams the same text as JSON gives, with usage only when asked for", async ({ expect }) => {
+    const texts = new Set<string>();
+    for (const options of [undefined, { include_usage: true }]) {
+      const stream = await client.chat.completions.create({
+        model,
+        messages: hello,
+        stream: true,
+        ...(options === undefined ? {} : { stream_options: options }),
+      });
+      const chunks = await collect(stream);
+      texts.add(chunks.map((part) => part.choices[0]?.delta.content ?? "").join(""));
+      expect(chunks.length).toBeGreaterThan(2);
+      expect(chunks.filter((part) => (part.usage ?? null) !== null)).toHaveLength(options === undefined ? 0 : 1);
+      expect(chunks.findLast((part) => part.choices.length > 0)?.choices[0]?.finish_reason).toBe("stop");
+    }
+    const whole = await client.chat.completions.create({ model, messages: hello });
+    texts.add(whole.choices[0]?.message.content ?? "");
+    // The sandbox says the same at every instance; each server says its own number.
+    expect(new Set([...texts].map((text) => text.replace(/\d\.$/, "")))).toHaveLength(1);
+  });
+
+  it("gets a tool call, and an answer to the tool's result", async ({ expect }) => {
+    const asked = await client.chat.completions.create({ model, messages: askWeather, tools });
+    const choice = asked.choices[0];
+    const call = choice?.message.tool_calls?.[0];
+    expect(choice?.finish_reason).toBe("tool_calls");
+    expect(call).toMatchObject({ type: "function", function: { name: "get_weather" } });
+    expect(JSON.parse(call?.type === "function" ? call.function.arguments : "")).toEqual({ city });
+
+    const result = { role: "tool" as const, tool_call_id: call?.id ?? "", content: "12 °C" };
+    const messages = [...askWeather, ...(choice === undefined ? [] : [choice.message]), result];
+    const answered = await client.chat.completions.create({ model, messages, tools });
+    expect(answered.choices[0]?.finish_reason).toBe("stop");
+    expect(answered.choices[0]?.message.content).toMatch(/\w/);
+  });
+
+  it("assembles a streamed tool call", async ({ expect }) => {
+    const stream = client.chat.completions.stream({ model, messages: askWeather, tools });
+    let pieces = 0;
+    stream.on("tool_calls.function.arguments.delta", () => (pieces += 1));
+    const choice = (await stream.finalChatCompletion()).choices[0];
+    const call = choice?.message.tool_calls?.[0];
+    expect(choice?.finish_reason).toBe("tool_calls");
+    expect(call).toMatchObject({ type: "function", function: { name: "get_weather" } });
+    expect(JSON.parse(call?.type === "function" ? call.function.arguments : "")).toEqual({ city });
+    expect(pieces).toBeGreaterThan(0);
+  });
+});
+
+describe("a client that leaves", () => {
+  const noticedWithinMs = 2_000;
+  const slow = [{ role: "user" as const, content: "Speak slowly" }];
+
+  beforeAll(() => {
+    for (const { mock } of upstreams) {
+      const content = Array.from({ length: 200 }, (_, n) => `word${n}`).join(" ");
+      const pace = { latency: 100, chunkSize: 8 };
+      mock.prependFixture({ match: { userMessage: "Speak slowly" }, response: { content }, ...pace });
+    }
+  });
+
+  beforeEach(() => {
+    for (const upstream of upstreams) {
+      upstream.reset();
+    }
+  });
+
+  function sum(count: (upstream: Upstream) => number): number {
+    return upstreams.reduce((all, upstream) => all + count(upstream), 0);
+  }
+
+  /** Waits until one upstream call was left by us, as the upstreams' own sockets tell. */
+  async function expectLeft(expect: ExpectStatic, what: string): Promise<void> {
+    const from = performance.now();
+    await expect.poll(() => sum((one) => one.aborted()), { timeout: noticedWithinMs, interval: 5 }).toBe(1);
+    console.log(`${what}: the upstream saw it after ${Math.round(performance.now() - from)} ms`);
+  }
+
+  /** No place is held any more, and no instance is blamed. */
+  async function expectNoTrace(expect: ExpectStatic, model: string): Promise<void> {
+    const busy = async (): Promise<number> =>
+      (await team.poolState(model)).reduce((all, one) => all + one.in_flight, 0);
+    await expect.poll(busy, { timeout: 10_000, interval: 100 }).toBe(0);
+    for (const instance of await team.poolState(model)) {
+      expect(instance).toMatchObject({ status: "ready", failures: 0 });
+    }
+  }
+
+  it("ends the upstream's stream, blames no instance and holds no place", async ({ expect }) => {
+    const stream = await client.chat.completions.create({ model: "servers", messages: slow, stream: true });
+    let seen = 0;
+    for await (const part of stream) {
+      seen += (part.choices[0]?.delta.content ?? "") === "" ? 0 : 1;
+      if (seen === 3) {
+        break;
+      }
+    }
+    await expectLeft(expect, "a stream broken off by the SDK");
+    await expectNoTrace(expect, "servers");
+    expect(sum((one) => one.calls())).toBe(1);
+  });
+
+  it("aborts a running stream by the SDK's own signal", async ({ expect }) => {
+    const leaving = new AbortController();
+    const stream = client.chat.completions.stream({ model: "servers", messages: slow }, { signal: leaving.signal });
+    stream.once("content", () => leaving.abort());
+    await expect(stream.finalChatCompletion()).rejects.toThrow(OpenAI.APIUserAbortError);
+    await expectLeft(expect, "a stream aborted by signal");
+    await expectNoTrace(expect, "servers");
+  });
+
+  // workerd takes the orderly close of a waiting client for a half-closed connection, and wrangler's proxy tells nothing on:
+  // so the call runs to its end, which is bounded by the pool's time-outs.
+  it("before the answer: the call is not sent elsewhere, blames nobody and gives its place back", async ({
+    expect,
+  }) => {
+    await team.addPool("slow", [await team.addSandbox("slow", "slow", 1000), await team.addSandbox("spare", "ok")]);
+    const call = client.chat.completions.create(
+      { model: "slow", messages: hello },
+      { signal: AbortSignal.timeout(300) },
+    );
+    await expect(call).rejects.toThrow(OpenAI.APIUserAbortError);
+    await expectNoTrace(expect, "slow");
+    expect((await team.poolState("slow")).map(({ picks }) => picks)).toEqual([1, 0]);
+  });
+
+  it.skipIf(process.platform !== "linux")(
+    "before the answer, by a reset at the Worker's own port: the upstream call ends at once",
+    async ({ expect }) => {
+      const workerUrl = await findWorkerUrl(inject("serverState"), url);
+      const { secret } = await team.addKey("reset");
+      for (const upstream of upstreams) {
+        upstream.setFault({ kind: "stall" });
+      }
+      const body = JSON.stringify({ model: "servers", messages: hello });
+      const headers = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+      const call = request(`${workerUrl}/v1/chat/completions`, { method: "POST", headers });
+      call.once("error", () => undefined).end(body);
+      await expect.poll(() => sum((one) => one.calls()), { timeout: 10_000 }).toBe(1);
+      call.socket?.resetAndDestroy();
+      await expectLeft(expect, "a call reset before its answer");
+      await expectNoTrace(expect, "servers");
+      expect(sum((one) => one.calls())).toBe(1);
+    },
+  );
+});
+
+describe("what the SDK is told", () => {
+  beforeAll(() => {
+    for (const upstream of upstreams) {
+      upstream.reset();
+    }
+  });
+
+  it("lists the pools as models, in OpenAI's shape", async ({ expect }) => {
+    const models = await collect(client.models.list());
+    expect(models.map(({ id }) => id)).toEqual(expect.arrayContaining(["sandbox", "servers"]));
+    expect(await client.models.retrieve("sandbox")).toMatchObject({ id: "sandbox", object: "model" });
+  });
+
+  it("raises the SDK's own error classes for refusals", async ({ expect }) => {
+    const unknownModel = client.chat.completions.create({ model: "no-such-pool", messages: hello });
+    await expect(unknownModel).rejects.toThrow(OpenAI.NotFoundError);
+    await expect(unknownModel).rejects.toMatchObject({ code: "model_not_found", param: "model" });
+    const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: "sk-not-ours", maxRetries: 0 });
+    await expect(stranger.models.list()).rejects.toThrow(OpenAI.AuthenticationError);
+    const limited = await team.call("POST", "/api-keys", {
+      name: "limited",
+      scopes: ["models:invoke"],
+      limits: { rpm: 2, models: ["sandbox"] },
+    });
+    const few = new OpenAI({ baseURL: `${url}/v1`, apiKey: String(limited.body["secret"]), maxRetries: 0 });
+    const outside = few.chat.completions.create({ model: "servers", messages: hello });
+    await expect(outside).rejects.toThrow(OpenAI.PermissionDeniedError);
+    for (let n = 0; n < 2; n += 1) {
+      await few.chat.completions.create({ model: "sandbox", messages: hello });
+    }
+    const error = await few.chat.completions.create({ model: "sandbox", messages: hello }).catch((caught) => caught);
+    expect(error).toBeInstanceOf(OpenAI.RateLimitError);
+    expect(Number(error.headers.get("retry-after"))).toBeGreaterThan(50);
+    expect(Number(error.headers.get("retry-after"))).toBeLessThanOrEqual(60);
+  });
+
+  it("passes a caller's own mistake on as the upstream said it, without blame", async ({ expect }) => {
+    const wrong = client.chat.completions.create({ model: "sandbox", messages: [] });
+    await expect(wrong).rejects.toThrow(OpenAI.BadRequestError);
+    expect(
+      (await team.poolState("sandbox")).every(({ status, failures }) => status === "ready" && failures === 0),
+    ).toBe(true);
+  });
+
+  it("never shows an upstream's key, headers or the provider's model list", async ({ expect }) => {
+    const { secret } = await team.addKey("headers");
+    const answer = await connect(url, secret)("POST", "/v1/chat/completions", { model: "servers", messages: hello });
+    expect(answer.status).toBe(200);
+    const names = [...answer.headers.keys()];
+    expect(names.filter((name) => name.startsWith("x-ratelimit") || name === "set-cookie")).toEqual([]);
+    expect(JSON.stringify([...answer.headers]) + answer.text).not.toContain("sk-of-e2e");
+  });
+});
