@@ -78,7 +78,7 @@ Gatehouse is ready: ${url}
 
   Set up        ${url}/setup#${setupToken}
   or by curl    curl -X POST ${url}/setup -H 'Authorization: Bearer ${setupToken}' -H 'Content-Type: application/json' -d '${setupBody}'
-  Reference     ${url}/docs
+  Contract      ${url}/openapi.json
   Sent mail     ${url}/dev/outbox`);
   if (demo !== null) {
     const body = JSON.stringify({ model: demo.model, stream: true, messages: [{ role: "user", content: "Hello!" }] });
