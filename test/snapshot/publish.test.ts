@@ -238,12 +238,14 @@ describe("four concurrent writers of configuration", () => {
       const world = await makeWorld();
       const ids = await Promise.all([0, 1, 2, 3].map(() => addCredential(world, "sk")));
       const routers = fakeRouters();
-      // Late puts and late applies: a slow publisher of an old version meets a fast one of a new version.
+      // Every step may lag, so that the writes of others fall between any two of them.
       const random = mulberry(seed());
-      const { kv, texts } = fakeKv(() => scheduler.wait(random() * 4));
+      const lag = () => scheduler.wait(random() * 4);
+      const { kv, texts } = fakeKv(lag);
+      const { d1 } = countedD1(lag, lag);
       const slow: typeof routers.routerFor = (all, workspaceId, region) => ({
         async apply(address, rows) {
-          await scheduler.wait(random() * 4);
+          await lag();
           return await routers.routerFor(all, workspaceId, region).apply(address, rows);
         },
       });
@@ -257,12 +259,16 @@ describe("four concurrent writers of configuration", () => {
         ]);
         const version = row?.version ?? -1;
         history.push({ version, id, url });
-        await publish(envWith({ kv }), world.id, slow);
+        await publish(envWith({ kv, d1 }), world.id, slow);
         expect(routers.at("auto").address?.version).toBeGreaterThanOrEqual(version);
       };
-      for (let round = 0; round < rounds; round += 1) {
-        await Promise.all(ids.map((id) => write(id, round)));
-      }
+      const writeOn = async (id: string): Promise<void> => {
+        for (let round = 0; round < rounds; round += 1) {
+          await write(id, round);
+          await lag();
+        }
+      };
+      await Promise.all(ids.map(writeOn));
 
       const written = history.toSorted((a, b) => a.version - b.version);
       expect(new Set(written.map((entry) => entry.version)).size).toBe(rounds * 4);

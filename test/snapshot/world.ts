@@ -186,8 +186,11 @@ export function envWith(parts: { readonly kv?: KVNamespace; readonly d1?: D1Data
   return { ...env, CONFIG: parts.kv ?? env.CONFIG, DB: parts.d1 ?? env.DB };
 }
 
-/** The real D1, counting batches and single queries; `fail` may throw before one runs. */
-export function countedD1(fail?: () => void): {
+/** The real D1, counting batches and single queries; `before` may throw or wait before a batch runs, `after` before it answers. */
+export function countedD1(
+  before?: () => unknown,
+  after?: () => unknown,
+): {
   readonly d1: D1Database;
   readonly count: { batches: number; queries: number };
 } {
@@ -199,8 +202,10 @@ export function countedD1(fail?: () => void): {
     },
     async batch(statements: D1PreparedStatement[]) {
       count.batches += 1;
-      fail?.();
-      return await env.DB.batch(statements);
+      await before?.();
+      const results = await env.DB.batch(statements);
+      await after?.();
+      return results;
     },
   };
   return { d1: d1 as unknown as D1Database, count };
