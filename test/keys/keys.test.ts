@@ -12,6 +12,7 @@ import { sweepUnapplied } from "../../src/snapshot/publish.js";
 import { members, workspaces } from "../../src/tenancy/model.js";
 import { requireSettings } from "../../src/base/settings.js";
 import { call } from "../support/client.js";
+import { breakRouter } from "../support/router.js";
 import { db, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
 const day = 24 * 3_600_000;
@@ -488,12 +489,3 @@ describe("a key's secret", () => {
     expect((await auditOf(workspace.id, id)).length).toBe(2);
   });
 });
-
-/** Makes Routers refuse to take a version, as one that can't write does; until `vi.restoreAllMocks()`. */
-async function breakRouter(workspaceId: string): Promise<void> {
-  await runInDurableObject(routerFor(env, workspaceId, "auto"), (router) => {
-    // A property of the object itself would not be reached by RPC.
-    const methods = Object.getPrototypeOf(router) as typeof router;
-    vi.spyOn(methods, "apply").mockRejectedValue(new Error("disk is gone"));
-  });
-}
