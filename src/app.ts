@@ -30,11 +30,13 @@ import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
+import { meEndpoints } from "./workspaces/me-routes.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
 export const endpoints: readonly Endpoint[] = [
   ...identityEndpoints,
+  ...meEndpoints,
   ...workspaceEndpoints,
   ...inviteEndpoints,
   ...keyEndpoints,
