@@ -1,7 +1,8 @@
 /** A stream that breaks never ends like a whole one: the SDK throws, raw readers see an error event and no `[DONE]`. */
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import OpenAI from "openai";
+import { APIError } from "openai";
+import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, inject, it } from "vitest";
 import { type Call, connect, makeTeam, type Team } from "./support/client.ts";
 import { chunk, event, openEvents, startWire, type Wire } from "./support/wire.ts";
@@ -124,7 +125,7 @@ describe.each(breaks)("a stream $how after three chunks", ({ name, play, message
     wire.play(play);
     const { pieces, error } = await stream(await poolOfWire(name));
     expect(pieces).toEqual(["one", " two", " three"]);
-    expect(error).toBeInstanceOf(OpenAI.APIError);
+    expect(error).toBeInstanceOf(APIError);
     expect(String(error)).toMatch(message);
   });
 
@@ -145,7 +146,7 @@ describe("the sandbox's misbehaving credentials", () => {
     await team.addPool("sandbox-cut", [await team.addSandbox("cut", "cut")]);
     const { pieces, error } = await stream("sandbox-cut");
     expect(pieces).toHaveLength(3);
-    expect(error).toBeInstanceOf(OpenAI.APIError);
+    expect(error).toBeInstanceOf(APIError);
   });
 
   it("cut: a JSON answer that breaks half-way comes whole from the next instance", async ({ expect }) => {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, inject, it } from "vitest";
 import { connect } from "./support/client.ts";
 import { findProcesses, programOf } from "./support/processes.ts";
 import { findFreePorts } from "./support/server.ts";
-import { type Block, findObjects, openShell, readBlocks, type Shell } from "./support/shell.ts";
+import { findObjects, openShell, readBlocks, type Shell } from "./support/shell.ts";
 
 const root = path.dirname(import.meta.dirname);
 const printedCurl = /^ *(curl -N .*)$/m;
@@ -70,6 +70,11 @@ function printedKey(): string {
   return /Bearer (ghk_\w+)/.exec(printedCurl.exec(started.output())?.[1] ?? "")?.[1] ?? "";
 }
 
+/** What still runs for this start, by id and program. */
+function leftovers(): string[] {
+  return findProcesses(state).map((pid) => `${pid} ${programOf(pid)}`);
+}
+
 beforeAll(async () => {
   state = mkdtempSync(path.join(tmpdir(), "gatehouse-start-"));
   [port = 0] = await findFreePorts(1);
@@ -96,7 +101,7 @@ describe("the lines that npm start prints", () => {
   });
 
   it("name no address that answers with an error", async ({ expect }) => {
-    const addresses = [...started.output().matchAll(/http:\/\/127\.0\.0\.1:\d+(\/[a-z/.]*)/g)].map((match) => match[1]);
+    const addresses = [...started.output().matchAll(/http:\/\/127\.0\.0\.1:\d+(\/[^\s#']*)/g)].map((match) => match[1]);
     const pages = new Set(addresses.filter((page) => page !== undefined && !page.startsWith("/v1")));
     expect(pages.size).toBeGreaterThan(1);
     for (const page of pages) {
@@ -146,36 +151,31 @@ describe("the commands in README.md and docs/", () => {
     }
   }
 
-  function runnable(): Block[] {
-    return blocks.filter(({ mark }) => mark === "run" || mark === "sdk");
-  }
-
-  it.for(runnable())("run as they stand: $place", async ({ mark, text, place }, { expect }) => {
-    const here = text.replaceAll(/127\.0\.0\.1:8787|localhost:8787/g, `127.0.0.1:${port}`);
-    const program = `node --input-type=module-typescript - <<'END_OF_PROGRAM'\n${here}END_OF_PROGRAM`;
-    const { exitCode, output } = await shell.paste(mark === "sdk" ? program : here);
-    const answers = findObjects(output);
-    expect(exitCode, `${place} printed:\n${output}`).toBe(0);
-    expect(
-      answers.filter(({ code, error }) => typeof code === "string" || error !== undefined),
-      `${place} printed:\n${output}`,
-    ).toEqual([]);
-    expect(output.trim(), place).not.toBe("");
-    if (text.includes('"stream": true')) {
-      expect(output).toMatch(/^data: \[DONE\]$/m);
-    }
-    if (mark === "sdk") {
-      expect(output).toMatch(/Sandbox answer \w+: /);
-    }
-    await keep(answers);
-  });
+  it.for(blocks.filter(({ mark }) => mark === "run" || mark === "sdk"))(
+    "run as they stand: $place",
+    async ({ mark, text, place }, { expect }) => {
+      const here = text.replaceAll(/127\.0\.0\.1:8787|localhost:8787/g, `127.0.0.1:${port}`);
+      const program = `node --input-type=module-typescript - <<'END_OF_PROGRAM'\n${here}END_OF_PROGRAM`;
+      const { exitCode, output } = await shell.paste(mark === "sdk" ? program : here);
+      const answers = findObjects(output);
+      expect(exitCode, `${place} printed:\n${output}`).toBe(0);
+      expect(
+        answers.filter(({ code, error }) => typeof code === "string" || error !== undefined),
+        `${place} printed:\n${output}`,
+      ).toEqual([]);
+      expect(output.trim(), place).not.toBe("");
+      if (text.includes('"stream": true')) {
+        expect(output).toMatch(/^data: \[DONE\]$/m);
+      }
+      if (mark === "sdk") {
+        expect(output).toMatch(/Sandbox answer \w+: /);
+      }
+      await keep(answers);
+    },
+  );
 });
 
 describe.skipIf(process.platform !== "linux")("the end of npm start", () => {
-  function leftovers(): string[] {
-    return findProcesses(state).map((pid) => `${pid} ${programOf(pid)}`);
-  }
-
   it("by Ctrl-C leaves no process behind", async ({ expect }) => {
     expect(leftovers().filter((line) => line.endsWith("workerd")).length).toBeGreaterThan(0);
     await started.interrupt();

@@ -1,6 +1,13 @@
 /** The unmodified OpenAI SDK through a pool of three, once over the sandbox and once over real servers: JSON, streams, tools, leaving early. */
 import { request } from "node:http";
-import OpenAI from "openai";
+import OpenAI, {
+  APIUserAbortError,
+  AuthenticationError,
+  BadRequestError,
+  NotFoundError,
+  PermissionDeniedError,
+  RateLimitError,
+} from "openai";
 import { afterAll, beforeAll, beforeEach, describe, type ExpectStatic, inject, it } from "vitest";
 import { startUpstreams, type Upstream } from "./support/aimock.ts";
 import { collect, connect, makeTeam, type Team } from "./support/client.ts";
@@ -62,7 +69,7 @@ describe.each([
       expect(response.headers.get("x-request-id")).toMatch(/^req_/);
       expect(response.headers.get("server-timing")).toMatch(/route;dur=.*upstream;dur=/);
     }
-    expect(seen.toSorted()).toEqual(aliases);
+    expect(new Set(seen)).toEqual(new Set(aliases));
   });
 
   it("streams the same text as JSON gives, with usage only when asked for", async ({ expect }) => {
@@ -114,6 +121,19 @@ describe.each([
   });
 });
 
+function sum(count: (upstream: Upstream) => number): number {
+  return upstreams.reduce((all, upstream) => all + count(upstream), 0);
+}
+
+/** No place is held any more, and no instance is blamed. */
+async function expectNoTrace(expect: ExpectStatic, model: string): Promise<void> {
+  const busy = async (): Promise<number> => (await team.poolState(model)).reduce((all, one) => all + one.in_flight, 0);
+  await expect.poll(busy, { timeout: 10_000, interval: 100 }).toBe(0);
+  for (const instance of await team.poolState(model)) {
+    expect(instance).toMatchObject({ status: "ready", failures: 0 });
+  }
+}
+
 describe("a client that leaves", () => {
   const noticedWithinMs = 2_000;
   const slow = [{ role: "user" as const, content: "Speak slowly" }];
@@ -132,25 +152,11 @@ describe("a client that leaves", () => {
     }
   });
 
-  function sum(count: (upstream: Upstream) => number): number {
-    return upstreams.reduce((all, upstream) => all + count(upstream), 0);
-  }
-
   /** Waits until one upstream call was left by us, as the upstreams' own sockets tell. */
   async function expectLeft(expect: ExpectStatic, what: string): Promise<void> {
     const from = performance.now();
     await expect.poll(() => sum((one) => one.aborted()), { timeout: noticedWithinMs, interval: 5 }).toBe(1);
     console.log(`${what}: the upstream saw it after ${Math.round(performance.now() - from)} ms`);
-  }
-
-  /** No place is held any more, and no instance is blamed. */
-  async function expectNoTrace(expect: ExpectStatic, model: string): Promise<void> {
-    const busy = async (): Promise<number> =>
-      (await team.poolState(model)).reduce((all, one) => all + one.in_flight, 0);
-    await expect.poll(busy, { timeout: 10_000, interval: 100 }).toBe(0);
-    for (const instance of await team.poolState(model)) {
-      expect(instance).toMatchObject({ status: "ready", failures: 0 });
-    }
   }
 
   it("ends the upstream's stream, blames no instance and holds no place", async ({ expect }) => {
@@ -171,7 +177,7 @@ describe("a client that leaves", () => {
     const leaving = new AbortController();
     const stream = client.chat.completions.stream({ model: "servers", messages: slow }, { signal: leaving.signal });
     stream.once("content", () => leaving.abort());
-    await expect(stream.finalChatCompletion()).rejects.toThrow(OpenAI.APIUserAbortError);
+    await expect(stream.finalChatCompletion()).rejects.toThrow(APIUserAbortError);
     await expectLeft(expect, "a stream aborted by signal");
     await expectNoTrace(expect, "servers");
   });
@@ -186,7 +192,7 @@ describe("a client that leaves", () => {
       { model: "slow", messages: hello },
       { signal: AbortSignal.timeout(300) },
     );
-    await expect(call).rejects.toThrow(OpenAI.APIUserAbortError);
+    await expect(call).rejects.toThrow(APIUserAbortError);
     await expectNoTrace(expect, "slow");
     expect((await team.poolState("slow")).map(({ picks }) => picks)).toEqual([1, 0]);
   });
@@ -227,10 +233,10 @@ describe("what the SDK is told", () => {
 
   it("raises the SDK's own error classes for refusals", async ({ expect }) => {
     const unknownModel = client.chat.completions.create({ model: "no-such-pool", messages: hello });
-    await expect(unknownModel).rejects.toThrow(OpenAI.NotFoundError);
+    await expect(unknownModel).rejects.toThrow(NotFoundError);
     await expect(unknownModel).rejects.toMatchObject({ code: "model_not_found", param: "model" });
     const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: "sk-not-ours", maxRetries: 0 });
-    await expect(stranger.models.list()).rejects.toThrow(OpenAI.AuthenticationError);
+    await expect(stranger.models.list()).rejects.toThrow(AuthenticationError);
     const limited = await team.call("POST", "/api-keys", {
       name: "limited",
       scopes: ["models:invoke"],
@@ -238,19 +244,19 @@ describe("what the SDK is told", () => {
     });
     const few = new OpenAI({ baseURL: `${url}/v1`, apiKey: String(limited.body["secret"]), maxRetries: 0 });
     const outside = few.chat.completions.create({ model: "servers", messages: hello });
-    await expect(outside).rejects.toThrow(OpenAI.PermissionDeniedError);
+    await expect(outside).rejects.toThrow(PermissionDeniedError);
     for (let n = 0; n < 2; n += 1) {
       await few.chat.completions.create({ model: "sandbox", messages: hello });
     }
     const error = await few.chat.completions.create({ model: "sandbox", messages: hello }).catch((caught) => caught);
-    expect(error).toBeInstanceOf(OpenAI.RateLimitError);
+    expect(error).toBeInstanceOf(RateLimitError);
     expect(Number(error.headers.get("retry-after"))).toBeGreaterThan(50);
     expect(Number(error.headers.get("retry-after"))).toBeLessThanOrEqual(60);
   });
 
   it("passes a caller's own mistake on as the upstream said it, without blame", async ({ expect }) => {
     const wrong = client.chat.completions.create({ model: "sandbox", messages: [] });
-    await expect(wrong).rejects.toThrow(OpenAI.BadRequestError);
+    await expect(wrong).rejects.toThrow(BadRequestError);
     expect(
       (await team.poolState("sandbox")).every(({ status, failures }) => status === "ready" && failures === 0),
     ).toBe(true);
