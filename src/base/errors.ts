@@ -118,6 +118,11 @@ export const errorTable = {
     title: "Still running",
     detail: "A request with this Idempotency-Key is still running. Retry in a moment.",
   },
+  gone: {
+    status: 410,
+    title: "Gone",
+    detail: "It was there, but its time is over. It cannot be brought back.",
+  },
   precondition_failed: {
     status: 412,
     title: "Precondition failed",

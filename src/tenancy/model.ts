@@ -12,6 +12,10 @@ export type Region = (typeof regions)[number];
 /** Roles a member row can hold. OWNER is derived from `workspaces.owner_member_id`. */
 export const grantableRoles = ["ADMIN", "MEMBER"] as const;
 
+/** How far the purge of a deleted workspace has come. Every step can be repeated, so a crash between two costs nothing. */
+export const purgeStates = ["claimed", "cut_off", "emptied", "purged"] as const;
+export type PurgeState = (typeof purgeStates)[number];
+
 /**
  * `owner_member_id` has a deferred composite foreign key to members, which drizzle cannot express: it stands in the
  * first migration by hand. `config_version` is moved by triggers on every table that the hot path reads.
@@ -37,8 +41,15 @@ export const workspaces = sqliteTable(
     createdAt: integer("created_at").notNull(),
     updatedAt: integer("updated_at").notNull(),
     deletedAt: integer("deleted_at"),
+    /** Null until the purge begins; from then on there is no way back. */
+    purgeState: text("purge_state", { enum: purgeStates }),
+    /** When `purge_state` moved last. */
+    purgeStateAt: integer("purge_state_at"),
   },
   (table) => [
+    index("workspaces_deleted")
+      .on(table.deletedAt)
+      .where(sql`deleted_at IS NOT NULL`),
     uniqueIndex("workspaces_own_name")
       .on(table.createdBy, table.nameKey)
       .where(sql`deleted_at IS NULL`),
@@ -69,6 +80,21 @@ export const members = sqliteTable(
       .where(sql`removed_at IS NULL`),
     index("members_of_user").on(table.userId, table.workspaceId),
   ],
+);
+
+/** The workspace a person switched to last; where they no longer belong to it, the one joined last counts. */
+export const currentWorkspaces = sqliteTable(
+  "current_workspaces",
+  {
+    userId: text("user_id")
+      .primaryKey()
+      .references(() => users.id, { onDelete: "cascade" }),
+    workspaceId: text("workspace_id")
+      .notNull()
+      .references(() => workspaces.id),
+    chosenAt: integer("chosen_at").notNull(),
+  },
+  (table) => [index("current_workspaces_of_workspace").on(table.workspaceId)],
 );
 
 /** `expired` is written only when the address is invited again; until then it shows as `pending` past its time. */
@@ -169,15 +195,37 @@ export const Slug = z
 export const Locale = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
 export const TimeZone = z.string().refine(isTimeZone, "Give an IANA time zone such as Europe/Berlin.");
 
+const expiryDays = z.number().int().min(1).max(30).describe("How long an invite can be accepted.");
+const maxDays = z
+  .number()
+  .int()
+  .min(1)
+  .max(3650)
+  .nullable()
+  .describe("The longest that a key made from now on may live; null for no limit.");
+const memberKeys = z.boolean().describe("Whether a MEMBER may make keys for their own calls.");
+
 /** Settings with every default filled in. */
 export const WorkspaceSettings = z
   .object({
     locale: Locale.default("en-US"),
     timezone: TimeZone.default("UTC"),
     region: z.enum(regions).default("auto"),
+    invite_policy: z.object({ expiry_days: expiryDays.default(7) }).prefault({}),
+    key_policy: z.object({ max_days: maxDays.default(365), member_keys: memberKeys.default(true) }).prefault({}),
   })
   .openapi("WorkspaceSettings");
 export type WorkspaceSettings = z.infer<typeof WorkspaceSettings>;
+
+/** A change of settings: what is left out stays as it is, inside the policies too. */
+export const UpdateSettings = z.strictObject({
+  locale: Locale.optional(),
+  timezone: TimeZone.optional(),
+  region: z.enum(regions).optional(),
+  invite_policy: z.strictObject({ expiry_days: expiryDays.optional() }).optional(),
+  key_policy: z.strictObject({ max_days: maxDays.optional(), member_keys: memberKeys.optional() }).optional(),
+});
+export type UpdateSettings = z.infer<typeof UpdateSettings>;
 
 export const Workspace = z
   .object({

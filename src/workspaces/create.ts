@@ -102,6 +102,8 @@ function toRow(
     createdAt: at,
     updatedAt: at,
     deletedAt: null,
+    purgeState: null,
+    purgeStateAt: null,
   };
 }
 

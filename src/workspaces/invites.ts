@@ -11,8 +11,8 @@ import { outbox, type MailMessage } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
 import { invites, members, type Invite, type InviteMembers, type InviteResult } from "../tenancy/model.js";
 
-/** How long an invite can be accepted. */
-const inviteMs = 7 * 24 * 3_600_000;
+/** How long an invite can be accepted: what the workspace's settings say, in days; `w` is its row. */
+const expiryMs = sql.raw("coalesce(w.settings ->> '$.invite_policy.expiry_days', 7) * 86400000");
 
 /** Planned invites: what each address gets, in the order given, and the letters to enqueue once they are committed. */
 export interface PlannedInvites {
@@ -151,7 +151,7 @@ function insertInvites(
       .insert(invites)
       .select(
         sql`SELECT e.value ->> 'id', w.id, e.value ->> 'email', ${input.role}, coalesce(${input.locale ?? null}, w.settings ->> 'locale', 'en-US'),
-          'pending', 1, ${invitedBy}, NULL, ${at}, ${at + inviteMs}, NULL
+          'pending', 1, ${invitedBy}, NULL, ${at}, ${at} + ${expiryMs}, NULL
           FROM json_each(${JSON.stringify(fresh)}) AS e JOIN workspaces AS w ON w.id = ${workspaceId}
           WHERE NOT EXISTS (SELECT 1 FROM members AS m JOIN user AS u ON u.id = m.user_id
             WHERE m.workspace_id = w.id AND m.removed_at IS NULL AND u.email = e.value ->> 'email')`,

@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { CredentialFields, ProviderName } from "../connections/model.js";
 import { Account, DisplayName, EmailAddress } from "../identity/model.js";
-import { Locale, regions, Slug, TimeZone, Workspace } from "../tenancy/model.js";
+import { Locale, Slug, TimeZone, UpdateSettings, Workspace } from "../tenancy/model.js";
 
 /** `providers[]` of a new workspace: credentials to store along with it. */
 const FirstProvider = z.strictObject({
@@ -27,9 +27,7 @@ export const UpdateWorkspace = z
   .strictObject({
     name: DisplayName.optional(),
     slug: Slug.optional(),
-    settings: z
-      .strictObject({ locale: Locale.optional(), timezone: TimeZone.optional(), region: z.enum(regions).optional() })
-      .optional(),
+    settings: UpdateSettings.optional(),
   })
   .refine((change) => Object.keys(change).length > 0, "Name at least one thing to change.")
   .openapi("UpdateWorkspace");

@@ -9,6 +9,7 @@ import { members, toWorkspace, workspaces, WorkspaceSettings } from "../tenancy/
 import type { Workspace, WorkspaceRow } from "../tenancy/model.js";
 import { memberCount } from "../tenancy/tenancy.js";
 import { nameKey } from "./create.js";
+import { mergeSettings } from "./settings.js";
 import type { UpdateWorkspace } from "./model.js";
 
 /** A workspace as its answer needs it. */
@@ -102,18 +103,13 @@ export function planUpdateWorkspace(
 
 function merge(row: WorkspaceRow, input: UpdateWorkspace) {
   const name = input.name ?? row.name;
-  const before = WorkspaceSettings.parse(JSON.parse(row.settings));
-  const parsed = {
-    locale: input.settings?.locale ?? before.locale,
-    timezone: input.settings?.timezone ?? before.timezone,
-    region: input.settings?.region ?? before.region,
-  };
+  const settings = mergeSettings(WorkspaceSettings.parse(JSON.parse(row.settings)), input.settings ?? {});
   return {
     name,
     nameKey: nameKey(name),
     slug: input.slug ?? row.slug,
-    settings: JSON.stringify(parsed),
-    region: parsed.region,
+    settings: JSON.stringify(settings),
+    region: settings.region,
   };
 }
 

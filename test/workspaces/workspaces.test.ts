@@ -19,7 +19,13 @@ describe("creating a workspace", () => {
     expect(made.status).toBe(201);
     expect(made.headers.get("location")).toBe(`/workspaces/${made.body.id}`);
     expect(made.body).toMatchObject({ name: "Red Team", slug: "red-team", role: "OWNER" });
-    expect(made.body.settings).toEqual({ locale: "en-US", timezone: "Europe/Berlin", region: "auto" });
+    expect(made.body.settings).toEqual({
+      locale: "en-US",
+      timezone: "Europe/Berlin",
+      region: "auto",
+      invite_policy: { expiry_days: 7 },
+      key_policy: { max_days: 365, member_keys: true },
+    });
     const read = await call("GET", made.headers.get("location") ?? "", { token });
     expect(read.body).toEqual(made.body);
     expect(read.headers.get("etag")).toBe(made.headers.get("etag"));
