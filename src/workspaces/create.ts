@@ -6,8 +6,9 @@ import type { Change, Database, Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
 import { planCredential, type PreparedCredential } from "../connections/credentials.js";
-import { members, reservedSlugs, workspaces, WorkspaceSettings } from "../tenancy/model.js";
+import { members, workspaces, WorkspaceSettings } from "../tenancy/model.js";
 import type { WorkspaceRow } from "../tenancy/model.js";
+import { reservedSlugs } from "../tenancy/slug-schema.js";
 import { insertDataKey, newDataKey } from "../vault/data-keys.js";
 import type { CreateWorkspace } from "./model.js";
 

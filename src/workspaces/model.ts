@@ -2,7 +2,8 @@
 import { z } from "@hono/zod-openapi";
 import { CredentialFields, ProviderName } from "../connections/model.js";
 import { Account, DisplayName, EmailAddress } from "../identity/model.js";
-import { Locale, Slug, TimeZone, UpdateSettings, Workspace } from "../tenancy/model.js";
+import { Locale, TimeZone, UpdateSettings, Workspace } from "../tenancy/model.js";
+import { Slug } from "../tenancy/slug-schema.js";
 
 /** `providers[]` of a new workspace: credentials to store along with it. */
 const FirstProvider = z.strictObject({
