@@ -16,6 +16,8 @@ export function wranglerEnvironment(state: string): NodeJS.ProcessEnv {
     CLOUDFLARE_CF_FETCH_ENABLED: "false",
     WRANGLER_HIDE_BANNER: "true",
     WRANGLER_LOG_PATH: path.join(state, "logs"),
+    // Two instances bear one Worker name; in the shared registry they would push each other out.
+    WRANGLER_REGISTRY_PATH: path.join(state, "registry"),
     WRANGLER_SEND_ERROR_REPORTS: "false",
     WRANGLER_SEND_METRICS: "false",
   };
