@@ -50,6 +50,11 @@ export const errorTable = {
     detail: "This invite is for another e-mail address. Sign in with the address it was sent to.",
   },
   role_too_high: { status: 403, title: "Role too high", detail: "You cannot give or change a role above your own." },
+  wrong_code: {
+    status: 403,
+    title: "Wrong code",
+    detail: "The code is not the one that was mailed. Check it and try again.",
+  },
   scope_too_high: {
     status: 403,
     title: "Scope too high",
@@ -108,6 +113,46 @@ export const errorTable = {
     title: "Already invited",
     detail: "This address has a pending invite. Resend or revoke that one.",
   },
+  owner_role: {
+    status: 409,
+    title: "The owner's role",
+    detail: "The owner's role moves by an ownership transfer only.",
+  },
+  last_owner: {
+    status: 409,
+    title: "Last owner",
+    detail: "The owner cannot leave or be removed. Transfer the ownership first.",
+  },
+  seat_limit_reached: {
+    status: 409,
+    title: "No seat free",
+    detail: "Every seat of the workspace is taken. Raise `seat_limit`, remove somebody or revoke an invite.",
+  },
+  seats_taken: {
+    status: 409,
+    title: "Seats taken",
+    detail: "The workspace has more members than that. Remove some first.",
+  },
+  invite_limit_reached: {
+    status: 409,
+    title: "Too many open invites",
+    detail: "The workspace has as many open invites as it may have. Revoke some, or wait for answers.",
+  },
+  invite_closed: {
+    status: 409,
+    title: "Invite closed",
+    detail: "This invite was answered, revoked or replaced. Invite the address again.",
+  },
+  transfer_pending: {
+    status: 409,
+    title: "Transfer pending",
+    detail: "An ownership transfer is waiting for its code. Confirm it, cancel it, or let it expire.",
+  },
+  no_transfer_pending: {
+    status: 409,
+    title: "No transfer pending",
+    detail: "No ownership transfer waits for a code. Offer it first.",
+  },
   conflict: {
     status: 409,
     title: "Conflict",
@@ -122,6 +167,11 @@ export const errorTable = {
     status: 410,
     title: "Gone",
     detail: "It was there, but its time is over. It cannot be brought back.",
+  },
+  transfer_over: {
+    status: 410,
+    title: "Transfer over",
+    detail: "This ownership transfer has expired, or its code was tried too often. Offer it again.",
   },
   precondition_failed: {
     status: 412,

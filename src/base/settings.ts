@@ -41,6 +41,8 @@ export interface Settings {
   readonly setupToken: Secret | null;
   /** Who may sign in, and how. */
   readonly signIn: SignInSettings;
+  /** How many people a new workspace may have; 0 for no limit. */
+  readonly seatLimit: number;
   /** What /readyz must name although requests are served. Empty when ready. */
   readonly notReady: readonly SettingProblem[];
 }
@@ -119,6 +121,7 @@ function parseSettings(env: object): SettingsReading {
   const sandbox = readSwitch(reader, "SANDBOX");
   const outboundAllow = readOrigins(reader, "OUTBOUND_ALLOW");
   const setupToken = readSetupToken(reader);
+  const seatLimit = readSeatLimit(reader);
   const signIn = readSignInSettings({
     read: (setting) => readText(reader, setting),
     report: (setting, detail) => report(reader, setting, detail),
@@ -134,7 +137,7 @@ function parseSettings(env: object): SettingsReading {
   ) {
     return { problems: reader.problems };
   }
-  const secrets = { keyring, tokenSecret, mailSecret, authSecret, checkpointKey, setupToken, signIn };
+  const secrets = { keyring, tokenSecret, mailSecret, authSecret, checkpointKey, setupToken, signIn, seatLimit };
   return { settings: { ...secrets, ...settleLocal(reader, { publicUrl, sandbox, outboundAllow }) } };
 }
 
@@ -273,6 +276,15 @@ function readOrigins(reader: Reader, setting: string): readonly string[] {
     );
   }
   return words.map((word) => word.toLowerCase());
+}
+
+function readSeatLimit(reader: Reader): number {
+  const setting = "SEAT_LIMIT";
+  const text = readText(reader, setting);
+  if (!/^\d{0,6}$/.test(text)) {
+    report(reader, setting, `${setting} must be a whole number, or not set. 0 means no limit.`);
+  }
+  return Number(text) || 0;
 }
 
 function readSetupToken(reader: Reader): Secret | null {

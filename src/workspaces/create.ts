@@ -24,13 +24,19 @@ export interface PlannedWorkspace {
   readonly ownerMemberId: string;
 }
 
+/** What a workspace starts with. `seatLimit` is the service's default, 0 for none. */
+interface NewWorkspace extends Pick<CreateWorkspace, "name" | "locale" | "timezone"> {
+  readonly slug: string;
+  readonly seatLimit: number;
+}
+
 /** Plans a workspace owned by an account. Run as one batch it is all or nothing; `workspace_exists` for a taken slug or own name. */
 export async function planWorkspace(
   db: Database,
   keyring: Keyring,
   accountId: string,
   actor: Actor,
-  input: Pick<CreateWorkspace, "name" | "locale" | "timezone"> & { readonly slug: string },
+  input: NewWorkspace,
   credentials: readonly NamedCredential[],
 ): Promise<Change<PlannedWorkspace>> {
   const row = toRow(accountId, actor.at, input);
@@ -81,11 +87,7 @@ export function withSuffix(slug: string): string {
   return `${slug}-${toBase32(randomBytes(4)).slice(0, 6)}`;
 }
 
-function toRow(
-  accountId: string,
-  at: number,
-  input: Pick<CreateWorkspace, "name" | "locale" | "timezone"> & { readonly slug: string },
-): WorkspaceRow {
+function toRow(accountId: string, at: number, input: NewWorkspace): WorkspaceRow {
   const given = { locale: input.locale, timezone: input.timezone };
   return {
     id: newId("workspace"),
@@ -95,6 +97,8 @@ function toRow(
     createdBy: accountId,
     ownerMemberId: newId("member"),
     settings: JSON.stringify(WorkspaceSettings.parse(given)),
+    seatLimit: input.seatLimit,
+    livingMembers: 0,
     region: "auto",
     configEpoch: 1,
     configVersion: 1,

@@ -1,9 +1,45 @@
 /** What people send to make and change workspaces, and what the first run answers. */
+import { sql } from "drizzle-orm";
+import { foreignKey, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { CredentialFields, ProviderName } from "../connections/model.js";
 import { Account, DisplayName, EmailAddress } from "../identity/model.js";
-import { Locale, TimeZone, UpdateSettings, Workspace } from "../tenancy/model.js";
+import { Locale, members, TimeZone, UpdateSettings, Workspace } from "../tenancy/model.js";
 import { Slug } from "../tenancy/slug-schema.js";
+
+/** `expired`: out of time or of tries, written when the next offer is made. */
+export const transferStates = ["pending", "confirmed", "cancelled", "expired"] as const;
+
+/** Offers of a workspace's ownership; the mailed code that confirms one names it as its subject. */
+export const ownershipTransfers = sqliteTable(
+  "ownership_transfers",
+  {
+    id: text("id").primaryKey(),
+    workspaceId: text("workspace_id").notNull(),
+    fromMemberId: text("from_member_id").notNull(),
+    toMemberId: text("to_member_id").notNull(),
+    state: text("state", { enum: transferStates }).notNull().default("pending"),
+    createdAt: integer("created_at").notNull(),
+    expiresAt: integer("expires_at").notNull(),
+    closedAt: integer("closed_at"),
+  },
+  (table) => [
+    uniqueIndex("ownership_transfers_one_pending")
+      .on(table.workspaceId)
+      .where(sql`state = 'pending'`),
+    index("ownership_transfers_of_workspace").on(table.workspaceId, table.createdAt, table.id),
+    foreignKey({
+      name: "ownership_transfers_from",
+      columns: [table.workspaceId, table.fromMemberId],
+      foreignColumns: [members.workspaceId, members.id],
+    }).onDelete("cascade"),
+    foreignKey({
+      name: "ownership_transfers_to",
+      columns: [table.workspaceId, table.toMemberId],
+      foreignColumns: [members.workspaceId, members.id],
+    }).onDelete("cascade"),
+  ],
+);
 
 /** `providers[]` of a new workspace: credentials to store along with it. */
 const FirstProvider = z.strictObject({

@@ -89,7 +89,7 @@ const createWorkspace = endpoint(
       }),
     );
     const create = async (slug: string): Promise<Reply> => {
-      const input = { ...call.body, slug };
+      const input = { ...call.body, slug, seatLimit: settings.seatLimit };
       const change = await planWorkspace(call.db, settings.keyring, accountId, call.actor, input, credentials);
       const { row } = change.value;
       const options = { etag: toEtag(row.revision), location: `/workspaces/${row.id}`, publish: row.id };

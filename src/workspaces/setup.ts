@@ -56,7 +56,8 @@ export async function planSetup(
   };
   const session = await planSession(settings.authSecret, db, account.id, { ip: actor.ip, userAgent }, actor.at);
   const by: Actor = { ...actor, type: "setup", id: account.id, name: account.name };
-  const named = { name: input.workspace.name, slug: input.workspace.slug ?? slugOf(input.workspace.name) };
+  const { name, slug } = input.workspace;
+  const named = { name, slug: slug ?? slugOf(name), seatLimit: settings.seatLimit };
   const workspace = await planWorkspace(db, settings.keyring, account.id, by, named, []);
   const statements = [
     guardThat(db, sql`NOT ${anyAccount}`, "already_set_up"),
