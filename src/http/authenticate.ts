@@ -28,7 +28,7 @@ export function bearerToken(request: Request): string | null {
   if (header === null) {
     return null;
   }
-  const token = /^bearer +([\x21-\x7e]{1,2048})$/i.exec(header.trim())?.[1];
+  const token = /^bearer +([\x21-\x7e]{1,8192})$/i.exec(header.trim())?.[1];
   if (token === undefined) {
     throw new AppError("unauthenticated", { detail: "Authorization takes `Bearer` and one token." });
   }

@@ -1,13 +1,12 @@
 /** The doors to one's own personal tokens. Only a session opens them: no token makes, sees or ends another. */
 import { z } from "@hono/zod-openapi";
-import type { SessionPrincipal } from "../access/principal.js";
-import { AppError } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { noContent, reply } from "../http/reply.js";
 import { CreatedPersonalToken, CreatePersonalToken, PersonalToken, toPersonalToken } from "./model.js";
 import { listTokens, planCreateToken, planRevokeToken } from "./personal-tokens.js";
+import { requireOwnSession } from "./sessions.js";
 
 const permission = { kind: "session" } as const;
 const path = "/me/tokens";
@@ -29,7 +28,7 @@ const createOne = endpoint(
   },
   async (call) => {
     const { tokenSecret } = requireSettings(call.env);
-    const { accountId } = ownSession(call.session());
+    const { accountId } = requireOwnSession(call.session());
     const plan = await planCreateToken(call.db, tokenSecret, call.actor, accountId, call.body);
     const { row, secret } = plan.value;
     const body = { ...toPersonalToken(row, call.now), secret: secret.reveal() };
@@ -81,13 +80,5 @@ const revokeOne = endpoint(
     return await call.commit(planRevokeToken(call.db, call.actor, accountId, call.params.id), noContent());
   },
 );
-
-/** A five-minute access token must not turn itself into one of ninety days. */
-function ownSession(session: SessionPrincipal): SessionPrincipal {
-  if (session.via === "jwt" || session.via === "issuer") {
-    throw new AppError("forbidden", { detail: "Use your session for this, not an access token." });
-  }
-  return session;
-}
 
 export const personalTokenEndpoints: readonly Endpoint[] = [createOne, listOwn, revokeOne];

@@ -1,5 +1,6 @@
 /** Every door of identity. */
 import type { Endpoint } from "../http/endpoint.js";
+import { accessTokenEndpoints } from "./access-token-routes.js";
 import { codeEndpoints } from "./code-routes.js";
 import { personalTokenEndpoints } from "./personal-token-routes.js";
 import { sessionEndpoints } from "./session-routes.js";
@@ -7,5 +8,6 @@ import { sessionEndpoints } from "./session-routes.js";
 export const identityEndpoints: readonly Endpoint[] = [
   ...codeEndpoints,
   ...sessionEndpoints,
+  ...accessTokenEndpoints,
   ...personalTokenEndpoints,
 ];

@@ -6,6 +6,7 @@
  * under their tag: the path before `/v1`, else the `x-test-tag` header, else the host.
  * `GET https://inspect.upstream.test/last?tag=…` reads them, `POST …/behave?tag=…&as=…` changes a tag's behaviour.
  */
+import { answerIssuer } from "./upstream-issuer.js";
 
 /** What `inspect` answers: how many calls came, how many of them the Worker broke off, and the last one. Credentials only as SHA-256. */
 export interface Inspection {
@@ -85,6 +86,10 @@ export async function fakeUpstream(request: Request): Promise<Response> {
   const url = new URL(request.url);
   if (url.host === "inspect.upstream.test") {
     return inspect(request.method, url);
+  }
+  const issued = await answerIssuer(request);
+  if (issued !== null) {
+    return issued;
   }
   const [, prefix, path = ""] = /^(?:\/([^/]+))?\/v1(\/.*)$/.exec(url.pathname) ?? [];
   const tag = tagOf(prefix ?? request.headers.get("x-test-tag") ?? url.host);
