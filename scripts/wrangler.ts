@@ -9,10 +9,12 @@ export function wranglerCommand(
   return { file: process.execPath, args: [path.join(root, "node_modules/wrangler/bin/wrangler.js"), ...args] };
 }
 
-/** The environment of a wrangler run. Its own log files go beside the state. */
+/** The environment of a wrangler run, or another tool's. Its own log files go beside the state; `node` is the one that runs us. */
 export function wranglerEnvironment(state: string): NodeJS.ProcessEnv {
+  const PATH = [path.dirname(process.execPath), process.env["PATH"] ?? ""].join(path.delimiter);
   return {
     ...process.env,
+    PATH,
     CLOUDFLARE_CF_FETCH_ENABLED: "false",
     WRANGLER_HIDE_BANNER: "true",
     WRANGLER_LOG_PATH: path.join(state, "logs"),
