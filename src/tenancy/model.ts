@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { roles } from "../access/permissions.js";
-import { Account, DisplayName, users } from "../identity/model.js";
+import { users } from "../identity/model.js";
 
 /** Regions a key can be made for: the platform's location hints, and `auto` for none. */
 export const regions = ["auto", "wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
@@ -164,6 +164,12 @@ export const Locale = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give
 export const TimeZone = z.string().refine(isTimeZone, "Give an IANA time zone such as Europe/Berlin.");
 
 const expiryDays = z.number().int().min(1).max(30).describe("How long an invite can be accepted.");
+const seatLimit = z
+  .number()
+  .int()
+  .min(0)
+  .max(1_000_000)
+  .describe("How many people it may have, open invites counted when inviting; 0 for no limit.");
 const maxDays = z
   .number()
   .int()
@@ -179,6 +185,7 @@ export const WorkspaceSettings = z
     locale: Locale.default("en-US"),
     timezone: TimeZone.default("UTC"),
     region: z.enum(regions).default("auto"),
+    seat_limit: seatLimit.default(0),
     invite_policy: z.object({ expiry_days: expiryDays.default(7) }).prefault({}),
     key_policy: z.object({ max_days: maxDays.default(365), member_keys: memberKeys.default(true) }).prefault({}),
   })
@@ -190,10 +197,24 @@ export const UpdateSettings = z.strictObject({
   locale: Locale.optional(),
   timezone: TimeZone.optional(),
   region: z.enum(regions).optional(),
+  seat_limit: seatLimit.optional(),
   invite_policy: z.strictObject({ expiry_days: expiryDays.optional() }).optional(),
   key_policy: z.strictObject({ max_days: maxDays.optional(), member_keys: memberKeys.optional() }).optional(),
 });
 export type UpdateSettings = z.infer<typeof UpdateSettings>;
+
+/** How long a deleted workspace can be restored, and how long after its purge a backup could still hold it. */
+export const restoreMs = 30 * 24 * 3_600_000;
+
+export const WorkspaceDeletion = z
+  .object({
+    deleted_at: z.iso.datetime(),
+    restore_until: z.iso.datetime().describe("After this it is purged: its data key is destroyed, its slug is free."),
+    purged_at: z.iso.datetime().nullable(),
+    purged_final_at: z.iso.datetime().nullable().describe("From here on no backup holds it either."),
+  })
+  .openapi("WorkspaceDeletion");
+export type WorkspaceDeletion = z.infer<typeof WorkspaceDeletion>;
 
 export const Workspace = z
   .object({
@@ -205,11 +226,17 @@ export const Workspace = z
     members: z.number().int().describe("How many people belong to it."),
     created_at: z.iso.datetime(),
     updated_at: z.iso.datetime(),
+    deletion: WorkspaceDeletion.nullable().describe("Null for a workspace that lives."),
   })
   .openapi("Workspace");
 export type Workspace = z.infer<typeof Workspace>;
 
 export type WorkspaceRow = typeof workspaces.$inferSelect;
+
+/** A workspace's settings, from where each of them is kept: the seat limit has a column, for triggers hold it. */
+export function readSettingsOf(row: Pick<WorkspaceRow, "settings" | "seatLimit">): WorkspaceSettings {
+  return { ...WorkspaceSettings.parse(JSON.parse(row.settings)), seat_limit: row.seatLimit };
+}
 
 /** The answer's view of a workspace row. */
 export function toWorkspace(row: WorkspaceRow, role: Workspace["role"], memberCount: number): Workspace {
@@ -218,110 +245,27 @@ export function toWorkspace(row: WorkspaceRow, role: Workspace["role"], memberCo
     name: row.name,
     slug: row.slug,
     role,
-    settings: WorkspaceSettings.parse(JSON.parse(row.settings)),
+    settings: readSettingsOf(row),
     members: memberCount,
     created_at: new Date(row.createdAt).toISOString(),
     updated_at: new Date(row.updatedAt).toISOString(),
+    deletion: row.deletedAt === null ? null : toDeletion(row, row.deletedAt),
   };
 }
 
-export const Member = z
-  .object({
-    id: z.string(),
-    account_id: z.string(),
-    name: z.string(),
-    email: z.string(),
-    role: z.enum(roles),
-    joined_at: z.iso.datetime(),
-  })
-  .openapi("Member");
-export type Member = z.infer<typeof Member>;
-
-export const InviteMembers = z
-  .strictObject({
-    emails: z.array(z.string()).min(1).max(100).describe("1 to 100 e-mail addresses."),
-    role: z.enum(grantableRoles).default("MEMBER"),
-    locale: Locale.optional().describe("Language of the letter; the workspace's when left out."),
-  })
-  .openapi("InviteMembers");
-export type InviteMembers = z.infer<typeof InviteMembers>;
-
-/** What became of one address of `emails[]`. */
-export const InviteResult = z
-  .object({
-    email: z.string(),
-    status: z.enum(["invited", "already_member", "already_invited", "invalid", "limit"]),
-    invite_id: z.string().optional(),
-    detail: z.string().optional(),
-  })
-  .openapi("InviteResult");
-export type InviteResult = z.infer<typeof InviteResult>;
-
-export const InviteResults = z.object({ results: z.array(InviteResult) }).openapi("InviteResults");
-
-/** States as people read them: the row's, its letter's and the clock's in one word. */
-export const inviteWireStates = [
-  "pending",
-  "sent",
-  "delivery_failed",
-  "accepted",
-  "declined",
-  "revoked",
-  "expired",
-] as const;
-
-export const Invite = z
-  .object({
-    id: z.string(),
-    email: z.string(),
-    role: z.enum(grantableRoles),
-    locale: z.string(),
-    state: z.enum(inviteWireStates),
-    reason: z.string().nullable().describe("Why the letter could not be delivered; null otherwise."),
-    invited_by: z.object({ id: z.string(), name: z.string() }),
-    created_at: z.iso.datetime(),
-    expires_at: z.iso.datetime(),
-  })
-  .openapi("Invite");
-export type Invite = z.infer<typeof Invite>;
-
-/** What the bearer of an invite's link is asked to join. */
-export const InviteOffer = z
-  .object({
-    workspace: z.object({ name: z.string() }),
-    invited_by: z.object({ name: z.string() }),
-    email: z.string(),
-    role: z.enum(grantableRoles),
-    has_account: z.boolean().describe("Whether this address must sign in before it can accept."),
-    expires_at: z.iso.datetime(),
-  })
-  .openapi("InviteOffer");
-export type InviteOffer = z.infer<typeof InviteOffer>;
-
-/** Any text: what is no token of ours is the same 404 as a used one. */
-export const InviteTokenParams = z.object({ token: z.string().describe("The token of the invite's link.") });
-
-export const AcceptInvite = z
-  .strictObject({
-    name: DisplayName.optional().describe("Name of a new account; made from the address when left out."),
-  })
-  .openapi("AcceptInvite");
-export type AcceptInvite = z.infer<typeof AcceptInvite>;
-
-export const AcceptedInvite = z
-  .object({
-    workspace: Workspace,
-    member: Member,
-    account: Account,
-    session_token: z
-      .string()
-      .nullable()
-      .describe("A new account's session, shown this once; null for someone signed in already."),
-  })
-  .openapi("AcceptedInvite");
-export type AcceptedInvite = z.infer<typeof AcceptedInvite>;
-
-export const DeclinedInvite = z.object({ state: z.literal("declined") }).openapi("DeclinedInvite");
+/** What a workspace deleted at `deletedAt` has before it. */
+export function toDeletion(
+  row: Pick<WorkspaceRow, "purgeState" | "purgeStateAt">,
+  deletedAt: number,
+): WorkspaceDeletion {
+  const purgedAt = row.purgeState === "purged" ? row.purgeStateAt : null;
+  return {
+    deleted_at: new Date(deletedAt).toISOString(),
+    restore_until: new Date(deletedAt + restoreMs).toISOString(),
+    purged_at: purgedAt === null ? null : new Date(purgedAt).toISOString(),
+    purged_final_at: purgedAt === null ? null : new Date(purgedAt + restoreMs).toISOString(),
+  };
+}
 
 function isTimeZone(zone: string): boolean {
   try {

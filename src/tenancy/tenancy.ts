@@ -1,10 +1,11 @@
 /** Membership as a fact: who stands where in which workspace. A stranger and an absent workspace look the same. */
-import { and, desc, eq, isNull, or, sql } from "drizzle-orm";
+import { and, desc, eq, isNotNull, isNull, or, sql, type SQL } from "drizzle-orm";
 import type { KeyPrincipal, Principal, WorkspaceAccess } from "../access/principal.js";
 import { hideSql, type Database } from "../base/database.js";
-import { members, workspaces } from "./model.js";
+import { currentWorkspaces, members, workspaces } from "./model.js";
 
 const alive = and(isNull(workspaces.deletedAt), isNull(members.removedAt));
+const ownDeleted = and(isNotNull(workspaces.deletedAt), eq(workspaces.ownerMemberId, members.id));
 
 const accessColumns = {
   id: workspaces.id,
@@ -16,7 +17,7 @@ const accessColumns = {
 
 /**
  * The caller's place in a workspace named by id, slug or `current`; null when there is none. `chosen` is what the caller
- * chose as current (`X-Workspace`); without it, the workspace joined last.
+ * chose as current (`X-Workspace`); without it, the workspace switched to last, else the one joined last.
  */
 export async function findAccess(
   db: Database,
@@ -26,22 +27,36 @@ export async function findAccess(
 ): Promise<WorkspaceAccess | null> {
   return principal.kind === "key"
     ? await findKeyAccess(db, principal, reference)
-    : await findMemberAccess(db, principal, reference === "current" ? chosen : reference);
+    : await findMemberAccess(db, principal, reference === "current" ? chosen : reference, alive);
+}
+
+/** The place of a signed-in owner in a deleted workspace of theirs, named by id or slug; null for everybody else. */
+export async function findDeletedAccess(
+  db: Database,
+  principal: Principal,
+  reference: string,
+): Promise<WorkspaceAccess | null> {
+  return principal.kind === "session" ? await findMemberAccess(db, principal, reference, ownDeleted) : null;
 }
 
 async function findMemberAccess(
   db: Database,
   person: Exclude<Principal, KeyPrincipal>,
   reference: string | null,
+  state: SQL | undefined,
 ): Promise<WorkspaceAccess | null> {
   const named = reference === null ? undefined : or(eq(workspaces.id, reference), eq(workspaces.slug, reference));
+  const switchedTo = db
+    .select({ id: currentWorkspaces.workspaceId })
+    .from(currentWorkspaces)
+    .where(eq(currentWorkspaces.userId, person.accountId));
   const [row] = await hideSql(
     db
       .select(accessColumns)
       .from(members)
       .innerJoin(workspaces, eq(workspaces.id, members.workspaceId))
-      .where(and(eq(members.userId, person.accountId), alive, named))
-      .orderBy(desc(members.createdAt), desc(members.id))
+      .where(and(eq(members.userId, person.accountId), state, named))
+      .orderBy(sql`${workspaces.id} IS ${switchedTo} DESC`, desc(members.createdAt), desc(members.id))
       .limit(1)
       .all(),
   );
@@ -59,6 +74,3 @@ async function findKeyAccess(db: Database, key: KeyPrincipal, reference: string)
   const isNamed = row !== undefined && ["current", row.id, row.slug].includes(reference);
   return isNamed ? { ...row, role: null, memberId: key.memberId } : null;
 }
-
-/** How many people belong to a workspace, as a subquery beside its row. */
-export const memberCount = sql<number>`(SELECT count(*) FROM members AS m WHERE m.workspace_id = workspaces.id AND m.removed_at IS NULL)`;

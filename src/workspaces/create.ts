@@ -6,7 +6,7 @@ import type { Change, Database, Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
 import { planCredential, type PreparedCredential } from "../connections/credentials.js";
-import { members, workspaces, WorkspaceSettings } from "../tenancy/model.js";
+import { members, readSettingsOf, workspaces, WorkspaceSettings } from "../tenancy/model.js";
 import type { WorkspaceRow } from "../tenancy/model.js";
 import { reservedSlugs } from "../tenancy/slug-schema.js";
 import { insertDataKey, newDataKey } from "../vault/data-keys.js";
@@ -55,7 +55,7 @@ export async function planWorkspace(
       workspaceId: row.id,
       action: "workspace.created",
       targets: [{ type: "workspace", id: row.id }],
-      after: { name: row.name, slug: row.slug, settings: JSON.parse(row.settings) as unknown },
+      after: { name: row.name, slug: row.slug, settings: readSettingsOf(row) },
     }),
   ];
   for (const { name, prepared } of credentials) {
@@ -89,6 +89,7 @@ export function withSuffix(slug: string): string {
 
 function toRow(accountId: string, at: number, input: NewWorkspace): WorkspaceRow {
   const given = { locale: input.locale, timezone: input.timezone };
+  const { seat_limit: _, ...settings } = WorkspaceSettings.parse(given);
   return {
     id: newId("workspace"),
     slug: input.slug,
@@ -96,7 +97,7 @@ function toRow(accountId: string, at: number, input: NewWorkspace): WorkspaceRow
     nameKey: nameKey(input.name),
     createdBy: accountId,
     ownerMemberId: newId("member"),
-    settings: JSON.stringify(WorkspaceSettings.parse(given)),
+    settings: JSON.stringify(settings),
     seatLimit: input.seatLimit,
     livingMembers: 0,
     region: "auto",

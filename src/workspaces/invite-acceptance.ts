@@ -11,8 +11,8 @@ import type { Secret } from "../base/secret.js";
 import { toAccount, users } from "../identity/model.js";
 import { planSession } from "../identity/sessions.js";
 import { invites, members, toWorkspace, workspaces } from "../tenancy/model.js";
-import type { AcceptedInvite, InviteOffer, WorkspaceRow } from "../tenancy/model.js";
-import { memberCount } from "../tenancy/tenancy.js";
+import type { WorkspaceRow } from "../tenancy/model.js";
+import type { AcceptedInvite, InviteOffer } from "./invite-schema.js";
 import { isTokenOf, readInviteToken } from "./invite-token.js";
 import { mayInvite } from "./invites.js";
 
@@ -23,7 +23,6 @@ type AccountRow = Pick<typeof users.$inferSelect, "id" | "email" | "name" | "cre
 export interface OpenInvite {
   readonly invite: InviteRow;
   readonly workspace: WorkspaceRow;
-  readonly members: number;
   readonly inviter: string;
   /** The account that has the invited address, if there is one. */
   readonly account: AccountRow | null;
@@ -133,13 +132,13 @@ export async function planAcceptance(
     ...(session === null ? [] : [session.statement]),
   ];
   const result = {
-    workspace: toWorkspace(workspace, invite.role, open.members + 1),
+    workspace: toWorkspace(workspace, invite.role, workspace.livingMembers + 1),
     member: {
       id: memberId,
-      account_id: account.id,
-      name: account.name,
-      ...joined,
+      account: { id: account.id, name: account.name, email: account.email },
+      role: invite.role,
       joined_at: new Date(actor.at).toISOString(),
+      last_active_at: null,
     },
     account: toAccount(account),
   };
@@ -167,7 +166,7 @@ async function readOpenInvite(db: Database, inviteId: string, now: number): Prom
   const account = { id: invitees.id, email: invitees.email, name: invitees.name, createdAt: invitees.createdAt };
   const [found] = await hideSql(
     db
-      .select({ invite: invites, workspace: workspaces, members: memberCount, inviter: users.name, account })
+      .select({ invite: invites, workspace: workspaces, inviter: users.name, account })
       .from(invites)
       .innerJoin(workspaces, eq(workspaces.id, invites.workspaceId))
       .innerJoin(members, and(eq(members.workspaceId, invites.workspaceId), eq(members.id, invites.invitedBy)))

@@ -6,6 +6,15 @@ import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { reply, type Reply } from "../http/reply.js";
 import { enqueueLetters } from "../mail/outbox.js";
 import {
+  chooseInvitee,
+  findInviteByToken,
+  planAcceptance,
+  planDecline,
+  refuseStranger,
+  toOffer,
+  type OpenInvite,
+} from "./invite-acceptance.js";
+import {
   AcceptInvite,
   AcceptedInvite,
   DeclinedInvite,
@@ -15,16 +24,7 @@ import {
   InviteResults,
   InviteTokenParams,
   type InviteResult,
-} from "../tenancy/model.js";
-import {
-  chooseInvitee,
-  findInviteByToken,
-  planAcceptance,
-  planDecline,
-  refuseStranger,
-  toOffer,
-  type OpenInvite,
-} from "./invite-acceptance.js";
+} from "./invite-schema.js";
 import { listInvites, planInvites } from "./invites.js";
 
 /** Races lost to other requests for the same addresses before the caller is told; each loss means that somebody else won. */

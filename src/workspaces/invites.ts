@@ -9,7 +9,8 @@ import type { Position } from "../http/page.js";
 import { EmailAddress, users } from "../identity/model.js";
 import { outbox, type MailMessage } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
-import { invites, members, type Invite, type InviteMembers, type InviteResult } from "../tenancy/model.js";
+import { invites, members } from "../tenancy/model.js";
+import type { Invite, InviteMembers, InviteResult } from "./invite-schema.js";
 
 /** How long an invite can be accepted: what the workspace's settings say, in days; `w` is its row. */
 const expiryMs = sql.raw("coalesce(w.settings ->> '$.invite_policy.expiry_days', 7) * 86400000");

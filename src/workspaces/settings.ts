@@ -8,6 +8,7 @@ export function mergeSettings(before: WorkspaceSettings, change: UpdateSettings)
     locale: change.locale ?? before.locale,
     timezone: change.timezone ?? before.timezone,
     region: change.region ?? before.region,
+    seat_limit: change.seat_limit ?? before.seat_limit,
     invite_policy: { expiry_days: invites?.expiry_days ?? before.invite_policy.expiry_days },
     key_policy: {
       // Null says "no limit", which is not the same as saying nothing.

@@ -5,9 +5,8 @@ import { auditIfChanged } from "../audit/audit.js";
 import { guardThat, hideSql, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import type { Position } from "../http/page.js";
-import { members, toWorkspace, workspaces, WorkspaceSettings } from "../tenancy/model.js";
+import { members, readSettingsOf, toWorkspace, workspaces } from "../tenancy/model.js";
 import type { Workspace, WorkspaceRow } from "../tenancy/model.js";
-import { memberCount } from "../tenancy/tenancy.js";
 import { nameKey } from "./create.js";
 import { mergeSettings } from "./settings.js";
 import type { UpdateWorkspace } from "./model.js";
@@ -22,7 +21,7 @@ export interface SeenWorkspace {
 export async function findWorkspace(db: Database, access: WorkspaceAccess): Promise<SeenWorkspace> {
   const [found] = await hideSql(
     db
-      .select({ row: workspaces, count: memberCount })
+      .select({ row: workspaces, count: workspaces.livingMembers })
       .from(workspaces)
       .where(and(eq(workspaces.id, access.id), isNull(workspaces.deletedAt)))
       .all(),
@@ -43,7 +42,7 @@ export async function listWorkspaces(db: Database, accountId: string, from: Posi
     db
       .select({
         row: workspaces,
-        count: memberCount,
+        count: workspaces.livingMembers,
         memberId: members.id,
         role: members.role,
         joinedAt: members.createdAt,
@@ -66,7 +65,8 @@ export async function listWorkspaces(db: Database, accountId: string, from: Posi
 
 /**
  * Plans a change of name, slug or settings. What is given replaces what is there; an update to what already stands
- * writes nothing. `precondition_failed` when `ifMatch` (or the row read here) is no longer the row's revision.
+ * writes nothing. `seats_taken` for a seat limit below the
+ * people who are there; `precondition_failed` when `ifMatch` (or the row read here) is no longer the row's revision.
  */
 export function planUpdateWorkspace(
   db: Database,
@@ -77,10 +77,15 @@ export function planUpdateWorkspace(
 ): Change<SeenWorkspace> {
   const { row } = seen;
   const next = merge(row, input);
-  const isSame = sql`${workspaces.name} IS ${next.name} AND ${workspaces.slug} IS ${next.slug} AND ${workspaces.settings} IS ${next.settings}`;
+  const isSame = sql`${workspaces.name} IS ${next.name} AND ${workspaces.slug} IS ${next.slug} AND ${workspaces.settings} IS ${next.settings}
+    AND ${workspaces.seatLimit} IS ${next.seatLimit}`;
   const expected = ifMatch ?? row.revision;
   const holds = sql`EXISTS (SELECT 1 FROM ${workspaces} WHERE ${workspaces.id} = ${row.id} AND ${workspaces.revision} = ${expected})`;
-  const isChanged = next.name !== row.name || next.slug !== row.slug || next.settings !== row.settings;
+  const isChanged =
+    next.name !== row.name ||
+    next.slug !== row.slug ||
+    next.settings !== row.settings ||
+    next.seatLimit !== row.seatLimit;
   const updated = { ...row, ...next, ...(isChanged ? { revision: expected + 1, updatedAt: actor.at } : {}) };
   const statements = [
     guardThat(db, holds, ifMatch === null ? "conflict" : "precondition_failed"),
@@ -103,16 +108,17 @@ export function planUpdateWorkspace(
 
 function merge(row: WorkspaceRow, input: UpdateWorkspace) {
   const name = input.name ?? row.name;
-  const settings = mergeSettings(WorkspaceSettings.parse(JSON.parse(row.settings)), input.settings ?? {});
+  const { seat_limit, ...settings } = mergeSettings(readSettingsOf(row), input.settings ?? {});
   return {
     name,
     nameKey: nameKey(name),
     slug: input.slug ?? row.slug,
     settings: JSON.stringify(settings),
+    seatLimit: seat_limit,
     region: settings.region,
   };
 }
 
-function toPublic(row: Pick<WorkspaceRow, "name" | "slug" | "settings">) {
-  return { name: row.name, slug: row.slug, settings: JSON.parse(row.settings) as unknown };
+function toPublic(row: Pick<WorkspaceRow, "name" | "slug" | "settings" | "seatLimit">) {
+  return { name: row.name, slug: row.slug, settings: readSettingsOf(row) };
 }

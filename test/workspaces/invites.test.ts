@@ -107,7 +107,7 @@ describe("an invite, end to end", () => {
     expect([joined.status, joined.headers.get("cache-control")]).toEqual([200, "no-store"]);
     expect(joined.body).toMatchObject({
       workspace: { id: team.id, role: "ADMIN", members: 2 },
-      member: { email, name: "Grace", role: "ADMIN", account_id: joined.body.account.id },
+      member: { role: "ADMIN", account: { id: joined.body.account.id, name: "Grace", email } },
       account: { email, name: "Grace" },
     });
     const token = joined.body.session_token;
