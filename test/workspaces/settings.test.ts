@@ -12,6 +12,7 @@ describe("a workspace's settings", () => {
       locale: "en-US",
       timezone: "UTC",
       region: "auto",
+      seat_limit: 0,
       invite_policy: { expiry_days: 3 },
       key_policy: { max_days: 365, member_keys: true },
     });

@@ -55,7 +55,7 @@ describe("the first run", () => {
     expect([await db.$count(users, ne(users.id, demoAccountId)), await db.$count(workspaces)]).toEqual([1, 1]);
     const { account, workspace, session_token } = won[0]?.body ?? {};
     expect(workspace).toMatchObject({ name: "Émile & co", slug: "emile-co", role: "OWNER", members: 1 });
-    expect(workspace.settings).toEqual({ locale: "en-US", timezone: "UTC", region: "auto" });
+    expect(workspace.settings).toMatchObject({ locale: "en-US", timezone: "UTC", region: "auto", seat_limit: 0 });
     expect(account.email).toMatch(/^ada\d@example\.com$/);
     const mine = await call("GET", "/workspaces", { token: session_token });
     expect(mine.body.data.map((row: { id: string }) => row.id)).toEqual([workspace.id]);

@@ -23,6 +23,7 @@ describe("creating a workspace", () => {
       locale: "en-US",
       timezone: "Europe/Berlin",
       region: "auto",
+      seat_limit: 0,
       invite_policy: { expiry_days: 7 },
       key_policy: { max_days: 365, member_keys: true },
     });
