@@ -14,13 +14,16 @@ export interface Authorized {
   readonly key: LiveKey;
 }
 
-/** Checks that the key is known, not revoked (now or ever), not expired, of an active workspace, and has the scope; in this order. */
+/** Checks that the workspace was not purged, and that the key is known, not revoked (now or ever), not expired, of an active workspace, and has the scope; in this order. */
 export function authorizeKey(
   state: RouterState,
   request: Pick<AdmitRequest, "key_digest" | "scope">,
   now: number,
 ): Authorized | Refusal {
   const { config } = state;
+  if (state.closed) {
+    return refuse("key_revoked");
+  }
   if (config === null) {
     return refuse("not_configured");
   }
@@ -35,7 +38,8 @@ export function authorizeKey(
     return refuse("key_expired");
   }
   if (!config.rows.active) {
-    return refuse("key_revoked");
+    // Not "revoked", which isolates remember: a deleted workspace can be restored, and its keys with it.
+    return refuse("key_unknown");
   }
   return key.scopes.has(request.scope) ? { kind: "authorized", config, key } : refuse("scope_missing");
 }

@@ -32,6 +32,7 @@ const tables = `
   CREATE TABLE IF NOT EXISTS outs (credential_id TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS windows (key_id TEXT PRIMARY KEY, start_ms INTEGER NOT NULL, slots BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS requests (request_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS closed (id INTEGER PRIMARY KEY CHECK (id = 1));
   CREATE TABLE IF NOT EXISTS due (task TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
@@ -44,9 +45,15 @@ export function openLedger(sql: SqlStorage): void {
   sql.exec("INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT DO NOTHING", schemaVersion);
 }
 
+/** Keeps, in a ledger that was emptied, the one fact that must outlive a purged workspace: that it is closed. */
+export function writeClosed(sql: SqlStorage): void {
+  sql.exec("INSERT INTO closed (id) VALUES (1) ON CONFLICT DO NOTHING");
+}
+
 /** Everything that was on disk, as memory. A configuration that can't be read is left out: the Router then says `not_configured` and is sent a new one. */
 export function loadState(sql: SqlStorage): RouterState {
   const state = createState();
+  state.closed = sql.exec("SELECT id FROM closed").toArray().length > 0;
   for (const { key_id: id } of sql.exec<{ key_id: string }>("SELECT key_id FROM tombstones")) {
     state.tombstones.add(id);
   }

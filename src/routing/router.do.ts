@@ -6,7 +6,7 @@ import { restoreCredential } from "./cooldown.js";
 import { admit, next } from "./decide.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
-import { isDirty, loadState, markClean, openLedger, writeChanges, writeConfig } from "./ledger.js";
+import { isDirty, loadState, markClean, openLedger, writeChanges, writeClosed, writeConfig } from "./ledger.js";
 import { trimWindow } from "./limits.js";
 import type { AdmitRequest, Admission, Failure, InstanceState, Outcome, Refusal, RouterApi, Ticket } from "./model.js";
 import { committed, settle } from "./report.js";
@@ -35,8 +35,11 @@ export class Router extends DurableObject<Env> implements RouterApi {
     });
   }
 
-  /** Puts a version into force and on disk; equal and lower ones change nothing. Answers the version in force. */
+  /** Puts a version into force and on disk; equal and lower ones change nothing. Answers the version in force: none, once it is purged. */
   async apply(config: ConfigAddress, rows: RouterRows): Promise<{ epoch: number; version: number }> {
+    if (this.#state.closed) {
+      return { epoch: 0, version: 0 };
+    }
     if (isNewer(this.#state, config)) {
       this.ctx.storage.transactionSync(() => {
         writeConfig(this.ctx.storage.sql, config, rows);
@@ -100,6 +103,24 @@ export class Router extends DurableObject<Env> implements RouterApi {
     this.#writeBehind();
   }
 
+  /**
+   * Forgets everything for good. With `tombstone` a single row stays, so that whatever the record says later (a restore from
+   * a backup), every key stays refused here; without it nothing stays, for a shard that no key was ever made for.
+   */
+  async purge(tombstone: boolean): Promise<void> {
+    await this.ctx.blockConcurrencyWhile(async () => {
+      const { storage } = this.ctx;
+      this.#state = { ...createState(), closed: true };
+      await storage.deleteAlarm();
+      await storage.deleteAll();
+      if (tombstone) {
+        openLedger(storage.sql);
+        writeClosed(storage.sql);
+        await storage.sync();
+      }
+    });
+  }
+
   /** Runs what is due. */
   override async alarm(): Promise<void> {
     const expire = (): void => {
@@ -111,7 +132,7 @@ export class Router extends DurableObject<Env> implements RouterApi {
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
   #writeBehind(): void {
-    if (this.#timer !== null || !isDirty(this.#state)) {
+    if (this.#timer !== null || this.#state.closed || !isDirty(this.#state)) {
       return;
     }
     this.#timer = setTimeout(() => {
@@ -121,6 +142,9 @@ export class Router extends DurableObject<Env> implements RouterApi {
   }
 
   async #flushAndArm(): Promise<void> {
+    if (this.#state.closed) {
+      return;
+    }
     try {
       this.#flush();
       await armAlarm(this.ctx.storage);

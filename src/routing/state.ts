@@ -44,6 +44,8 @@ export interface LiveConfig {
 
 /** Everything. The decision files change it in place, the ledger reads what the dirty sets name. */
 export interface RouterState {
+  /** The workspace was purged: no version is ever taken again and every key is refused. */
+  closed: boolean;
   /** Null until the first `apply`. */
   config: LiveConfig | null;
   /** Ids of keys that were ever revoked; they stay refused whatever a later version says. */
@@ -60,6 +62,7 @@ export interface RouterState {
 /** A Router that knows nothing yet. */
 export function createState(): RouterState {
   return {
+    closed: false,
     config: null,
     tombstones: new Set(),
     cooldowns: createCooldowns(),

@@ -1,5 +1,5 @@
 /** Reads a workspace's configuration together with its version, in one transaction: what it gives is that version and no other. */
-import { and, asc, eq } from "drizzle-orm";
+import { and, asc, eq, isNull } from "drizzle-orm";
 import { z } from "zod";
 import { sha256Hex } from "../base/bytes.js";
 import { hideSql, type Database } from "../base/database.js";
@@ -44,13 +44,16 @@ interface KeyWithMaker {
 /** A key that ran out of money may be topped up, and an untried one may be good: the failure table deals with both. */
 const usableStatuses: ReadonlySet<CredentialRow["status"]> = new Set(["active", "unverified", "exhausted"]);
 
-/** The workspace's newest configuration, a deleted one's too (as not active). Throws `not_found` for a workspace that was never made or is purged. */
+/** The workspace's newest configuration, a deleted one's too (as not active). Throws `not_found` for a workspace that was never made, or whose purge has begun. */
 export async function readConfig(db: Database, workspaceId: string): Promise<Config> {
   const makerOfKey = and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy));
   // D1 runs a batch as one transaction. Sorted, so that the same content has the same bytes.
   const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows] = await hideSql(
     db.batch([
-      db.select().from(workspaces).where(eq(workspaces.id, workspaceId)),
+      db
+        .select()
+        .from(workspaces)
+        .where(and(eq(workspaces.id, workspaceId), isNull(workspaces.purgeState))),
       db
         .select({ key: apiKeys, maker: { role: members.role, removedAt: members.removedAt } })
         .from(apiKeys)

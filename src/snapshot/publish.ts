@@ -1,5 +1,5 @@
 /** Makes a recorded change true: files the newest snapshot, tells every Router of the workspace, and only then says that it is in force. */
-import { and, eq, lt, sql } from "drizzle-orm";
+import { and, eq, isNull, lt, sql } from "drizzle-orm";
 import { hideSql, openDatabase, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
@@ -55,7 +55,7 @@ export async function sweepUnapplied(
     db
       .select({ id: workspaces.id })
       .from(workspaces)
-      .where(isBehind)
+      .where(and(isBehind, isNull(workspaces.purgeState)))
       .orderBy(sql`random()`)
       .limit(limit)
       .all(),
@@ -104,7 +104,7 @@ async function isApplied(db: Database, workspaceId: string): Promise<boolean> {
     db
       .select({ applied: workspaces.appliedVersion, version: workspaces.configVersion })
       .from(workspaces)
-      .where(eq(workspaces.id, workspaceId))
+      .where(and(eq(workspaces.id, workspaceId), isNull(workspaces.purgeState)))
       .all(),
   );
   if (row === undefined) {

@@ -8,6 +8,7 @@ const keptSeconds = 7 * 24 * 3600;
 /** How long a place on the edge may answer from its own copy, a miss included. The value under an address never changes. */
 const cachedSeconds = 300;
 const patienceMs = 2000;
+const deletesPerPass = 100;
 
 /** A snapshot's key in KV. */
 export function snapshotKey(workspaceId: string, address: ConfigAddress): string {
@@ -64,6 +65,19 @@ export async function findSnapshot(
       cause: describeError(error),
     });
     return null;
+  }
+}
+
+/** Deletes every snapshot of a workspace, in whatever format this or an earlier release filed it. */
+export async function deleteSnapshots(kv: KVNamespace, workspaceId: string): Promise<void> {
+  for (let format = 1; format <= snapshotFormat; format += 1) {
+    const prefix = `config/${format}/${workspaceId}/`;
+    let cursor: string | null = null;
+    do {
+      const page: KVNamespaceListResult<unknown> = await kv.list({ prefix, limit: deletesPerPass, cursor });
+      await Promise.all(page.keys.map(({ name }) => kv.delete(name)));
+      cursor = page.list_complete ? null : page.cursor;
+    } while (cursor !== null);
   }
 }
 

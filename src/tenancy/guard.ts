@@ -2,10 +2,16 @@
 import type { MiddlewareHandler } from "hono";
 import { AppError } from "../base/errors.js";
 import type { HttpEnv } from "../http/context.js";
-import { findAccess } from "./tenancy.js";
+import { findAccess, findDeletedAccess } from "./tenancy.js";
 
 /** First path segments below /workspaces that mean `current`: the contract's short forms. */
 const shortForms: ReadonlySet<string> = new Set(["members"]);
+
+/**
+ * What an owner may still ask of a workspace that they deleted: to have it back, and the deletion again, whose answer may
+ * have been "not yet in force".
+ */
+const afterDeletion: readonly RegExp[] = [/^POST \/workspaces\/[^/]+\/restore$/, /^DELETE \/workspaces\/[^/]+$/];
 
 /** Middleware for `/workspaces/:ws` and everything below it. */
 export const guardWorkspace: MiddlewareHandler<HttpEnv> = async (context, next) => {
@@ -16,7 +22,11 @@ export const guardWorkspace: MiddlewareHandler<HttpEnv> = async (context, next) 
   const segment = context.req.param("ws") ?? "";
   const reference = shortForms.has(segment) ? "current" : segment;
   const chosen = context.req.header("x-workspace") ?? null;
-  const access = await findAccess(context.get("db"), principal, reference, chosen);
+  const db = context.get("db");
+  const asked = `${context.req.method} ${context.req.path}`;
+  const access =
+    (await findAccess(db, principal, reference, chosen)) ??
+    (afterDeletion.some((pattern) => pattern.test(asked)) ? await findDeletedAccess(db, principal, reference) : null);
   if (access === null) {
     throw new AppError("not_found");
   }

@@ -83,7 +83,7 @@ describe("admit", () => {
       "a key of a suspended workspace, even without the scope",
       { keys: [makeKey("k", { scopes: [] })], active: false },
       "chat",
-      "key_revoked",
+      "key_unknown",
     ],
     [
       "a key without the scope, even for a model it may not use",
