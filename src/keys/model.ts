@@ -20,7 +20,17 @@ export const apiKeys = sqliteTable(
     limits: text("limits").notNull(),
     region: text("region", { enum: regions }).notNull(),
     madeBy: text("made_by").notNull(),
+    /** Never moves up; a trigger holds that. */
     expiresAt: integer("expires_at"),
+    /** The secret before the last rotation; its digest stays when its time is over, so that it is refused as expired. */
+    previousDigest: text("previous_digest").unique(),
+    previousPrefix: text("previous_prefix"),
+    previousLastFour: text("previous_last_four"),
+    /** When the secret before ends, at most the key's own expiry; 0 when it ended with the rotation. */
+    previousUntil: integer("previous_until"),
+    rotatedAt: integer("rotated_at"),
+    /** The last warning of its expiry that was written, by days ahead. */
+    warnedDays: integer("warned_days"),
     revokedAt: integer("revoked_at"),
     /** The workspace's version that says so; set by the trigger that moves it. */
     revokedVersion: integer("revoked_version"),
@@ -36,6 +46,9 @@ export const apiKeys = sqliteTable(
       .where(sql`revoked_at IS NULL`),
     index("api_keys_listed").on(table.workspaceId, table.createdAt, table.id),
     index("api_keys_of_member").on(table.workspaceId, table.madeBy),
+    index("api_keys_expiring")
+      .on(table.expiresAt)
+      .where(sql`revoked_at IS NULL`),
     foreignKey({
       name: "api_keys_made_by",
       columns: [table.workspaceId, table.madeBy],
