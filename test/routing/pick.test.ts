@@ -69,6 +69,25 @@ describe("weighted pick", () => {
     );
   });
 
+  it("holds the same bound among those who are left, whatever the absent owe or are owed", ({ expect }) => {
+    const lag = fc.double({ min: -3, max: 3, noNaN: true });
+    fc.assert(
+      fc.property(fc.array(weight, { minLength: 2, maxLength: 30, size: "max" }), lag, (weights, offset) => {
+        const lanes = makeLanes(weights);
+        for (const lane of lanes) {
+          lane.lag = offset;
+        }
+        let worst = 0;
+        for (let turns = 0; turns < deep(500, 5_000); turns += 1) {
+          turn(lanes);
+          worst = Math.max(worst, ...lanes.map((lane) => Math.abs(lane.lag - offset)));
+        }
+        expect(worst).toBeLessThan(1);
+      }),
+      settings(100, 2_000),
+    );
+  });
+
   it("stays exact over a long run", ({ expect }) => {
     const lanes = makeLanes([7, 3, 1, 10_000, 333]);
     const picks = [0, 0, 0, 0, 0];
