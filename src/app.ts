@@ -67,7 +67,7 @@ app.route(
   gateway({
     publish: (env, workspaceId) => republish(env, workspaceId, routerFor),
     openInstance,
-    confirmCredential: (env, workspaceId, id) => confirmCredential(env, workspaceId, id, services.publish),
+    confirmCredential: (env, workspaceId, id) => confirmCredential(env, workspaceId, id, (...to) => services.publish(...to)),
   }),
 );
 

@@ -41,6 +41,10 @@ function spellings(secret: string): string[] {
   return [secret, base64, base64.replaceAll("+", "-").replaceAll("/", "_")];
 }
 
+function canary(label: string): string {
+  return `canary-${label}-8f2b7c41d9`;
+}
+
 describe("a secret planted in every input", () => {
   it("is in no log, error, audit row, queue body, nor in D1, KV or the Router but as ciphertext", async ({
     expect,
@@ -76,7 +80,6 @@ describe("a secret planted in every input", () => {
     const workspace = await seedWorkspace();
     const { token } = workspace;
     const base = `/workspaces/${workspace.id}`;
-    const canary = (label: string) => `canary-${label}-8f2b7c41d9`;
     const providers = `${base}/model-providers`;
     const goodKey = `sk-sandbox-ok-${canary("good")}`;
     const badKey = `sk-sandbox-401-${canary("bad")}`;

@@ -219,7 +219,7 @@ export async function listPoolsUsing(db: Database, workspaceId: string, credenti
 }
 
 /** What the audit log may tell of a credential. */
-export function publicFields(row: CredentialRow): Readonly<Record<string, unknown>> {
+function publicFields(row: CredentialRow): Readonly<Record<string, unknown>> {
   return {
     provider_name: row.providerName,
     name: row.name,

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { isId } from "../base/ids.js";
 import { ProviderName, poolStrategies, type poolInstances, type pools } from "./model.js";
 
-export const maxInstances = 100;
+const maxInstances = 100;
 const maxWeight = 10_000;
 
 export type PoolRow = typeof pools.$inferSelect;
@@ -16,7 +16,7 @@ export interface PoolRows {
 }
 
 /** The model name that clients ask for. Not of the form of a pool id, nor a path step, so that it can stand for the pool in a path. */
-export const PoolName = z
+const PoolName = z
   .string()
   .regex(/^[A-Za-z0-9._:/-]{1,128}$/, "Use 1 to 128 of A–Z, a–z, 0–9 and . _ : / -.")
   .refine((name) => !isId("pool", name) && name !== "." && name !== "..", "This name is reserved. Choose another.");
@@ -123,7 +123,7 @@ export const ReplacePool = z
 export type PoolInput = z.infer<typeof ReplacePool>;
 export type InstanceInput = PoolInput["instances"][number];
 
-export const PoolInstance = z
+const PoolInstance = z
   .object({
     id: z.string(),
     alias: z.string(),
