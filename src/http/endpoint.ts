@@ -44,7 +44,10 @@ export interface EndpointSpec<P, Q, B> {
   readonly body?: z.ZodType<B>;
   /** No body at all reads as `{}`. */
   readonly optionalBody?: boolean;
-  readonly responses: Partial<Record<Reply["status"], { readonly description: string; readonly schema?: z.ZodType }>>;
+  /** 302 is for relayed answers. */
+  readonly responses: Partial<
+    Record<Reply["status"] | 302, { readonly description: string; readonly schema?: z.ZodType }>
+  >;
   /** Codes it can answer beside the ones that its declaration implies. */
   readonly errors: readonly ErrorCode[];
 }
@@ -112,6 +115,28 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
   };
 }
 
+/** What a relayed endpoint answers from. */
+export interface RelayedCall {
+  readonly env: Env;
+  readonly request: Request;
+  readonly requestId: string;
+}
+
+/** Declares an endpoint whose whole answer somebody else makes, such as a browser's way back from a provider: the gate and the contract stand, the rest is the handler's. */
+export function relayEndpoint(
+  spec: EndpointSpec<unknown, unknown, unknown>,
+  handle: (call: RelayedCall) => Promise<Response>,
+): Endpoint {
+  return {
+    spec,
+    async run(context) {
+      context.set("route", spec.path);
+      admitCaller(spec.permission, context);
+      return await handle({ env: context.env, request: context.req.raw, requestId: context.get("requestId") });
+    },
+  };
+}
+
 /** The permission gate. Throws `unauthenticated` or `forbidden`. */
 function admitCaller(permission: Permission, context: HttpContext): void {
   const principal = context.get("principal");
@@ -129,7 +154,9 @@ function admitCaller(permission: Permission, context: HttpContext): void {
   if (access === undefined) {
     throw new AppError("not_found");
   }
-  if (!isAllowed(principal, access, permission)) {
+  const own = permission.self === undefined ? undefined : context.req.param(permission.self);
+  const isSelf = principal.kind === "session" && (own === "me" || own === access.memberId);
+  if (!isSelf && !isAllowed(principal, access, permission)) {
     const need = permission.least === undefined ? permission.scope : `${permission.scope}, ${permission.least}`;
     throw new AppError("forbidden", { detail: `This needs ${need}.` });
   }
