@@ -153,6 +153,11 @@ export const errorTable = {
     title: "No transfer pending",
     detail: "No ownership transfer waits for a code. Offer it first.",
   },
+  key_not_active: {
+    status: 409,
+    title: "Key not active",
+    detail: "This API key is revoked or expired, for good. Make a new one.",
+  },
   conflict: {
     status: 409,
     title: "Conflict",
