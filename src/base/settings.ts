@@ -2,6 +2,7 @@
 import { fromBase64Url } from "./bytes.js";
 import { AppError } from "./errors.js";
 import { parseKeyring, type Keyring } from "./keyring.js";
+import { readMailSettings, type MailSettings, type MailTransport } from "./mail-settings.js";
 import { Secret } from "./secret.js";
 import { readSignInSettings, type SignInSettings } from "./sign-in-settings.js";
 
@@ -10,10 +11,6 @@ export interface SettingProblem {
   readonly setting: string;
   readonly detail: string;
 }
-
-/** How mail leaves the service. */
-export const mailTransports = ["outbox", "smtp", "cloudflare", "http"] as const;
-export type MailTransport = (typeof mailTransports)[number];
 
 /** What the service runs with. Key material is held by `Keyring` and `Secret`, which do not print it. */
 export interface Settings {
@@ -31,8 +28,10 @@ export interface Settings {
   readonly publicUrl: string;
   /** Whether `publicUrl` is a loopback address, which is what "local" means here. */
   readonly isLocal: boolean;
-  /** Null when unset, unknown, or `outbox` on a service that is not local. */
-  readonly mailTransport: MailTransport | null;
+  /** How mail leaves. Null when something is missing, or for `outbox` on a service that is not local. */
+  readonly mail: MailSettings | null;
+  /** Wait before a letter's second attempt; doubles with each further one. */
+  readonly mailRetrySeconds: number;
   /** Whether the sandbox provider answers. Never on a service that is not local. */
   readonly sandbox: boolean;
   /** Exact origins that outbound calls may reach against the guard. Always empty on a service that is not local. */
@@ -145,17 +144,24 @@ function parseSettings(env: object): SettingsReading {
 function settleLocal(
   reader: Reader,
   given: Pick<Settings, "publicUrl" | "sandbox" | "outboundAllow">,
-): Pick<Settings, "publicUrl" | "isLocal" | "sandbox" | "outboundAllow" | "mailTransport" | "notReady"> {
-  const mail = readMailTransport(reader);
+): Pick<Settings, "publicUrl" | "isLocal" | "sandbox" | "outboundAllow" | "mail" | "mailRetrySeconds" | "notReady"> {
   const isLocal = isLoopback(new URL(given.publicUrl).hostname);
-  const notReady = localOnlyProblems({ ...given, mailTransport: mail.transport });
+  const problems: SettingProblem[] = [];
+  const source = {
+    read: (setting: string) => readText(reader, setting),
+    report: (setting: string, detail: string) => void problems.push({ setting, detail }),
+  };
+  const hasEmailBinding = typeof Reflect.get(reader.env, "EMAIL") === "object";
+  const { transport, mail, retrySeconds } = readMailSettings(source, { isLocal, hasEmailBinding });
+  const notReady = localOnlyProblems({ ...given, mailTransport: transport });
   return {
     publicUrl: given.publicUrl,
     isLocal,
     sandbox: isLocal && given.sandbox,
     outboundAllow: isLocal ? given.outboundAllow : [],
-    mailTransport: !isLocal && mail.transport === "outbox" ? null : mail.transport,
-    notReady: [...notReady, ...mail.problems],
+    mail,
+    mailRetrySeconds: retrySeconds,
+    notReady: [...notReady, ...problems],
   };
 }
 
@@ -238,21 +244,6 @@ function readPublicUrl(reader: Reader): string | null {
     return report(reader, setting, `${setting} must be https unless it is a loopback address. ${example}`);
   }
   return url.origin;
-}
-
-function readMailTransport(reader: Reader): { transport: MailTransport | null; problems: readonly SettingProblem[] } {
-  const setting = "MAIL_TRANSPORT";
-  const text = readText(reader, setting);
-  const transport = mailTransports.find((name) => name === text) ?? null;
-  if (transport !== null) {
-    return { transport, problems: [] };
-  }
-  const choices = `Choose one of ${mailTransports.join(", ")} (outbox is for local runs only).`;
-  const detail =
-    text === ""
-      ? `${setting} is not set, so no mail can be sent. ${choices}`
-      : `${setting} is not a transport there is. ${choices}`;
-  return { transport, problems: [{ setting, detail }] };
 }
 
 function readSwitch(reader: Reader, setting: string): boolean {

@@ -2,7 +2,8 @@
 import { eq } from "drizzle-orm";
 import { hideSql, type Database } from "../base/database.js";
 import { requireSettings } from "../base/settings.js";
-import { escapeHtml, type Letter, type LetterSubject, type WrittenLetter } from "../mail/letter.js";
+import { languageOf, layOut, type LetterLanguage, type LetterTexts } from "../mail/layout.js";
+import type { LetterSubject, WrittenLetter } from "../mail/letter.js";
 import { deriveCode } from "./code.js";
 import { triesPerCode } from "./codes.js";
 import { emailCodes } from "./model.js";
@@ -22,60 +23,39 @@ export async function writeSignInCode(env: Env, db: Database, subject: LetterSub
   const isOpen = row.usedAt === null && row.expiresAt > Date.now() && row.tries < triesPerCode;
   const maySignIn = maySignUp(settings.signIn, row.email) || (await findAccountByEmail(db, row.email)) !== undefined;
   const minutes = Math.round((row.expiresAt - row.createdAt) / 60_000);
-  const facts = { to: row.email, code: code.reveal(), host: new URL(settings.publicUrl).host, minutes };
-  return { letter: writeCode(facts, row.locale), isCurrent: isOpen && maySignIn };
+  // The code stands in two groups, and in the subject too: most people read it off a notification.
+  const shown = `${code.reveal().slice(0, 4)} ${code.reveal().slice(4)}`;
+  const language = languageOf(row.locale);
+  const texts = codeTexts[language]({ language, shown, host: new URL(settings.publicUrl).host, minutes });
+  return { letter: layOut(row.email, texts), isCurrent: isOpen && maySignIn };
 }
 
 interface CodeFacts {
-  readonly to: string;
-  readonly code: string;
+  readonly language: LetterLanguage;
+  readonly shown: string;
   readonly host: string;
   readonly minutes: number;
 }
 
-interface CodeTexts {
-  readonly lang: string;
-  readonly subject: string;
-  readonly lead: string;
-  readonly terms: string;
-  readonly doubt: string;
-}
-
-/** The code stands in the subject too: most people read it off a notification. */
-function textsOf(facts: CodeFacts, shown: string, locale: string): CodeTexts {
-  if (/^zh\b/i.test(locale)) {
-    return {
-      lang: "zh-CN",
-      subject: `${shown} 是您的 Gatehouse 登录验证码`,
-      lead: `您登录 ${facts.host} 的验证码是：`,
-      terms: `验证码 ${facts.minutes} 分钟内有效，只能使用一次，并且只能在请求它的浏览器中使用。`,
-      doubt: "如果这不是您本人的操作，请忽略此邮件，也不要把验证码告诉任何人。",
-    };
-  }
-  return {
-    lang: "en-US",
+const codeTexts: Readonly<Record<LetterLanguage, (facts: CodeFacts) => LetterTexts>> = {
+  "en-US": ({ language, shown, host, minutes }) => ({
+    language,
     subject: `${shown} is your Gatehouse sign-in code`,
-    lead: `Your code to sign in to ${facts.host}:`,
-    terms: `It works once, for ${facts.minutes} minutes, and only in the browser that asked for it.`,
-    doubt: "If you did not ask for it, do nothing, and give the code to nobody.",
-  };
-}
-
-function writeCode(facts: CodeFacts, locale: string): Letter {
-  const shown = `${facts.code.slice(0, 4)} ${facts.code.slice(4)}`;
-  const { lang, subject, lead, terms, doubt } = textsOf(facts, shown, locale);
-  return {
-    to: facts.to,
-    subject,
-    text: `${lead}\n\n${shown}\n\n${terms}\n${doubt}\n`,
-    html: `<!doctype html>
-<html lang="${lang}">
-<body style="font: 16px/1.5 sans-serif; color: #1c1c1c">
-<p>${escapeHtml(lead)}</p>
-<p style="font: 28px/1.5 monospace; letter-spacing: 2px">${shown}</p>
-<p>${escapeHtml(terms)}<br>${escapeHtml(doubt)}</p>
-</body>
-</html>
-`,
-  };
-}
+    lead: `Your code to sign in to ${host}:`,
+    action: { kind: "code", code: shown },
+    notes: [
+      `It works once, for ${minutes} minutes, and only in the browser that asked for it.`,
+      "If you did not ask for it, do nothing, and give the code to nobody.",
+    ],
+  }),
+  "zh-CN": ({ language, shown, host, minutes }) => ({
+    language,
+    subject: `${shown} 是您的 Gatehouse 登录验证码`,
+    lead: `您登录 ${host} 的验证码是：`,
+    action: { kind: "code", code: shown },
+    notes: [
+      `验证码 ${minutes} 分钟内有效，只能使用一次，并且只能在请求它的浏览器中使用。`,
+      "如果这不是您本人的操作，请忽略此邮件，也不要把验证码告诉任何人。",
+    ],
+  }),
+};

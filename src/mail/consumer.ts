@@ -2,14 +2,16 @@
 import { and, eq, sql } from "drizzle-orm";
 import { commit, hideSql, openDatabase, type Database } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
-import { requireSettings } from "../base/settings.js";
+import { readSettings, requireSettings } from "../base/settings.js";
 import type { LetterWriters } from "./letter.js";
 import { MailMessage, outbox } from "./model.js";
-import { chooseTransport, type SendOutcome, type Transport } from "./transports.js";
+import type { SendOutcome, Transport } from "./transport.js";
+import { chooseTransport } from "./transports.js";
 
 type OutboxRow = typeof outbox.$inferSelect;
 
-const firstDelaySeconds = 15;
+/** Where the settings themselves are what is at fault. */
+const usualRetrySeconds = 15;
 const longestDelaySeconds = 1800;
 const internalReason = "Something inside the service kept the letter from being sent.";
 
@@ -36,9 +38,9 @@ export async function consumeMail(
   }
 }
 
-/** Seconds to wait after this many attempts: doubling from 15 s, at most half an hour; a transport's own wish when longer. */
-export function backoffSeconds(attempts: number, wish = 0): number {
-  const doubled = firstDelaySeconds * 2 ** Math.min(attempts - 1, 16);
+/** Seconds to wait after this many attempts: doubling from `first`, at most half an hour; a transport's own wish when longer. */
+export function backoffSeconds(attempts: number, first: number, wish = 0): number {
+  const doubled = first * 2 ** Math.min(attempts - 1, 16);
   return Math.min(longestDelaySeconds, Math.max(doubled, Math.ceil(wish)));
 }
 
@@ -59,7 +61,8 @@ async function deliver(desk: Desk, message: Message): Promise<void> {
     message.ack();
     return;
   }
-  const delaySeconds = backoffSeconds(message.attempts, outcome.afterSeconds);
+  const delaySeconds = backoffSeconds(message.attempts, retrySecondsOf(desk.env), outcome.afterSeconds);
+  log("warn", "letter_delayed", { letter_id: body.id, kind: body.kind, reason: outcome.reason, delay_s: delaySeconds });
   await noteRetry(desk.db, body.id, outcome.reason, Date.now() + delaySeconds * 1000);
   message.retry({ delaySeconds });
 }
@@ -75,7 +78,7 @@ async function attempt(desk: Desk, body: MailMessage): Promise<SendOutcome | nul
     await closeRow(desk.db, row.id, { state: "superseded" });
     return null;
   }
-  const transport = desk.transport ?? chooseTransport(requireSettings(desk.env));
+  const transport = desk.transport ?? chooseTransport(desk.env, requireSettings(desk.env));
   const outcome = await transport.send(written.letter, row.id);
   if (outcome.kind === "sent") {
     await closeRow(desk.db, row.id, { state: "sent", sentAt: Date.now(), reason: null });
@@ -100,8 +103,13 @@ async function bury(desk: Desk, message: Message): Promise<void> {
     message.ack();
   } catch (error) {
     log("error", "letter_not_buried", { letter_id: body.id, cause: describeError(error) });
-    message.retry({ delaySeconds: backoffSeconds(message.attempts) });
+    message.retry({ delaySeconds: backoffSeconds(message.attempts, retrySecondsOf(desk.env)) });
   }
+}
+
+function retrySecondsOf(env: Env): number {
+  const reading = readSettings(env);
+  return "settings" in reading ? reading.settings.mailRetrySeconds : usualRetrySeconds;
 }
 
 /** A queue's body is an edge: what is no message of ours will never become one, so it is logged and let go. */

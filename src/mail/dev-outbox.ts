@@ -16,7 +16,7 @@ interface ShownLetter extends Letter {
 /** The newest 50 sent letters, as JSON, or as a page when `Accept` prefers HTML. Throws `not_found` unless local and on the `outbox` transport. */
 export async function showOutbox(request: Request, env: Env, db: Database, writers: LetterWriters): Promise<Response> {
   const settings = requireSettings(env);
-  if (!settings.isLocal || settings.mailTransport !== "outbox") {
+  if (!settings.isLocal || settings.mail?.transport !== "outbox") {
     throw new AppError("not_found");
   }
   const letters = await readLetters(env, db, writers);

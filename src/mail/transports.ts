@@ -1,29 +1,48 @@
-/** How letters leave: one interface, chosen by MAIL_TRANSPORT. Outcomes are values; a reason never holds a secret, since people read it. */
+/** The way letters leave, chosen by MAIL_TRANSPORT. */
 import type { Settings } from "../base/settings.js";
-import type { Letter } from "./letter.js";
-
-/** What became of one attempt. `retry` is worth another one, after `afterSeconds` at the soonest; `failed` is not. */
-export type SendOutcome =
-  | { readonly kind: "sent" }
-  | { readonly kind: "retry"; readonly reason: string; readonly afterSeconds?: number }
-  | { readonly kind: "failed"; readonly reason: string };
-
-/** Sends one letter. `letterId` is the same at every attempt, so that a receiver can tell a repeat. */
-export interface Transport {
-  send(letter: Letter, letterId: string): Promise<SendOutcome>;
-}
+import { cloudflareTransport, emailBinding } from "./cloudflare.js";
+import { httpTransport } from "./http-api.js";
+import { smtpTransport } from "./smtp.js";
+import type { Transport } from "./transport.js";
 
 /** Local runs: nothing leaves. The letter itself is kept nowhere; /dev/outbox writes it anew from its row. */
 const outboxTransport: Transport = {
   send: () => Promise.resolve({ kind: "sent" }),
 };
 
-/** Stands in while MAIL_TRANSPORT names nothing usable: /readyz says so, and letters wait in the queue. */
+/** Stands in while MAIL_TRANSPORT names nothing usable: /readyz says what is missing, and letters wait in the queue. */
 const unavailable: Transport = {
-  send: () => Promise.resolve({ kind: "retry", reason: "This service has no way to send mail. Set MAIL_TRANSPORT." }),
+  send: () =>
+    Promise.resolve({
+      kind: "retry",
+      reason: "This service has no way to send mail. Set MAIL_TRANSPORT; see /readyz.",
+    }),
 };
 
 /** The transport of these settings. */
-export function chooseTransport(settings: Settings): Transport {
-  return settings.mailTransport === "outbox" ? outboxTransport : unavailable;
+export function chooseTransport(env: object, settings: Settings): Transport {
+  const { mail } = settings;
+  switch (mail?.transport) {
+    case "outbox":
+      return outboxTransport;
+    case "smtp":
+      return smtpTransport(mail, toHelloName(settings.publicUrl));
+    case "http":
+      return httpTransport(mail, {
+        allow: settings.outboundAllow.join(" "),
+        ownHosts: [new URL(settings.publicUrl).host],
+      });
+    case "cloudflare": {
+      const binding = emailBinding(env);
+      return binding === null ? unavailable : cloudflareTransport(binding, mail.from);
+    }
+    case undefined:
+      return unavailable;
+  }
+}
+
+/** What this service calls itself to a mail server: its name, or an address in brackets (RFC 5321 §4.1.3). */
+function toHelloName(publicUrl: string): string {
+  const { hostname } = new URL(publicUrl);
+  return /^[\d.]+$/.test(hostname) ? `[${hostname}]` : hostname.replace(/^\[(?=.*:)/, "[IPv6:");
 }

@@ -4,7 +4,8 @@ import { hideSql, type Database } from "../base/database.js";
 import { requireSettings } from "../base/settings.js";
 import { writeSignInCode } from "../identity/letters.js";
 import { users } from "../identity/model.js";
-import { escapeHtml, type Letter, type LetterSubject, type LetterWriters, type WrittenLetter } from "../mail/letter.js";
+import { languageOf, layOut, type LetterLanguage, type LetterTexts, writeTime } from "../mail/layout.js";
+import type { LetterSubject, LetterWriters, WrittenLetter } from "../mail/letter.js";
 import { invites, members, workspaces } from "../tenancy/model.js";
 import { writeInviteToken } from "./invite-token.js";
 import { mayInvite } from "./invites.js";
@@ -14,6 +15,7 @@ export const letterWriters: LetterWriters = { invite: writeInviteLetter, sign_in
 
 interface InviteFacts {
   readonly to: string;
+  readonly language: LetterLanguage;
   readonly inviter: string;
   readonly workspace: string;
   readonly role: "ADMIN" | "MEMBER";
@@ -45,36 +47,34 @@ async function writeInviteLetter(env: Env, db: Database, subject: LetterSubject)
   const settings = requireSettings(env);
   const token = await writeInviteToken(settings.mailSecret, invite.id, subject.version);
   const link = `${settings.publicUrl}/invites/${token.reveal()}`;
-  const facts = { to: subject.recipient, inviter, workspace, role: invite.role, link, expiresAt: invite.expiresAt };
+  const { role, locale, expiresAt } = invite;
+  const facts = { to: subject.recipient, language: languageOf(locale), inviter, workspace, role, link, expiresAt };
   const isOpen = invite.state === "pending" && invite.version === subject.version && invite.expiresAt > Date.now();
-  return { letter: writeInvite(facts), isCurrent: isOpen && found.inviterStands === 1 };
-}
-
-function writeInvite(facts: InviteFacts): Letter {
-  const until = new Intl.DateTimeFormat("en-US", {
-    dateStyle: "long",
-    timeStyle: "short",
-    hourCycle: "h23",
-    timeZone: "UTC",
-  });
-  const as = facts.role === "ADMIN" ? "an admin" : "a member";
-  const invitation = `${facts.inviter} invited you to join the workspace ${facts.workspace} as ${as}.`;
-  const terms = `The link works once, until ${until.format(facts.expiresAt)} UTC, and only for ${facts.to}.`;
-  const doubt = "If you did not expect this letter, do nothing: nobody joins without the link.";
-  const link = escapeHtml(facts.link);
   return {
-    to: facts.to,
-    subject: `${facts.inviter} invited you to ${facts.workspace}`,
-    text: `${invitation}\n\nAccept or decline here:\n\n${facts.link}\n\n${terms}\n${doubt}\n`,
-    html: `<!doctype html>
-<html lang="en-US">
-<body style="font: 16px/1.5 sans-serif; color: #1c1c1c">
-<p>${escapeHtml(invitation)}</p>
-<p><a href="${link}" rel="noreferrer">Accept or decline the invite</a></p>
-<p>Or open this address:<br>${link}</p>
-<p>${escapeHtml(terms)}<br>${escapeHtml(doubt)}</p>
-</body>
-</html>
-`,
+    letter: layOut(facts.to, inviteTexts[facts.language](facts)),
+    isCurrent: isOpen && found.inviterStands === 1,
   };
 }
+
+const inviteTexts: Readonly<Record<LetterLanguage, (facts: InviteFacts) => LetterTexts>> = {
+  "en-US": ({ to, language, inviter, workspace, role, link, expiresAt }) => ({
+    language,
+    subject: `${inviter} invited you to ${workspace}`,
+    lead: `${inviter} invited you to join the workspace ${workspace} as ${role === "ADMIN" ? "an admin" : "a member"}.`,
+    action: { kind: "link", label: "Accept or decline", url: link },
+    notes: [
+      `The link works once, until ${writeTime(expiresAt, language)}, and only for ${to}.`,
+      "If you did not expect this letter, do nothing: nobody joins without the link.",
+    ],
+  }),
+  "zh-CN": ({ to, language, inviter, workspace, role, link, expiresAt }) => ({
+    language,
+    subject: `${inviter} 邀请您加入 ${workspace}`,
+    lead: `${inviter} 邀请您以${role === "ADMIN" ? "管理员" : "成员"}身份加入工作区 ${workspace}。`,
+    action: { kind: "link", label: "接受或拒绝邀请", url: link },
+    notes: [
+      `此链接只能使用一次，在 ${writeTime(expiresAt, language)} 之前有效，且仅限 ${to} 使用。`,
+      "如果您不清楚为何收到此邮件，请忽略它：没有此链接，任何人都无法加入。",
+    ],
+  }),
+};

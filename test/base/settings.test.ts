@@ -22,6 +22,8 @@ const good = {
   CHECKPOINT_KEY: bytes(6),
   PUBLIC_URL: "https://gatehouse.example.com",
   MAIL_TRANSPORT: "smtp",
+  MAIL_FROM: "Gatehouse <gatehouse@example.com>",
+  SMTP_HOST: "smtp.example.com",
 } as const;
 const local = { ...good, PUBLIC_URL: "http://127.0.0.1:8787", MAIL_TRANSPORT: "outbox", SANDBOX: "1" } as const;
 
@@ -46,7 +48,7 @@ describe("settings", () => {
     expect(settings).toMatchObject({
       publicUrl: "https://gatehouse.example.com",
       isLocal: false,
-      mailTransport: "smtp",
+      mail: { transport: "smtp" },
       sandbox: false,
       outboundAllow: [],
       setupToken: null,
@@ -59,7 +61,12 @@ describe("settings", () => {
   });
 
   it("of the tests' own environment are read", ({ expect }) => {
-    expect(settingsOf(env)).toMatchObject({ isLocal: true, mailTransport: "outbox", sandbox: true, notReady: [] });
+    expect(settingsOf(env)).toMatchObject({
+      isLocal: true,
+      mail: { transport: "outbox" },
+      sandbox: true,
+      notReady: [],
+    });
   });
 
   it("without a keyring refuse to start, with an error that says how to make one", ({ expect }) => {
@@ -177,11 +184,11 @@ describe("settings", () => {
 describe("readiness", () => {
   it("fails without a mail transport, or with one there is not, and requests are served", ({ expect }) => {
     expect(settingsOf({ ...good, MAIL_TRANSPORT: "" })).toMatchObject({
-      mailTransport: null,
+      mail: null,
       notReady: [{ setting: "MAIL_TRANSPORT", detail: expect.stringContaining("is not set") }],
     });
     expect(settingsOf({ ...good, MAIL_TRANSPORT: "pigeon" })).toMatchObject({
-      mailTransport: null,
+      mail: null,
       notReady: [{ setting: "MAIL_TRANSPORT", detail: expect.stringContaining("outbox, smtp, cloudflare, http") }],
     });
   });
@@ -195,7 +202,7 @@ describe("readiness", () => {
       MAIL_TRANSPORT: "outbox",
       OUTBOUND_ALLOW: "http://127.0.0.1:4010",
     });
-    expect(settings).toMatchObject({ isLocal: false, sandbox: false, mailTransport: null, outboundAllow: [] });
+    expect(settings).toMatchObject({ isLocal: false, sandbox: false, mail: null, outboundAllow: [] });
     expect(settings.notReady.map(({ setting }) => setting)).toEqual(["SANDBOX", "MAIL_TRANSPORT", "OUTBOUND_ALLOW"]);
     for (const { detail } of settings.notReady) {
       expect(detail).toMatch(/local runs only, but PUBLIC_URL is https:\/\/gatehouse\.example\.com/);
@@ -215,7 +222,7 @@ describe("readiness", () => {
 
   it("holds for a local run with all of them", ({ expect }) => {
     const settings = settingsOf({ ...local, OUTBOUND_ALLOW: "http://127.0.0.1:4010, http://127.0.0.1:4011" });
-    expect(settings).toMatchObject({ isLocal: true, sandbox: true, mailTransport: "outbox", notReady: [] });
+    expect(settings).toMatchObject({ isLocal: true, sandbox: true, mail: { transport: "outbox" }, notReady: [] });
     expect(settings.outboundAllow).toEqual(["http://127.0.0.1:4010", "http://127.0.0.1:4011"]);
   });
 });

@@ -7,7 +7,7 @@ import { backoffSeconds, consumeMail } from "../../src/mail/consumer.js";
 import type { Letter, LetterWriter, LetterWriters } from "../../src/mail/letter.js";
 import { letterKinds, outbox, type MailMessage } from "../../src/mail/model.js";
 import { planLetters } from "../../src/mail/outbox.js";
-import type { SendOutcome, Transport } from "../../src/mail/transports.js";
+import type { SendOutcome, Transport } from "../../src/mail/transport.js";
 
 const db = openDatabase(env.DB);
 const mail = "gatehouse-mail";
@@ -197,8 +197,11 @@ describe("the mail queue's consumer", () => {
   });
 
   it("waits as long as the transport asks, up to half an hour", ({ expect }) => {
-    expect([backoffSeconds(1, 90), backoffSeconds(4, 7), backoffSeconds(1, 86_400), backoffSeconds(10_000)]).toEqual([
-      90, 120, 1800, 1800,
-    ]);
+    expect([
+      backoffSeconds(1, 15, 90),
+      backoffSeconds(4, 15, 7),
+      backoffSeconds(1, 15, 86_400),
+      backoffSeconds(10_000, 15),
+    ]).toEqual([90, 120, 1800, 1800]);
   });
 });
