@@ -1,5 +1,6 @@
 /** `npm start` itself, beside the server of the other tests: its curl line, every command of the documents, its end without a trace, its second start. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -81,9 +82,13 @@ beforeAll(async () => {
   started = await npmStart();
 });
 
-afterAll(() => {
-  child?.kill("SIGTERM");
-  rmSync(state, { recursive: true, force: true });
+afterAll(async () => {
+  if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+    const ended = once(child, "exit");
+    child.kill("SIGTERM");
+    await ended;
+  }
+  rmSync(state, { recursive: true, force: true, maxRetries: 10 });
 });
 
 describe("the lines that npm start prints", () => {
