@@ -30,6 +30,7 @@ import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
+import { lifeEndpoints } from "./workspaces/life-routes.js";
 import { meEndpoints } from "./workspaces/me-routes.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
@@ -38,6 +39,7 @@ export const endpoints: readonly Endpoint[] = [
   ...identityEndpoints,
   ...meEndpoints,
   ...workspaceEndpoints,
+  ...lifeEndpoints,
   ...inviteEndpoints,
   ...keyEndpoints,
   ...connectionEndpoints,

@@ -10,6 +10,7 @@ import { sweepOutbox } from "./mail/outbox.js";
 import { routerFor } from "./routing/router-for.js";
 import { sweepUnapplied } from "./snapshot/publish.js";
 import { letterWriters } from "./workspaces/letters.js";
+import { sweepPurges } from "./workspaces/purge.js";
 
 export { Router } from "./routing/router.do.js";
 
@@ -29,6 +30,7 @@ export default {
       sweep("outbox", () => sweepOutbox(env, db, now)),
       sweep("answers", () => sweepAnswers(db, now)),
       sweep("codes", () => sweepCodes(db, now)),
+      sweep("purge", () => sweepPurges(env, db, now, routerFor)),
       sweep("sessions", () => sweepSessions(db, now)),
     ]);
   },

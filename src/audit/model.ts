@@ -43,3 +43,23 @@ export const AuditEntry = z
   })
   .openapi("AuditEntry");
 export type AuditEntry = z.infer<typeof AuditEntry>;
+
+const Targets = AuditEntry.shape.targets;
+const Fields = AuditEntry.shape.before;
+
+/** The answer's view of a row. */
+export function toAuditEntry(row: typeof auditLog.$inferSelect): AuditEntry {
+  return {
+    id: row.id,
+    seq: row.seq,
+    time: new Date(row.time).toISOString(),
+    actor: { type: row.actorType, id: row.actorId, name: row.actorName },
+    action: row.action,
+    targets: Targets.parse(JSON.parse(row.targets)),
+    before: Fields.parse(row.before === null ? null : JSON.parse(row.before)),
+    after: Fields.parse(row.after === null ? null : JSON.parse(row.after)),
+    outcome: row.outcome,
+    request_id: row.requestId,
+    ip: row.ip,
+  };
+}

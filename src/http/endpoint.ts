@@ -21,6 +21,13 @@ import { finish, startWrite, type Write } from "./write.js";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 
+/** A success: JSON of a schema, bytes of another type, or nothing. */
+interface ResponseSpec {
+  readonly description: string;
+  readonly schema?: z.ZodType;
+  readonly contentType?: string;
+}
+
 /** What an endpoint declares. `permission` has no default. */
 export interface EndpointSpec<P, Q, B> {
   readonly method: Method;
@@ -45,9 +52,7 @@ export interface EndpointSpec<P, Q, B> {
   /** No body at all reads as `{}`. */
   readonly optionalBody?: boolean;
   /** 302 is for relayed answers. */
-  readonly responses: Partial<
-    Record<Reply["status"] | 302, { readonly description: string; readonly schema?: z.ZodType }>
-  >;
+  readonly responses: Partial<Record<Reply["status"] | 302, ResponseSpec>>;
   /** Codes it can answer beside the ones that its declaration implies. */
   readonly errors: readonly ErrorCode[];
 }
@@ -281,6 +286,10 @@ function send(
   request: Request,
   answer: Reply,
 ): Response {
+  if (answer.stream !== undefined) {
+    const headers = { ...answer.headers, "cache-control": "no-store" };
+    return new Response(answer.stream, { status: answer.status, headers });
+  }
   const etag = answer.headers["etag"];
   if (spec.method === "get" && etag !== undefined && hasCurrent(request, etag)) {
     return new Response(null, { status: 304, headers: { etag } });

@@ -104,9 +104,11 @@ function headerParams(spec: Spec): z.ZodObject | null {
 
 function successes(spec: Spec): RouteConfig["responses"] {
   const responses: RouteConfig["responses"] = {};
-  for (const [status, { description, schema }] of Object.entries(spec.responses)) {
-    const content = schema === undefined ? {} : { content: { "application/json": { schema } } };
-    responses[status] = { description, ...content };
+  for (const [status, { description, schema, contentType }] of Object.entries(spec.responses)) {
+    const json = schema === undefined ? {} : { "application/json": { schema } };
+    const bytes = contentType === undefined ? {} : { [contentType]: { schema: z.string() } };
+    const content = { ...json, ...bytes };
+    responses[status] = Object.keys(content).length === 0 ? { description } : { description, content };
   }
   return responses;
 }

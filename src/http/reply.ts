@@ -6,6 +6,8 @@ export interface Reply {
   readonly headers: Readonly<Record<string, string>>;
   /** The workspace to publish, when it is not the path's own. */
   readonly publish?: string;
+  /** The body as bytes still to come, in place of `body`. Only on GET: a stream can't be stored for a retry. */
+  readonly stream?: ReadableStream<Uint8Array>;
 }
 
 interface ReplyOptions {
@@ -29,6 +31,15 @@ export function reply(status: 200 | 201 | 202, body: unknown, options: ReplyOpti
     headers["set-cookie"] = options.cookie;
   }
   return { status, body, headers, ...(options.publish === undefined ? {} : { publish: options.publish }) };
+}
+
+/** An answer whose body is NDJSON that is still being read, for saving as a file. */
+export function streamed(stream: ReadableStream<Uint8Array>, fileName: string): Reply {
+  const headers = {
+    "content-type": "application/x-ndjson",
+    "content-disposition": `attachment; filename="${fileName}"`,
+  };
+  return { status: 200, body: null, headers, stream };
 }
 
 /** The answer without a body. */

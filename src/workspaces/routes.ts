@@ -5,12 +5,13 @@ import { prepareCredential } from "../connections/credentials.js";
 import { bearerToken } from "../http/authenticate.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { toEtag } from "../http/etag.js";
-import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
+import { pageOf, readCursor, toPage } from "../http/page.js";
 import { reply, type Reply } from "../http/reply.js";
 import { toWorkspace, Workspace } from "../tenancy/model.js";
 import { planWorkspace, slugOf, withSuffix, type NamedCredential } from "./create.js";
 import { guardCreator } from "./creators.js";
 import { planDemoSession } from "./demo.js";
+import { WorkspacesQuery } from "./life-schema.js";
 import { CreateWorkspace, DemoSession, Setup, SetupResult, UpdateWorkspace } from "./model.js";
 import { checkSetupToken, planSetup, refuseSecondSetup } from "./setup.js";
 import { findWorkspace, listWorkspaces, planUpdateWorkspace } from "./workspaces.js";
@@ -120,18 +121,19 @@ const listOwn = endpoint(
     summary: "List your workspaces",
     tag: "Workspaces",
     permission: { kind: "session", tokens: "workspace:read" },
-    query: PageQuery,
+    query: WorkspacesQuery,
     responses: { 200: { description: "Your workspaces, the one joined last first.", schema: pageOf(Workspace) } },
     errors: [],
   },
   async (call) => {
-    const from = readCursor(call.query.cursor);
-    const rows = await listWorkspaces(call.db, call.person().accountId, from, call.query.limit);
+    const { state, limit, cursor } = call.query;
+    const from = readCursor(cursor);
+    const rows = await listWorkspaces(call.db, call.person().accountId, state, from, limit, call.now);
     return reply(
       200,
       toPage(
         rows,
-        call.query.limit,
+        limit,
         (row) => row.position,
         (row) => row.answer,
       ),

@@ -1,13 +1,14 @@
 /** Reading and renaming workspaces. */
-import { and, desc, eq, isNull, lt, or, sql } from "drizzle-orm";
+import { and, desc, eq, isNull, lt, lte, or, sql } from "drizzle-orm";
 import type { Actor, WorkspaceAccess } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
 import { guardThat, hideSql, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import type { Position } from "../http/page.js";
-import { members, readSettingsOf, toWorkspace, workspaces } from "../tenancy/model.js";
+import { members, readSettingsOf, restoreMs, toWorkspace, workspaces } from "../tenancy/model.js";
 import type { Workspace, WorkspaceRow } from "../tenancy/model.js";
 import { nameKey } from "./create.js";
+import type { WorkspacesQuery } from "./life-schema.js";
 import { mergeSettings } from "./settings.js";
 import type { UpdateWorkspace } from "./model.js";
 
@@ -32,8 +33,24 @@ export async function findWorkspace(db: Database, access: WorkspaceAccess): Prom
   return { row: found.row, answer: toWorkspace(found.row, access.role, found.count) };
 }
 
-/** A person's workspaces, newest membership first, `limit + 1` of them from a position on. */
-export async function listWorkspaces(db: Database, accountId: string, from: Position | null, limit: number) {
+/** Those that live; or those that the person owns and deleted, until backups can't hold them any more. */
+function isShown(state: WorkspacesQuery["state"], now: number) {
+  if (state === "active") {
+    return isNull(workspaces.deletedAt);
+  }
+  const isFinal = and(eq(workspaces.purgeState, "purged"), lte(workspaces.purgeStateAt, now - restoreMs));
+  return sql`${workspaces.deletedAt} IS NOT NULL AND ${workspaces.ownerMemberId} = ${members.id} AND NOT coalesce(${isFinal}, 0)`;
+}
+
+/** A person's workspaces in a state, newest membership first, `limit + 1` of them from a position on. `now` is epoch milliseconds. */
+export async function listWorkspaces(
+  db: Database,
+  accountId: string,
+  state: WorkspacesQuery["state"],
+  from: Position | null,
+  limit: number,
+  now: number,
+) {
   const after =
     from === null
       ? undefined
@@ -49,7 +66,7 @@ export async function listWorkspaces(db: Database, accountId: string, from: Posi
       })
       .from(members)
       .innerJoin(workspaces, eq(workspaces.id, members.workspaceId))
-      .where(and(eq(members.userId, accountId), isNull(members.removedAt), isNull(workspaces.deletedAt), after))
+      .where(and(eq(members.userId, accountId), isNull(members.removedAt), isShown(state, now), after))
       .orderBy(desc(members.createdAt), desc(members.id))
       .limit(limit + 1)
       .all(),
