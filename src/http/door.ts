@@ -5,7 +5,8 @@ import { isLoopback, readSettings, requireSettings } from "../base/settings.js";
 /** Throws `not_ready` without settings, and `misdirected_request` for a Host that is not ours: any other could be a web page's name rebound to this machine. */
 export function checkDoor(env: Env, request: Request): void {
   const { pathname, host, hostname } = new URL(request.url);
-  if (pathname === "/healthz" || (pathname === "/readyz" && "problems" in readSettings(env))) {
+  // Without settings these two still say what is wrong.
+  if ((pathname === "/healthz" || pathname === "/readyz") && "problems" in readSettings(env)) {
     return;
   }
   const settings = requireSettings(env);
