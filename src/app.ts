@@ -32,6 +32,7 @@ import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
 import { lifeEndpoints } from "./workspaces/life-routes.js";
 import { meEndpoints } from "./workspaces/me-routes.js";
+import { memberEndpoints } from "./workspaces/member-routes.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
@@ -40,6 +41,7 @@ export const endpoints: readonly Endpoint[] = [
   ...meEndpoints,
   ...workspaceEndpoints,
   ...lifeEndpoints,
+  ...memberEndpoints,
   ...inviteEndpoints,
   ...keyEndpoints,
   ...connectionEndpoints,
@@ -69,7 +71,8 @@ app.route(
   gateway({
     publish: (env, workspaceId) => republish(env, workspaceId, routerFor),
     openInstance,
-    confirmCredential: (env, workspaceId, id) => confirmCredential(env, workspaceId, id, (...to) => services.publish(...to)),
+    confirmCredential: (env, workspaceId, id) =>
+      confirmCredential(env, workspaceId, id, (...to) => services.publish(...to)),
   }),
 );
 

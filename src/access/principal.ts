@@ -46,6 +46,8 @@ export interface WorkspaceAccess {
   /** The caller's member row; the maker's for an API key. */
   readonly memberId: string;
   readonly ownerMemberId: string;
+  /** When the member was last seen, epoch milliseconds, to some minutes; null for never and for an API key. */
+  readonly lastActiveAt: number | null;
 }
 
 /** Who did something, from where and when: what a verb needs to write its audit row. */
@@ -66,12 +68,21 @@ export type Permission =
   | { readonly kind: "public" }
   /** Any signed-in person; API keys are refused, and personal tokens but for those with the scope that `tokens` names. */
   | { readonly kind: "session"; readonly tokens?: TokenScope }
-  /** A scope in the path's workspace. `keys: false` for rows that never accept a key; `least` for rows above the scope's own role. */
-  | { readonly kind: "workspace"; readonly scope: Scope; readonly keys: boolean; readonly least?: Role };
+  /** A scope in the path's workspace. `keys: false` for rows that never accept a key; `least` for rows above the scope's own role; `self` names the path parameter by which a signed-in person may do it to their own membership, whatever their role. */
+  | {
+      readonly kind: "workspace";
+      readonly scope: Scope;
+      readonly keys: boolean;
+      readonly least?: Role;
+      /** Every member may, for what is their own: the handler sees to that. */
+      readonly own?: boolean;
+      readonly self?: string;
+    };
 
 /** Whether a role in the workspace meets a workspace permission. */
 export function roleMeets(role: Role, permission: Extract<Permission, { kind: "workspace" }>): boolean {
-  return roleHas(role, permission.scope) && (permission.least === undefined || isAtLeast(role, permission.least));
+  const isHigh = permission.least === undefined || isAtLeast(role, permission.least);
+  return isHigh && (permission.own === true || roleHas(role, permission.scope));
 }
 
 /** Whether a key of the workspace meets a workspace permission. */

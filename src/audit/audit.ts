@@ -1,5 +1,5 @@
 /** Audit rows, built as statements for the batch of the change they tell of. */
-import { sql } from "drizzle-orm";
+import { sql, type SQL } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import type { Database, Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
@@ -28,6 +28,26 @@ export function auditRows(db: Database, actor: Actor, events: readonly AuditEven
     sql`SELECT NULL, e.value ->> 'id', e.value ->> 'workspaceId', e.value ->> 'time', e.value ->> 'actorType', e.value ->> 'actorId',
       e.value ->> 'actorName', e.value ->> 'action', e.value ->> 'targets', e.value ->> 'before', e.value ->> 'after', e.value ->> 'outcome',
       e.value ->> 'requestId', e.value ->> 'ip', e.value ->> 'opId' FROM json_each(${rows}) AS e`,
+  );
+}
+
+/** What happened to each of many rows. `id`, `before` and `after` are expressions over those rows. */
+export interface AuditOfMany {
+  readonly workspaceId: string | null;
+  readonly action: string;
+  readonly target: { readonly type: string; readonly id: SQL };
+  readonly before?: SQL;
+  readonly after?: SQL;
+}
+
+/** One audit row for each row that `from` (`table WHERE …`) finds: put it right before the statement that changes those rows. */
+export function auditEach(db: Database, actor: Actor, event: AuditOfMany, from: SQL): Statement {
+  const { target } = event;
+  // The ids are made where the rows are: TypeID's alphabet holds all of hexadecimal.
+  return db.insert(auditLog).select(
+    sql`SELECT NULL, 'aud_0' || substr(lower(hex(randomblob(13))), 2), ${event.workspaceId}, ${actor.at}, ${actor.type}, ${actor.id},
+      ${actor.name}, ${event.action}, json_array(json_object('type', ${target.type}, 'id', ${target.id})), ${event.before ?? null},
+      ${event.after ?? null}, 'success', ${actor.requestId}, ${actor.ip}, ${actor.opId} FROM ${from}`,
   );
 }
 

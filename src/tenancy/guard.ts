@@ -2,7 +2,7 @@
 import type { MiddlewareHandler } from "hono";
 import { AppError } from "../base/errors.js";
 import type { HttpEnv } from "../http/context.js";
-import { findAccess, findDeletedAccess } from "./tenancy.js";
+import { findAccess, findDeletedAccess, noteActivity } from "./tenancy.js";
 
 /** First path segments below /workspaces that mean `current`: the contract's short forms. */
 const shortForms: ReadonlySet<string> = new Set(["members"]);
@@ -32,4 +32,8 @@ export const guardWorkspace: MiddlewareHandler<HttpEnv> = async (context, next) 
   }
   context.set("access", access);
   await next();
+  // A refused request changes nothing, not even this.
+  if (principal.kind !== "key" && context.res.status < 400) {
+    context.executionCtx.waitUntil(noteActivity(db, access, Date.now()));
+  }
 };

@@ -2,6 +2,7 @@
 import { and, desc, eq, isNotNull, isNull, or, sql, type SQL } from "drizzle-orm";
 import type { KeyPrincipal, Principal, WorkspaceAccess } from "../access/principal.js";
 import { hideSql, type Database } from "../base/database.js";
+import { describeError, log } from "../base/log.js";
 import { currentWorkspaces, members, workspaces } from "./model.js";
 
 const alive = and(isNull(workspaces.deletedAt), isNull(members.removedAt));
@@ -13,6 +14,7 @@ const accessColumns = {
   ownerMemberId: workspaces.ownerMemberId,
   memberId: members.id,
   role: members.role,
+  lastActiveAt: members.lastActiveAt,
 };
 
 /**
@@ -72,5 +74,22 @@ async function findKeyAccess(db: Database, key: KeyPrincipal, reference: string)
       .all(),
   );
   const isNamed = row !== undefined && ["current", row.id, row.slug].includes(reference);
-  return isNamed ? { ...row, role: null, memberId: key.memberId } : null;
+  return isNamed ? { ...row, role: null, memberId: key.memberId, lastActiveAt: null } : null;
+}
+
+/** `last_active_at` moves at most this often. */
+const activeStepMs = 5 * 60_000;
+
+/** Notes that a member was here, when that is not noted already. Off the request's path: a failure costs a time in a list. */
+export async function noteActivity(db: Database, access: WorkspaceAccess, now: number): Promise<void> {
+  const { lastActiveAt } = access;
+  if (lastActiveAt !== null && lastActiveAt > now - activeStepMs) {
+    return;
+  }
+  const isThis = and(eq(members.workspaceId, access.id), eq(members.id, access.memberId), isNull(members.removedAt));
+  try {
+    await hideSql(db.update(members).set({ lastActiveAt: now }).where(isThis).run());
+  } catch (error) {
+    log("warn", "activity_not_noted", { member_id: access.memberId, cause: describeError(error) });
+  }
 }

@@ -26,6 +26,7 @@ export const MemberQuery = PageQuery.extend({
 export type MemberQuery = z.infer<typeof MemberQuery>;
 
 export const MemberParams = z.object({ id: z.string().describe("The member's id (mem_…), or `me`.") });
+export type MemberParams = z.infer<typeof MemberParams>;
 
 /** OWNER is a word people may send, to be told that it moves by a transfer. */
 export const UpdateMember = z
