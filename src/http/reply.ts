@@ -36,7 +36,7 @@ export function reply(status: 200 | 201 | 202, body: unknown, options: ReplyOpti
 /** An answer whose body is NDJSON that is still being read, for saving as a file. */
 export function streamed(stream: ReadableStream<Uint8Array>, fileName: string): Reply {
   const headers = {
-    "content-type": "application/x-ndjson",
+    "content-type": "application/x-ndjson; charset=utf-8",
     "content-disposition": `attachment; filename="${fileName}"`,
   };
   return { status: 200, body: null, headers, stream };
