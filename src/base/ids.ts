@@ -19,7 +19,9 @@ export const idPrefixes = {
   operation: "op",
   emailCode: "code",
   personalToken: "pat",
+  passkey: "psk",
   identity: "idn",
+  transfer: "xfer",
 } as const;
 
 /** A kind of row that has ids. */

@@ -118,6 +118,39 @@ export const emailCodes = sqliteTable(
   ],
 );
 
+/** Public keys of passkeys. No row opens anything: the private key never leaves its authenticator. */
+export const passkeys = sqliteTable(
+  "passkeys",
+  {
+    id: text("id").primaryKey(),
+    userId: text("user_id")
+      .notNull()
+      .references(() => users.id, { onDelete: "cascade" }),
+    name: text("name").notNull(),
+    /** As authenticators name it, base64url. */
+    credentialId: text("credential_id").notNull().unique(),
+    /** COSE key, base64url. */
+    publicKey: text("public_key").notNull(),
+    /** Counts signatures, so that a copied authenticator shows; 0 for ever where one does not count. */
+    counter: integer("counter").notNull(),
+    isBackedUp: integer("is_backed_up", { mode: "boolean" }).notNull(),
+    createdAt: integer("created_at").notNull(),
+    lastUsedAt: integer("last_used_at"),
+  },
+  (table) => [index("passkeys_of_user").on(table.userId, table.createdAt, table.id)],
+);
+
+/** Challenges that were answered: each works once. */
+export const usedChallenges = sqliteTable(
+  "used_challenges",
+  {
+    /** SHA-256 of the challenge, hex. */
+    digest: text("digest").primaryKey(),
+    usedAt: integer("used_at").notNull(),
+  },
+  (table) => [index("used_challenges_age").on(table.usedAt)],
+);
+
 /** Tokens that a person makes for automation. They act as that person, cut to their scopes. */
 export const personalTokens = sqliteTable(
   "personal_tokens",
