@@ -1,19 +1,16 @@
 /** The API key as a caller of the control plane: checked without I/O first, then against its row, its workspace and its maker as they stand now. */
 import { waitUntil } from "cloudflare:workers";
-import { and, eq, isNull, lte, or } from "drizzle-orm";
+import { and, eq, gt, isNull, or } from "drizzle-orm";
 import type { KeyPrincipal } from "../access/principal.js";
 import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
-import { describeError, log } from "../base/log.js";
 import { requireSettings } from "../base/settings.js";
 import { bearerToken, type Authenticator } from "../http/authenticate.js";
 import { members, workspaces } from "../tenancy/model.js";
 import { cutScopes, roleOf } from "./keys.js";
+import { lastUsedStepMs, noteUses } from "./last-use.js";
 import { apiKeys } from "./model.js";
 import { parseKey, type ParsedKey } from "./token.js";
-
-/** `last_used_at` moves at most this often. */
-const lastUsedStepMs = 60_000;
 
 /** Recognises `Authorization: Bearer ghk_…`. A key that is unknown, revoked, expired, or whose maker or workspace is gone, is `unauthenticated`. */
 export function keyAuthenticator(): Authenticator {
@@ -32,6 +29,10 @@ export function keyAuthenticator(): Authenticator {
 }
 
 async function findPrincipal(db: Database, parsed: ParsedKey, now: number): Promise<KeyPrincipal | null> {
+  const isSecret = or(
+    eq(apiKeys.digest, parsed.digest),
+    and(eq(apiKeys.previousDigest, parsed.digest), gt(apiKeys.previousUntil, now)),
+  );
   const isLiving = and(isNull(apiKeys.revokedAt), isNull(members.removedAt), isNull(workspaces.deletedAt));
   const [found] = await hideSql(
     db
@@ -39,7 +40,7 @@ async function findPrincipal(db: Database, parsed: ParsedKey, now: number): Prom
       .from(apiKeys)
       .innerJoin(workspaces, eq(workspaces.id, apiKeys.workspaceId))
       .innerJoin(members, and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy)))
-      .where(and(eq(apiKeys.workspaceId, parsed.workspaceId), eq(apiKeys.digest, parsed.digest), isLiving))
+      .where(and(eq(apiKeys.workspaceId, parsed.workspaceId), isSecret, isLiving))
       .all(),
   );
   if (found === undefined || (found.key.expiresAt !== null && found.key.expiresAt <= now)) {
@@ -47,7 +48,7 @@ async function findPrincipal(db: Database, parsed: ParsedKey, now: number): Prom
   }
   const { key } = found;
   if (key.lastUsedAt === null || key.lastUsedAt <= now - lastUsedStepMs) {
-    waitUntil(noteUse(db, key.workspaceId, key.id, now));
+    waitUntil(noteUses(db, key.workspaceId, new Map([[key.id, now]])));
   }
   return {
     kind: "key",
@@ -57,20 +58,4 @@ async function findPrincipal(db: Database, parsed: ParsedKey, now: number): Prom
     memberId: key.madeBy,
     scopes: cutScopes(key.scopes, roleOf(key.madeBy, found.ownerMemberId, found.role)),
   };
-}
-
-/** Off the request's path: nobody waits for it, and a failure costs a time in a list. */
-async function noteUse(db: Database, workspaceId: string, keyId: string, now: number): Promise<void> {
-  const isDue = or(isNull(apiKeys.lastUsedAt), lte(apiKeys.lastUsedAt, now - lastUsedStepMs));
-  try {
-    await hideSql(
-      db
-        .update(apiKeys)
-        .set({ lastUsedAt: now })
-        .where(and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId), isDue))
-        .run(),
-    );
-  } catch (error) {
-    log("warn", "key_use_not_noted", { key_id: keyId, cause: describeError(error) });
-  }
 }

@@ -1,19 +1,27 @@
 /** API keys as deeds: made once with their secret, listed, found, revoked for good. No key can do more than its maker can now. */
-import { and, desc, eq, isNull, sql } from "drizzle-orm";
+import { and, desc, eq, isNull, sql, type SQL } from "drizzle-orm";
 import { roleHas, type Role, type Scope } from "../access/permissions.js";
 import type { Actor } from "../access/principal.js";
 import { auditIfChanged, auditRow } from "../audit/audit.js";
 import { guardThat, hideSql, type Change, type Database, type Statement } from "../base/database.js";
-import { AppError, invalidField, type FieldError } from "../base/errors.js";
+import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
 import type { Secret } from "../base/secret.js";
 import type { Position } from "../http/page.js";
-import { members, workspaces, type Region } from "../tenancy/model.js";
-import { apiKeys, readLimits, readScopes, type ApiKeyRow, type CreateApiKey, type KeyLimits } from "./model.js";
-import { mintKey } from "./token.js";
-
-const defaultLifeMs = 90 * 24 * 3_600_000;
+import { workspaces, type Region } from "../tenancy/model.js";
+import { apiKeys, readLimits, readScopes, type ApiKeyRow, type CreateApiKey } from "./model.js";
+import {
+  grantable,
+  guardCaller,
+  guardPolicy,
+  readExpiry,
+  readPolicy,
+  refuseHighScopes,
+  refuseMemberKeys,
+  refuseUnbuiltLimits,
+} from "./policy.js";
+import { mintKey, type MintedKey } from "./token.js";
 
 /** Who makes a key, and what they may hand on. */
 export interface KeyMaker {
@@ -30,9 +38,10 @@ export interface KeyRecord {
 }
 
 /**
- * Plans a new key. Throws `scope_too_high` for a scope its maker lacks, `limit_not_available` for `tpm` and `budget_usd`,
- * `validation_failed` for an expiry that is not ahead; the change may fail with `name_taken`, or `forbidden` when the
- * maker has lost their place meanwhile.
+ * Plans a new key. Throws `scope_too_high` for a scope its maker lacks (a MEMBER's keys call models and tools, nothing else),
+ * `forbidden` for a MEMBER where members make none, `limit_not_available` for `tpm` and `budget_usd`, `validation_failed`
+ * for an expiry that is not ahead or beyond the workspace's policy; the change may fail with `name_taken`, `conflict` when
+ * the settings moved meanwhile, or `forbidden` when the maker has lost their place.
  */
 export async function planCreateKey(
   db: Database,
@@ -42,12 +51,41 @@ export async function planCreateKey(
   maker: KeyMaker,
   input: CreateApiKey,
 ): Promise<Change<{ readonly row: ApiKeyRow; readonly secret: Secret }>> {
-  refuseHighScopes(input.scopes, maker.grants);
+  const policy = await readPolicy(db, workspaceId, maker.memberId);
+  refuseMemberKeys(policy);
+  refuseHighScopes(input.scopes, grantable(policy.role, maker.grants), "You cannot give a key");
   refuseUnbuiltLimits(input.limits ?? {});
-  const expiresAt = readExpiry(input.expires_at, actor.at);
-  const region = input.region ?? (await findRegion(db, workspaceId));
+  const expiresAt = readExpiry(input.expires_at, actor.at, policy.maxDays);
+  const region = input.region ?? policy.region;
   const minted = await mintKey(keyring, workspaceId, region);
-  const row: ApiKeyRow = {
+  const row = newRow(workspaceId, actor, maker.memberId, input, { minted, region, expiresAt });
+  const told = {
+    workspaceId,
+    action: "api_key.created",
+    targets: [{ type: "api_key", id: row.id }],
+    after: toAudit(row),
+  };
+  return {
+    statements: [
+      guardCaller(db, workspaceId, actor, maker.memberId),
+      guardPolicy(db, workspaceId, policy),
+      db.insert(apiKeys).values(row),
+      auditRow(db, actor, told),
+    ],
+    value: { row, secret: minted.secret },
+    conflicts: { "api_keys.name": "name_taken" },
+  };
+}
+
+function newRow(
+  workspaceId: string,
+  actor: Actor,
+  madeBy: string,
+  input: CreateApiKey,
+  made: { readonly minted: MintedKey; readonly region: Region; readonly expiresAt: number | null },
+): ApiKeyRow {
+  const { minted, region, expiresAt } = made;
+  return {
     id: newId("key"),
     workspaceId,
     name: input.name,
@@ -57,7 +95,7 @@ export async function planCreateKey(
     scopes: JSON.stringify([...new Set(input.scopes)]),
     limits: JSON.stringify(input.limits ?? {}),
     region,
-    madeBy: maker.memberId,
+    madeBy,
     expiresAt,
     previousDigest: null,
     previousPrefix: null,
@@ -71,27 +109,13 @@ export async function planCreateKey(
     lastUsedAt: null,
     revision: 1,
   };
-  const told = {
-    workspaceId,
-    action: "api_key.created",
-    targets: [{ type: "api_key", id: row.id }],
-    after: toAudit(row),
-  };
-  return {
-    statements: [
-      guardMaker(db, workspaceId, actor, maker.memberId),
-      db.insert(apiKeys).values(row),
-      auditRow(db, actor, told),
-    ],
-    value: { row, secret: minted.secret },
-    conflicts: { "api_keys.name": "name_taken" },
-  };
 }
 
-/** A page of the workspace's keys, newest first, revoked ones too: up to `limit + 1` records, the last one telling that there are more. */
+/** A page of the workspace's keys, or of those that one member made, newest first, revoked ones too: up to `limit + 1` records, the last one telling that there are more. */
 export async function listKeys(
   db: Database,
   workspaceId: string,
+  madeBy: string | null,
   page: { readonly limit: number; readonly after: Position | null },
 ): Promise<KeyRecord[]> {
   const { after } = page;
@@ -102,21 +126,26 @@ export async function listKeys(
       .select({ row: apiKeys, appliedVersion: workspaces.appliedVersion })
       .from(apiKeys)
       .innerJoin(workspaces, eq(workspaces.id, apiKeys.workspaceId))
-      .where(and(eq(apiKeys.workspaceId, workspaceId), isAfter))
+      .where(and(eq(apiKeys.workspaceId, workspaceId), isMadeBy(madeBy), isAfter))
       .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
       .limit(page.limit + 1)
       .all(),
   );
 }
 
-/** One key of the workspace. Throws `not_found` for an unknown one and for a neighbour's alike. */
-export async function findKey(db: Database, workspaceId: string, keyId: string): Promise<KeyRecord> {
+/** One key of the workspace, or of those that one member made. Throws `not_found` for an unknown one and for somebody else's alike. */
+export async function findKey(
+  db: Database,
+  workspaceId: string,
+  keyId: string,
+  madeBy: string | null,
+): Promise<KeyRecord> {
   const [record] = await hideSql(
     db
       .select({ row: apiKeys, appliedVersion: workspaces.appliedVersion })
       .from(apiKeys)
       .innerJoin(workspaces, eq(workspaces.id, apiKeys.workspaceId))
-      .where(and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId)))
+      .where(and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId), isMadeBy(madeBy)))
       .all(),
   );
   if (record === undefined) {
@@ -126,7 +155,7 @@ export async function findKey(db: Database, workspaceId: string, keyId: string):
 }
 
 /**
- * Plans a revocation. Planned again it changes nothing and writes no audit row, whatever `ifMatch` says then (RFC 9110
+ * Plans a revocation; the secret of before dies with the present one. Planned again it changes nothing and writes no audit row, whatever `ifMatch` says then (RFC 9110
  * §13.1.1: what was asked for is already so). Throws `not_found`; the change may fail with `precondition_failed`.
  */
 export async function planRevokeKey(
@@ -134,9 +163,10 @@ export async function planRevokeKey(
   workspaceId: string,
   actor: Actor,
   keyId: string,
+  madeBy: string | null,
   ifMatch: number | null,
 ): Promise<Change<undefined>> {
-  const { row } = await findKey(db, workspaceId, keyId);
+  const { row } = await findKey(db, workspaceId, keyId, madeBy);
   const isThis = and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId));
   const told = {
     workspaceId,
@@ -164,58 +194,8 @@ export function roleOf(memberId: string, ownerMemberId: string, granted: Role): 
   return memberId === ownerMemberId ? "OWNER" : granted;
 }
 
-function refuseHighScopes(wanted: readonly Scope[], grants: readonly Scope[]): void {
-  const errors = wanted.flatMap((scope, index): FieldError[] =>
-    grants.includes(scope) ? [] : [{ pointer: `/scopes/${index}`, detail: `You do not have ${scope} yourself.` }],
-  );
-  if (errors.length > 0) {
-    throw new AppError("scope_too_high", { errors });
-  }
-}
-
-function refuseUnbuiltLimits(limits: KeyLimits): void {
-  const errors = (["tpm", "budget_usd"] as const).flatMap((name): FieldError[] =>
-    limits[name] === undefined
-      ? []
-      : [{ pointer: `/limits/${name}`, detail: "This limit is not available yet. Leave it out." }],
-  );
-  if (errors.length > 0) {
-    throw new AppError("limit_not_available", { errors });
-  }
-}
-
-function readExpiry(given: string | null | undefined, now: number): number | null {
-  if (given === undefined || given === null) {
-    return given === null ? null : now + defaultLifeMs;
-  }
-  const time = Date.parse(given);
-  if (!(time > now)) {
-    throw invalidField("/expires_at", "Give a time in the future, or null for never.");
-  }
-  return time;
-}
-
-async function findRegion(db: Database, workspaceId: string): Promise<Region> {
-  const [row] = await hideSql(
-    db.select({ region: workspaces.region }).from(workspaces).where(eq(workspaces.id, workspaceId)).all(),
-  );
-  if (row === undefined) {
-    throw new AppError("not_found");
-  }
-  return row.region;
-}
-
-/** What let the caller in was read before this batch: a member removed or a key revoked in between must not leave a new key behind. */
-function guardMaker(db: Database, workspaceId: string, actor: Actor, memberId: string): Statement {
-  const stands = sql`EXISTS (SELECT 1 FROM ${members} JOIN ${workspaces} ON ${workspaces.id} = ${members.workspaceId}
-    WHERE ${members.workspaceId} = ${workspaceId} AND ${members.id} = ${memberId}
-    AND ${members.removedAt} IS NULL AND ${workspaces.deletedAt} IS NULL)`;
-  const keyStands = sql`EXISTS (SELECT 1 FROM ${apiKeys}
-    WHERE ${apiKeys.workspaceId} = ${workspaceId} AND ${apiKeys.id} = ${actor.id} AND ${apiKeys.revokedAt} IS NULL)`;
-  return guardThat(db, actor.type === "key" ? sql`${stands} AND ${keyStands}` : stands, "forbidden");
-}
-
-function guardRevision(db: Database, workspaceId: string, keyId: string, ifMatch: number | null): Statement[] {
+/** Holds a batch to the revision its caller read; on a revoked key it demands nothing, for a revocation repeated is done already. */
+export function guardRevision(db: Database, workspaceId: string, keyId: string, ifMatch: number | null): Statement[] {
   if (ifMatch === null) {
     return [];
   }
@@ -224,8 +204,12 @@ function guardRevision(db: Database, workspaceId: string, keyId: string, ifMatch
   return [guardThat(db, matches, "precondition_failed")];
 }
 
+function isMadeBy(memberId: string | null): SQL | undefined {
+  return memberId === null ? undefined : eq(apiKeys.madeBy, memberId);
+}
+
 /** What the audit log may know of a key. */
-function toAudit(row: ApiKeyRow): Readonly<Record<string, unknown>> {
+export function toAudit(row: ApiKeyRow): Readonly<Record<string, unknown>> {
   return {
     name: row.name,
     prefix: row.prefix,

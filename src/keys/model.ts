@@ -101,6 +101,45 @@ export const CreateApiKey = z
   .openapi("CreateApiKey");
 export type CreateApiKey = z.infer<typeof CreateApiKey>;
 
+/** A change of limits: what is left out stays, null takes a limit away. */
+const ChangedLimits = z.strictObject({
+  rpm: KeyLimits.shape.rpm.nullable(),
+  tpm: KeyLimits.shape.tpm.nullable(),
+  concurrent: KeyLimits.shape.concurrent.nullable(),
+  budget_usd: KeyLimits.shape.budget_usd.nullable(),
+  models: KeyLimits.shape.models.nullable(),
+  tools: KeyLimits.shape.tools.nullable(),
+});
+export type ChangedLimits = z.infer<typeof ChangedLimits>;
+
+export const UpdateApiKey = z
+  .strictObject({
+    name: DisplayName.optional(),
+    scopes: z
+      .array(z.enum(scopes))
+      .min(1, "Leave at least one scope, or revoke the key.")
+      .max(scopes.length)
+      .optional()
+      .describe("The scopes to keep. A key gains none."),
+    limits: ChangedLimits.optional().describe("What is left out stays; null takes a limit away."),
+  })
+  .openapi("UpdateApiKey");
+export type UpdateApiKey = z.infer<typeof UpdateApiKey>;
+
+const longestOverlapSeconds = 30 * 24 * 3_600;
+
+export const RotateApiKey = z
+  .strictObject({
+    overlap_seconds: z
+      .number()
+      .int()
+      .min(0)
+      .max(longestOverlapSeconds)
+      .default(0)
+      .describe("How long the old secret goes on working, 0 to 30 days; never beyond the key's own expiry."),
+  })
+  .openapi("RotateApiKey");
+
 export const ApiKey = z
   .object({
     id: z.string(),
@@ -115,6 +154,11 @@ export const ApiKey = z
       .describe("`revoking`: recorded, not yet in force everywhere."),
     made_by: z.string().describe("The member who made it."),
     expires_at: z.iso.datetime().nullable(),
+    rotated_at: z.iso.datetime().nullable(),
+    previous_secret: z
+      .object({ prefix: z.string(), last_four: z.string(), expires_at: z.iso.datetime() })
+      .nullable()
+      .describe("The secret before the last rotation, while it still works beside the present one."),
     revoked_at: z.iso.datetime().nullable(),
     last_used_at: z.iso.datetime().nullable(),
     created_at: z.iso.datetime(),
@@ -142,6 +186,8 @@ export function toApiKey(row: ApiKeyRow, now: number, appliedVersion: number): A
     status: statusOf(row, now, appliedVersion),
     made_by: row.madeBy,
     expires_at: toIso(row.expiresAt),
+    rotated_at: toIso(row.rotatedAt),
+    previous_secret: toPreviousSecret(row, now),
     revoked_at: toIso(row.revokedAt),
     last_used_at: toIso(row.lastUsedAt),
     created_at: new Date(row.createdAt).toISOString(),
@@ -163,6 +209,14 @@ function statusOf(row: ApiKeyRow, now: number, appliedVersion: number): ApiKey["
     return row.revokedVersion !== null && row.revokedVersion <= appliedVersion ? "revoked" : "revoking";
   }
   return row.expiresAt !== null && row.expiresAt <= now ? "expired" : "active";
+}
+
+function toPreviousSecret(row: ApiKeyRow, now: number): ApiKey["previous_secret"] {
+  const { previousLastFour: lastFour, previousPrefix: prefix, previousUntil: until } = row;
+  if (prefix === null || lastFour === null || until === null || until <= now || row.revokedAt !== null) {
+    return null;
+  }
+  return { prefix, last_four: lastFour, expires_at: new Date(until).toISOString() };
 }
 
 function toIso(time: number | null): string | null {

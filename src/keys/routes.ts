@@ -1,4 +1,4 @@
-/** The doors to API keys: make (the secret is shown this once), list, read, revoke. */
+/** The doors to API keys: make and rotate (a secret is shown this once), list, read, change, revoke. A MEMBER passes for their own keys. */
 import { z } from "@hono/zod-openapi";
 import { roleHas, scopes, type Scope } from "../access/permissions.js";
 import { requireSettings } from "../base/settings.js";
@@ -7,9 +7,11 @@ import { toEtag } from "../http/etag.js";
 import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { noContent, reply } from "../http/reply.js";
 import { findKey, listKeys, planCreateKey, planRevokeKey } from "./keys.js";
-import { ApiKey, CreateApiKey, CreatedApiKey, toApiKey } from "./model.js";
+import { ApiKey, CreateApiKey, CreatedApiKey, RotateApiKey, toApiKey, UpdateApiKey } from "./model.js";
+import { planRotateKey } from "./rotation.js";
+import { planUpdateKey } from "./update.js";
 
-const permission = { kind: "workspace", scope: "keys:manage", keys: true } as const;
+const permission = { kind: "workspace", scope: "keys:manage", keys: true, own: true } as const;
 const KeyParams = z.object({ id: z.string().describe("The key's id, such as key_…") });
 const listPath = "/workspaces/{ws}/api-keys";
 const onePath = `${listPath}/{id}`;
@@ -20,14 +22,15 @@ const createEndpoint = endpoint(
     path: listPath,
     operation: "createApiKey",
     summary: "Make an API key",
-    description: "The answer holds the key itself, this once. Its scopes never reach beyond what its maker may do now.",
+    description:
+      "The answer holds the key itself, this once. Its scopes never reach beyond what its maker may do now. A MEMBER makes keys with `models:invoke` and `tools:invoke` only, where the workspace's key policy lets members make any. Without `expires_at` it lives 90 days, or as long as the policy allows when that is less.",
     tag: "API keys",
     permission,
     publishes: true,
     storedAnswer: "sealed",
     body: CreateApiKey,
     responses: { 201: { description: "The key, with its secret.", schema: CreatedApiKey } },
-    errors: ["scope_too_high", "name_taken", "limit_not_available"],
+    errors: ["scope_too_high", "name_taken", "conflict", "limit_not_available"],
   },
   async (call) => {
     const access = call.access();
@@ -50,7 +53,8 @@ const listEndpoint = endpoint(
     path: listPath,
     operation: "listApiKeys",
     summary: "List API keys",
-    description: "Newest first, revoked ones too. Prefix and last four characters tell which is which.",
+    description:
+      "Newest first, revoked ones too. Prefix and last four characters tell which is which. A MEMBER sees their own.",
     tag: "API keys",
     permission,
     query: PageQuery,
@@ -59,7 +63,10 @@ const listEndpoint = endpoint(
   },
   async (call) => {
     const { limit, cursor } = call.query;
-    const records = await listKeys(call.db, call.access().id, { limit, after: readCursor(cursor) });
+    const records = await listKeys(call.db, call.access().id, madeByFor(call), {
+      limit,
+      after: readCursor(cursor),
+    });
     const page = toPage(
       records,
       limit,
@@ -84,9 +91,77 @@ const getEndpoint = endpoint(
     errors: [],
   },
   async (call) => {
-    const { row, appliedVersion } = await findKey(call.db, call.access().id, call.params.id);
+    const { row, appliedVersion } = await findKey(call.db, call.access().id, call.params.id, madeByFor(call));
     const key = toApiKey(row, call.now, appliedVersion);
     return reply(200, key, { etag: etagOf(row.revision, key) });
+  },
+);
+
+const updateEndpoint = endpoint(
+  {
+    method: "patch",
+    path: onePath,
+    operation: "updateApiKey",
+    summary: "Change an API key's name, limits or scopes",
+    description: "What is left out stays. Scopes can only be taken away; the expiry never changes.",
+    tag: "API keys",
+    permission,
+    publishes: true,
+    etag: true,
+    params: KeyParams,
+    body: UpdateApiKey,
+    responses: { 200: { description: "The key as it is now, in force everywhere.", schema: ApiKey } },
+    errors: ["scope_too_high", "name_taken", "key_not_active", "conflict", "limit_not_available"],
+  },
+  async (call) => {
+    const { id } = call.access();
+    const mine = madeByFor(call);
+    const plan = await planUpdateKey(call.db, id, call.actor, call.params.id, mine, call.body, call.ifMatch);
+    const { row, appliedVersion } = plan.value;
+    const key = toApiKey(row, call.now, appliedVersion);
+    return await call.commit(plan, reply(200, key, { etag: etagOf(row.revision, key) }));
+  },
+);
+
+const rotateEndpoint = endpoint(
+  {
+    method: "post",
+    path: `${onePath}/rotate`,
+    operation: "rotateApiKey",
+    summary: "Give an API key a new secret",
+    description:
+      "The answer holds the new secret, this once; it works from the answer on. The old one goes on for `overlap_seconds`, at most to the key's expiry, which stays where it is; id, limits and counters are shared by both. A secret left from an earlier rotation ends now. Send an `Idempotency-Key`: it is the way to the new secret when the answer is lost.",
+    tag: "API keys",
+    permission,
+    publishes: true,
+    storedAnswer: "sealed",
+    etag: true,
+    params: KeyParams,
+    body: RotateApiKey,
+    optionalBody: true,
+    responses: { 200: { description: "The key, with its new secret.", schema: CreatedApiKey } },
+    errors: ["scope_too_high", "key_not_active", "conflict"],
+  },
+  async (call) => {
+    const { id, memberId } = call.access();
+    const isPerson = call.principal?.kind === "session";
+    const rotator = { memberId, grants: grantsOf(call), isPerson, madeBy: madeByFor(call) };
+    const { tokenSecret } = requireSettings(call.env);
+    const { overlap_seconds: overlap } = call.body;
+    const plan = await planRotateKey(
+      call.db,
+      id,
+      call.actor,
+      tokenSecret,
+      rotator,
+      call.params.id,
+      overlap,
+      call.ifMatch,
+    );
+    const { row, appliedVersion, secret } = plan.value;
+    const key = toApiKey(row, call.now, appliedVersion);
+    const body: CreatedApiKey = { ...key, secret: secret.reveal() };
+    return await call.commit(plan, reply(200, body, { etag: etagOf(row.revision, key) }));
   },
 );
 
@@ -96,7 +171,8 @@ const revokeEndpoint = endpoint(
     path: onePath,
     operation: "revokeApiKey",
     summary: "Revoke an API key",
-    description: "No request that starts after the answer succeeds with it, anywhere. The key stays listed as revoked.",
+    description:
+      "No request that starts after the answer succeeds with it, anywhere, nor with the secret before a rotation. The key stays listed as revoked.",
     tag: "API keys",
     permission,
     publishes: true,
@@ -106,16 +182,32 @@ const revokeEndpoint = endpoint(
     errors: [],
   },
   async (call) => {
-    const plan = await planRevokeKey(call.db, call.access().id, call.actor, call.params.id, call.ifMatch);
+    const { id } = call.access();
+    const plan = await planRevokeKey(call.db, id, call.actor, call.params.id, madeByFor(call), call.ifMatch);
     return await call.commit(plan, noContent());
   },
 );
 
 /** Every endpoint of this room. */
-export const keyEndpoints: readonly Endpoint[] = [createEndpoint, listEndpoint, getEndpoint, revokeEndpoint];
+export const keyEndpoints: readonly Endpoint[] = [
+  createEndpoint,
+  listEndpoint,
+  getEndpoint,
+  updateEndpoint,
+  rotateEndpoint,
+  revokeEndpoint,
+];
+
+type Caller = Pick<Call<unknown, unknown, unknown>, "principal" | "access">;
+
+/** Whose keys the caller reaches: null for all, else the member's whose keys they must be. */
+function madeByFor(call: Caller): string | null {
+  const { memberId, role } = call.access();
+  return role === null || roleHas(role, "keys:manage") ? null : memberId;
+}
 
 /** What the caller may hand on to a key: a key its own scopes, a member the scopes of their role, a personal token what both have. */
-function grantsOf(call: Pick<Call<unknown, unknown, unknown>, "principal" | "access">): readonly Scope[] {
+function grantsOf(call: Caller): readonly Scope[] {
   if (call.principal?.kind === "key") {
     return call.principal.scopes;
   }
@@ -125,10 +217,11 @@ function grantsOf(call: Pick<Call<unknown, unknown, unknown>, "principal" | "acc
   return token === null ? granted : granted.filter((scope) => token.scopes.includes(scope));
 }
 
-/** Status and last use move without a change, so they stand in the tag: a cached answer must not keep saying `revoking`. */
+/** Status, overlap and last use move without a change, so they stand in the tag: a cached answer must not keep saying `revoking`. */
 function etagOf(revision: number, key: ApiKey): string {
   const lastUsed = key.last_used_at === null ? "never" : String(Date.parse(key.last_used_at));
-  return toEtag(revision, `${key.status}.${lastUsed}`);
+  const secrets = key.previous_secret === null ? "1" : "2";
+  return toEtag(revision, `${key.status}.${secrets}.${lastUsed}`);
 }
 
 function locate(workspaceId: string, keyId: string): string {

@@ -1,6 +1,7 @@
 /** May this key do this now? The checks that stand before any limit and any pick. Pure. */
 import type { AdmitRequest, RateState, Refusal, RefusalCode } from "./model.js";
 import type { LiveConfig, LiveKey, RouterState } from "./state.js";
+import { noteUse } from "./uses.js";
 
 /** A refusal as a value. `retryAfterMs` is null when waiting does not help, or nobody knows how long. */
 export function refuse(code: RefusalCode, retryAfterMs: number | null = null, rate: RateState | null = null): Refusal {
@@ -14,7 +15,7 @@ export interface Authorized {
   readonly key: LiveKey;
 }
 
-/** Checks that the workspace was not purged, and that the key is known, not revoked (now or ever), not expired, of an active workspace, and has the scope; in this order. */
+/** Checks that the workspace was not purged, and that the key is known, not revoked (now or ever), not expired, of an active workspace, and has the scope; in this order. A key that is good was used. */
 export function authorizeKey(
   state: RouterState,
   request: Pick<AdmitRequest, "key_digest" | "scope">,
@@ -41,5 +42,6 @@ export function authorizeKey(
     // Not "revoked", which isolates remember: a deleted workspace can be restored, and its keys with it.
     return refuse("key_unknown");
   }
+  noteUse(state.uses, key.row.id, now);
   return key.scopes.has(request.scope) ? { kind: "authorized", config, key } : refuse("scope_missing");
 }

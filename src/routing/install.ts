@@ -1,5 +1,5 @@
 /** Puts a version of the configuration into force, once and only upwards; what moves (lags, cool-downs, windows) is carried over. Pure. */
-import type { ConfigAddress, RouterInstance, RouterPool, RouterRows } from "../snapshot/model.js";
+import type { ConfigAddress, RouterInstance, RouterKey, RouterPool, RouterRows } from "../snapshot/model.js";
 import { cooldownKey, pruneCooldowns, restoreCredential } from "./cooldown.js";
 import { spreadLag } from "./pick.js";
 import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
@@ -32,7 +32,7 @@ export function installConfig(state: RouterState, address: ConfigAddress, rows: 
       state.tombstones.add(key.id);
     }
   }
-  dropWindows(state);
+  dropKeys(state);
   for (const credential of rows.credentials) {
     if (credential.validated_at_ms !== null) {
       restoreCredential(state.cooldowns, credential.id, credential.validated_at_ms);
@@ -64,7 +64,7 @@ export function indexConfig(
   return {
     address,
     rows,
-    keys: new Map(rows.keys.map((row): [string, LiveKey] => [row.digest, toLiveKey(row)])),
+    keys: new Map(rows.keys.flatMap(bySecret)),
     pools_by_name: new Map(pools.map((pool) => [pool.row.name, pool])),
     pools_by_id: new Map(pools.map((pool) => [pool.row.id, pool])),
     instances: new Map(pools.flatMap((pool) => pool.instances.map((instance) => [instance.row.id, instance] as const))),
@@ -72,7 +72,21 @@ export function indexConfig(
   };
 }
 
-function toLiveKey(row: RouterRows["keys"][number]): LiveKey {
+/** A key under each of its secrets. The one before a rotation is the same key, with the same id and so the same limits, but for its own end. */
+function bySecret(row: RouterKey): [string, LiveKey][] {
+  const { previous } = row;
+  const key = toLiveKey(row);
+  if (previous === undefined) {
+    return [[row.digest, key]];
+  }
+  const end = Math.min(previous.expires_at_ms, row.expires_at_ms ?? Infinity);
+  return [
+    [previous.digest, { ...key, row: { ...row, expires_at_ms: end } }],
+    [row.digest, key],
+  ];
+}
+
+function toLiveKey(row: RouterKey): LiveKey {
   return { row, scopes: new Set(row.scopes), models: row.models === null ? null : new Set(row.models) };
 }
 
@@ -107,12 +121,17 @@ function settleLeavers(state: RouterState, before: ReadonlyMap<string, CarriedLa
   }
 }
 
-function dropWindows(state: RouterState): void {
+function dropKeys(state: RouterState): void {
   const ids = new Set(state.config?.rows.keys.map((key) => key.id));
   for (const id of state.windows.keys()) {
     if (!ids.has(id)) {
       state.windows.delete(id);
       state.dirty_windows.add(id);
+    }
+  }
+  for (const id of state.uses.noted.keys()) {
+    if (!ids.has(id)) {
+      state.uses.noted.delete(id);
     }
   }
 }

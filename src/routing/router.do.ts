@@ -1,6 +1,8 @@
 /** The Router: one object per workspace and region. A shell around the pure decision files: it brings time, takes turns, and keeps the disk a second behind. */
 import { DurableObject } from "cloudflare:workers";
+import { openDatabase } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
+import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
 import { restoreCredential } from "./cooldown.js";
 import { admit, next } from "./decide.js";
@@ -13,6 +15,7 @@ import { committed, settle } from "./report.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
 import { expireRequests } from "./tickets.js";
+import { hasUses, takeUses } from "./uses.js";
 
 /** What moves is on disk at most this much later; a crash loses no more. */
 const writeBehindMs = 1_000;
@@ -83,7 +86,9 @@ export class Router extends DurableObject<Env> implements RouterApi {
   async models(
     request: Omit<AdmitRequest, "model" | "request_id">,
   ): Promise<{ kind: "models"; names: readonly string[] } | Refusal> {
-    return listModels(this.#state, request, Date.now());
+    const answer = listModels(this.#state, request, Date.now());
+    this.#writeBehind();
+    return answer;
   }
 
   /** Describes a pool's instances; empty for a pool that is not in force here. */
@@ -132,7 +137,7 @@ export class Router extends DurableObject<Env> implements RouterApi {
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
   #writeBehind(): void {
-    if (this.#timer !== null || this.#state.closed || !isDirty(this.#state)) {
+    if (this.#timer !== null || this.#state.closed || !(isDirty(this.#state) || hasUses(this.#state.uses))) {
       return;
     }
     this.#timer = setTimeout(() => {
@@ -151,6 +156,16 @@ export class Router extends DurableObject<Env> implements RouterApi {
     } catch (error) {
       log("error", "router_flush_failed", { error: describeError(error) });
       this.#writeBehind();
+    }
+    await this.#tellUses();
+  }
+
+  /** Tells the record when keys were used: once a minute each, and no caller waits for it. */
+  async #tellUses(): Promise<void> {
+    const workspaceId = this.#state.config?.rows.workspace_id;
+    const uses = takeUses(this.#state.uses);
+    if (workspaceId !== undefined && uses.size > 0) {
+      await noteUses(openDatabase(this.env.DB), workspaceId, uses);
     }
   }
 

@@ -4,6 +4,7 @@ import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { RateWindow } from "./limits.js";
 import type { Lane } from "./pick.js";
 import { createTickets, type Tickets } from "./tickets.js";
+import { createUses, type KeyUses } from "./uses.js";
 
 /** A key with its lists as sets. */
 export interface LiveKey {
@@ -55,6 +56,8 @@ export interface RouterState {
   /** Request windows by key id. */
   readonly windows: Map<string, RateWindow>;
   readonly dirty_windows: Set<string>;
+  /** When keys were used; see `noteUse`. */
+  readonly uses: KeyUses;
   /** Pools whose lags or counters changed. */
   readonly dirty_pools: Set<string>;
 }
@@ -69,6 +72,7 @@ export function createState(): RouterState {
     tickets: createTickets(),
     windows: new Map(),
     dirty_windows: new Set(),
+    uses: createUses(),
     dirty_pools: new Set(),
   };
 }

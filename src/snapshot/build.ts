@@ -139,27 +139,32 @@ function toRouterRows(
 
 /** A revoked key goes along as a tombstone; so does one whose maker is gone. */
 function toRouterKey({ key, maker }: KeyWithMaker, ownerMemberId: string): RouterKey {
-  const nothing = { scopes: [], models: null, rpm: null, concurrent: null, expires_at_ms: key.expiresAt };
+  const nothing = { scopes: [], models: null, rpm: null, concurrent: null };
+  const named = { id: key.id, digest: key.digest, ...previousSecret(key), expires_at_ms: key.expiresAt };
   if (key.revokedAt !== null || maker.removedAt !== null) {
-    return { id: key.id, digest: key.digest, ...nothing, revoked: true };
+    return { ...named, ...nothing, revoked: true };
   }
   try {
     const limits = readLimits(key.limits);
     return {
-      id: key.id,
-      digest: key.digest,
+      ...named,
       scopes: cutScopes(key.scopes, roleOf(key.madeBy, ownerMemberId, maker.role)),
       models: limits.models ?? null,
       rpm: limits.rpm ?? null,
       concurrent: limits.concurrent ?? null,
-      expires_at_ms: key.expiresAt,
       revoked: false,
     };
   } catch (error) {
     // One row that cannot be read must not hold up everybody's revocations. Without scopes it opens nothing, and it can heal.
     log("error", "api_key_unreadable", { key_id: key.id, cause: describeError(error) });
-    return { id: key.id, digest: key.digest, ...nothing, revoked: false };
+    return { ...named, ...nothing, revoked: false };
   }
+}
+
+function previousSecret({ previousDigest, previousUntil }: ApiKeyRow): Pick<RouterKey, "previous"> {
+  return previousDigest === null || previousUntil === null
+    ? {}
+    : { previous: { digest: previousDigest, expires_at_ms: previousUntil } };
 }
 
 function toRouterPool(row: PoolRow, instances: readonly InstanceRow[]): RouterPool[] {

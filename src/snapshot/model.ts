@@ -31,6 +31,8 @@ export const RouterKey = z.object({
   id: z.string(),
   /** SHA-256 of the whole key, hex. */
   digest: z.string(),
+  /** The secret before the last rotation: the same key until then, refused as expired after. Absent when there is none. */
+  previous: z.object({ digest: z.string(), expires_at_ms: z.number() }).optional(),
   scopes: z.array(z.string()),
   /** Pool names allowed; null means all. */
   models: z.array(z.string()).nullable(),

@@ -107,10 +107,12 @@ describe("the configuration of a workspace", () => {
     const world = await makeWorld();
     const admin = await addMember(world, "ADMIN");
     const limits = { rpm: 5, concurrent: 2, models: ["gpt"] };
+    const settings = JSON.stringify({ key_policy: { max_days: null } });
+    await commit(db, [db.update(workspaces).set({ settings }).where(eq(workspaces.id, world.id))]);
     const alive = await addKey(world, world.memberId, { name: "alive", limits, expires_at: null });
     const revoked = await addKey(world, world.memberId, { name: "revoked" });
     const orphan = await addKey(world, admin, { name: "orphan" });
-    await commitChange(db, await planRevokeKey(db, world.id, actor, revoked.row.id, null));
+    await commitChange(db, await planRevokeKey(db, world.id, actor, revoked.row.id, null, null));
     await commit(db, [db.update(members).set({ removedAt: 2 }).where(eq(members.id, admin))]);
     const ids = [alive.row.id, revoked.row.id, orphan.row.id];
     const keys = inOrder((await readConfig(db, world.id)).rows.keys, ids);
@@ -151,7 +153,7 @@ describe("the configuration of a workspace", () => {
     await addKey(world, world.memberId, { name: "a", region: "apac" });
     const gone = await addKey(world, world.memberId, { name: "b", region: "oc" });
     await addKey(world, world.memberId, { name: "c" });
-    await commitChange(db, await planRevokeKey(db, world.id, actor, gone.row.id, null));
+    await commitChange(db, await planRevokeKey(db, world.id, actor, gone.row.id, null, null));
     expect((await readConfig(db, world.id)).regions.toSorted()).toEqual(["apac", "oc", "weur"]);
   });
 

@@ -35,11 +35,11 @@ async function addKey(world: World, name: string, region?: "weur" | "apac"): Pro
 }
 
 async function revoke(world: World, keyId: string): Promise<void> {
-  await commitChange(db, await planRevokeKey(db, world.id, actor, keyId, null));
+  await commitChange(db, await planRevokeKey(db, world.id, actor, keyId, null, null));
 }
 
 async function statusOf(world: World, keyId: string): Promise<string> {
-  const { row, appliedVersion } = await findKey(db, world.id, keyId);
+  const { row, appliedVersion } = await findKey(db, world.id, keyId, null);
   return toApiKey(row, Date.now(), appliedVersion).status;
 }
 
