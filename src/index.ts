@@ -5,6 +5,7 @@ import { describeError, log } from "./base/log.js";
 import { sweepAnswers } from "./http/idempotency.js";
 import { sweepCodes } from "./identity/codes.js";
 import { sweepSessions } from "./identity/own-sessions.js";
+import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
 import { consumeMail } from "./mail/consumer.js";
 import { sweepOutbox } from "./mail/outbox.js";
 import { routerFor } from "./routing/router-for.js";
@@ -31,6 +32,7 @@ export default {
       sweep("answers", () => sweepAnswers(db, now)),
       sweep("codes", () => sweepCodes(db, now)),
       sweep("purge", () => sweepPurges(env, db, now, routerFor)),
+      sweep("key_warnings", () => sweepExpiringKeys(db, now)),
       sweep("sessions", () => sweepSessions(db, now)),
     ]);
   },

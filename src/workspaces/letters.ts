@@ -4,6 +4,7 @@ import { hideSql, type Database } from "../base/database.js";
 import { requireSettings } from "../base/settings.js";
 import { writeSignInCode } from "../identity/letters.js";
 import { users } from "../identity/model.js";
+import { writeKeyExpiring } from "../keys/letters.js";
 import { languageOf, layOut, type LetterLanguage, type LetterTexts, writeTime } from "../mail/layout.js";
 import type { LetterSubject, LetterWriters, WrittenLetter } from "../mail/letter.js";
 import { invites, members, workspaces } from "../tenancy/model.js";
@@ -11,7 +12,11 @@ import { writeInviteToken } from "./invite-token.js";
 import { mayInvite } from "./invites.js";
 
 /** Every kind of letter with its writer, for the mail consumer and /dev/outbox. */
-export const letterWriters: LetterWriters = { invite: writeInviteLetter, sign_in_code: writeSignInCode };
+export const letterWriters: LetterWriters = {
+  invite: writeInviteLetter,
+  sign_in_code: writeSignInCode,
+  key_expiring: writeKeyExpiring,
+};
 
 interface InviteFacts {
   readonly to: string;
