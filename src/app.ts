@@ -33,6 +33,7 @@ import { letterWriters } from "./workspaces/letters.js";
 import { lifeEndpoints } from "./workspaces/life-routes.js";
 import { meEndpoints } from "./workspaces/me-routes.js";
 import { memberEndpoints } from "./workspaces/member-routes.js";
+import { transferEndpoints } from "./workspaces/transfer-routes.js";
 import { workspaceEndpoints } from "./workspaces/routes.js";
 
 /** Every declared endpoint of the control plane. */
@@ -42,6 +43,7 @@ export const endpoints: readonly Endpoint[] = [
   ...workspaceEndpoints,
   ...lifeEndpoints,
   ...memberEndpoints,
+  ...transferEndpoints,
   ...inviteEndpoints,
   ...keyEndpoints,
   ...connectionEndpoints,

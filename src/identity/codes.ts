@@ -36,7 +36,15 @@ export interface CodeOrder {
   readonly workspaceId: string | null;
   /** What it confirms, when that is more than signing in. */
   readonly subjectId: string | null;
+  /** `codeMs` when left out. */
+  readonly lifeMs?: number;
 }
+
+/** A code as somebody tries it: with the handle of the browser that asked, or for what it confirms, by who may do that. */
+export type CodeTry = { readonly code: string } & (
+  | { readonly handle: string }
+  | { readonly subjectId: string; readonly email: string }
+);
 
 /** A code about to be sent. */
 export interface PlannedCode {
@@ -71,7 +79,7 @@ export async function planCode(
   const handleDigest = await digestHandle(handle.reveal());
   const { purpose, email, locale, subjectId, workspaceId } = order;
   const network = networkOf(actor.ip);
-  const expiresAt = actor.at + codeMs;
+  const expiresAt = actor.at + (order.lifeMs ?? codeMs);
   const since = actor.at - hourMs;
   const insert = db.insert(emailCodes).select(
     sql`SELECT ${codeId}, ${purpose}, ${subjectId}, ${email}, ${locale}, ${mailSecret.primary}, ${handleDigest}, ${network}, 0,
@@ -125,11 +133,14 @@ export async function tryCode(
   mailSecret: Keyring,
   actor: Actor,
   purpose: CodePurpose,
-  given: { readonly handle: string; readonly code: string },
+  given: CodeTry,
 ): Promise<ProvenCode> {
-  const digest = await digestHandle(given.handle);
+  const isNamed =
+    "handle" in given
+      ? eq(emailCodes.handleDigest, await digestHandle(given.handle))
+      : and(eq(emailCodes.email, given.email), eq(emailCodes.subjectId, given.subjectId));
   const isOpen = and(
-    eq(emailCodes.handleDigest, digest),
+    isNamed,
     eq(emailCodes.purpose, purpose),
     isNull(emailCodes.usedAt),
     gt(emailCodes.expiresAt, actor.at),
@@ -176,7 +187,7 @@ async function noteExhausted(db: Database, actor: Actor, row: typeof emailCodes.
   }
   const told = auditRow(db, actor, {
     workspaceId: null,
-    action: "sign_in.refused",
+    action: `${row.purpose}.refused`,
     targets: [{ type: "email_code", id: row.id }],
     after: { email: row.email, purpose: row.purpose, reason: "too many wrong codes" },
     outcome: "denied",

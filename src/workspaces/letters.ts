@@ -10,11 +10,13 @@ import type { LetterSubject, LetterWriters, WrittenLetter } from "../mail/letter
 import { invites, members, workspaces } from "../tenancy/model.js";
 import { writeInviteToken } from "./invite-token.js";
 import { mayInvite } from "./invites.js";
+import { writeTransferCode } from "./transfer-letter.js";
 
 /** Every kind of letter with its writer, for the mail consumer and /dev/outbox. */
 export const letterWriters: LetterWriters = {
   invite: writeInviteLetter,
   sign_in_code: writeSignInCode,
+  ownership_transfer: writeTransferCode,
   key_expiring: writeKeyExpiring,
 };
 
