@@ -74,6 +74,9 @@ async function assertPurged(expect: ExpectStatic, workspace: SeededWorkspace, ke
   }
 }
 
+const lame: PurgeableFor = (bindings, id, region) =>
+  region === "oc" ? { purge: () => Promise.reject(new Error("down")) } : routerFor(bindings, id, region);
+
 describe("the purge", () => {
   it("begins 30 days after the deletion and not before; from then on nothing can be restored", async ({ expect }) => {
     const { workspace } = await seedDue();
@@ -106,7 +109,8 @@ describe("the purge", () => {
     expect(empty.map(([name]) => name)).toEqual(["ownership_transfers"]);
     const now = Date.now();
     await sweepPurges(env, db, now, routerFor);
-    expect(await sweepPurges(env, db, now + minute, routerFor)).toBeGreaterThan(0);
+    // Two crons at once do it twice and say it once.
+    await Promise.all([0, 1].map(() => sweepPurges(env, db, now + minute, routerFor)));
     await sweepPurges(env, db, now + 2 * minute, routerFor);
     await assertPurged(expect, workspace, [key, farKey]);
     const other = await seedMember(workspace.id, "MEMBER");
@@ -168,8 +172,6 @@ describe("the purge", () => {
   it("waits for every Router: while one cannot be reached nothing else is touched", async ({ expect }) => {
     const { workspace, key } = await seedDue();
     const now = Date.now();
-    const lame: PurgeableFor = (bindings, id, region) =>
-      region === "oc" ? { purge: () => Promise.reject(new Error("down")) } : routerFor(bindings, id, region);
     await sweepPurges(env, db, now, lame);
     const before = await countRows(workspace.id);
     expect(await sweepPurges(env, db, now + minute, lame)).toBe(0);
