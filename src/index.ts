@@ -4,6 +4,7 @@ import { openDatabase } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
 import { sweepAnswers } from "./http/idempotency.js";
 import { sweepCodes } from "./identity/codes.js";
+import { sweepChallenges } from "./identity/passkeys.js";
 import { sweepSessions } from "./identity/own-sessions.js";
 import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
 import { consumeMail } from "./mail/consumer.js";
@@ -32,6 +33,7 @@ export default {
       sweep("answers", () => sweepAnswers(db, now)),
       sweep("codes", () => sweepCodes(db, now)),
       sweep("purge", () => sweepPurges(env, db, now, routerFor)),
+      sweep("challenges", () => sweepChallenges(db, now)),
       sweep("key_warnings", () => sweepExpiringKeys(db, now)),
       sweep("sessions", () => sweepSessions(db, now)),
     ]);

@@ -13,7 +13,7 @@ import { deriveCode, digestHandle, isCode, mintHandle, networkOf } from "./code.
 import { emailCodes, type CodePurpose } from "./model.js";
 
 /** How long a code is good. */
-export const codeMs = 10 * 60_000;
+const codeMs = 10 * 60_000;
 /** Tries of one code, and of all of an address's codes in a day. */
 export const triesPerCode = 5;
 export const triesPerDay = 100;

@@ -293,3 +293,27 @@ export function toPersonalToken(row: PersonalTokenRow, now: number): PersonalTok
 export function readTokenScopes(stored: string): TokenScope[] {
   return z.array(z.string()).parse(JSON.parse(stored)).filter(isTokenScope);
 }
+
+export const Passkey = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    backed_up: z.boolean().describe("Whether its maker keeps a copy, so that it outlives the device."),
+    last_used_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+  })
+  .openapi("Passkey");
+export type Passkey = z.infer<typeof Passkey>;
+
+export type PasskeyRow = typeof passkeys.$inferSelect;
+
+/** The answer's view of a passkey row. */
+export function toPasskey(row: PasskeyRow): Passkey {
+  return {
+    id: row.id,
+    name: row.name,
+    backed_up: row.isBackedUp,
+    last_used_at: row.lastUsedAt === null ? null : new Date(row.lastUsedAt).toISOString(),
+    created_at: new Date(row.createdAt).toISOString(),
+  };
+}

@@ -16,7 +16,7 @@ import { personalTokens, readTokenScopes, users, type CreatePersonalToken, type 
 import { digestToken, mintToken, tokenPrefix } from "./personal-token.js";
 
 /** The longest a token may live, and how long it does when nothing is said. */
-export const tokenLifeMs = 90 * 24 * 3_600_000;
+const tokenLifeMs = 90 * 24 * 3_600_000;
 
 /** `last_used_at` moves at most this often. */
 const lastUsedStepMs = 60_000;

@@ -2,6 +2,7 @@
 import type { Endpoint } from "../http/endpoint.js";
 import { accessTokenEndpoints } from "./access-token-routes.js";
 import { codeEndpoints } from "./code-routes.js";
+import { passkeyEndpoints } from "./passkey-routes.js";
 import { personalTokenEndpoints } from "./personal-token-routes.js";
 import { providerEndpoints } from "./provider-routes.js";
 import { sessionEndpoints } from "./session-routes.js";
@@ -11,5 +12,6 @@ export const identityEndpoints: readonly Endpoint[] = [
   ...sessionEndpoints,
   ...accessTokenEndpoints,
   ...providerEndpoints,
+  ...passkeyEndpoints,
   ...personalTokenEndpoints,
 ];

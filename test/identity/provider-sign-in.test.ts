@@ -210,6 +210,8 @@ describe("what is open below /auth", () => {
       "get /auth/token",
       "post /auth/email-code",
       "post /auth/email-code/verify",
+      "post /auth/passkey/options",
+      "post /auth/passkey/verify",
       "post /auth/sign-in/social",
       "post /auth/sign-out",
     ]);

@@ -5,8 +5,8 @@
 import { exportJWK, generateKeyPair, importJWK, SignJWT, type JWTHeaderParameters, type JWTPayload } from "jose";
 import { createHash } from "node:crypto";
 
-export const issuer = "https://issuer.upstream.test";
-export const issuerClient = { id: "gatehouse-tests", secret: "client-secret-of-the-tests" };
+const issuer = "https://issuer.upstream.test";
+const issuerClient = { id: "gatehouse-tests", secret: "client-secret-of-the-tests" };
 
 interface Grant {
   readonly email: string;
