@@ -63,6 +63,11 @@ export const app = new Hono<HttpEnv>();
 
 app.use(async (context, next) => {
   context.set("requestId", newId("request"));
+  await next();
+  secureAnswer(context.res, context.get("requestId"));
+});
+
+app.use(async (context, next) => {
   checkDoor(context.env, context.req.raw);
   await next();
 });
@@ -83,7 +88,6 @@ app.use(async (context, next) => {
   context.set("db", openDatabase(context.env.DB));
   context.set("services", services);
   await next();
-  secureAnswer(context.res, context.get("requestId"));
   log("info", "request", {
     request_id: context.get("requestId"),
     method: context.req.method,

@@ -108,7 +108,7 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
       if (write.replay !== null) {
         return write.replay;
       }
-      const call = makeCall(spec, context, input, write, now);
+      const call = makeCall(context, input, write, now);
       return finish(
         spec,
         context,
@@ -200,6 +200,7 @@ interface Input<P, Q, B> {
   readonly query: Q;
   readonly body: B;
   readonly bodyHash: string;
+  readonly ifMatch: number | null;
 }
 
 async function readInput<P, Q, B>(
@@ -211,13 +212,14 @@ async function readInput<P, Q, B>(
   const params = checkIf(spec.params, path, "path");
   const query = checkIf(spec.query, Object.fromEntries(search), "query");
   if (spec.method === "get") {
-    return { params, query, body: checkIf<B>(undefined, null), bodyHash: "" };
+    return { params, query, body: checkIf<B>(undefined, null), bodyHash: "", ifMatch: null };
   }
+  const ifMatch = spec.etag === true ? readIfMatch(request) : null;
   const bytes = await readBody(request, spec.maxBodyBytes ?? defaultMaxBodyBytes);
   const isLeftOut = spec.optionalBody === true && bytes.byteLength === 0;
   const parse = (): unknown => (isLeftOut ? {} : parseJson(bytes, request.headers.get("content-type")));
   const body = checkIf(spec.body, spec.body === undefined ? undefined : parse());
-  return { params, query, body, bodyHash: await sha256Hex(bytes) };
+  return { params, query, body, bodyHash: await sha256Hex(bytes), ifMatch };
 }
 
 /** Without a schema its type is `unknown`, and what the handler gets is undefined. */
@@ -226,13 +228,7 @@ function checkIf<T>(schema: z.ZodType<T> | undefined, value: unknown, part?: "qu
   return schema === undefined ? (undefined as T) : check(schema, value, part);
 }
 
-function makeCall<P, Q, B>(
-  spec: EndpointSpec<P, Q, B>,
-  context: HttpContext,
-  input: Input<P, Q, B>,
-  write: Write,
-  now: number,
-): Call<P, Q, B> {
+function makeCall<P, Q, B>(context: HttpContext, input: Input<P, Q, B>, write: Write, now: number): Call<P, Q, B> {
   const principal = context.get("principal");
   return {
     ...input,
@@ -242,7 +238,6 @@ function makeCall<P, Q, B>(
     principal,
     actor: toActor(principal, context, now),
     now,
-    ifMatch: spec.etag === true && spec.method !== "get" ? readIfMatch(context.req.raw) : null,
     waitUntil: (work) => context.executionCtx.waitUntil(work),
     access() {
       const access = context.get("access");

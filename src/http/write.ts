@@ -42,7 +42,8 @@ export async function startWrite(spec: WriteSpec, context: HttpContext, bodyHash
   }
   const url = new URL(context.req.url);
   const caller = principalName(context.get("principal"));
-  const scope = [caller, spec.method, url.pathname, key];
+  // `current` and the short forms name another workspace from request to request.
+  const scope = [caller, context.get("access")?.id ?? "", spec.method, url.pathname, key];
   const found = await claimKey(context.get("db"), scope, `${bodyHash}${url.search}`, now);
   if ("claim" in found) {
     return openWrite(spec, context, found.claim, null);
@@ -50,7 +51,7 @@ export async function startWrite(spec: WriteSpec, context: HttpContext, bodyHash
   return openWrite(spec, context, null, await replay(spec, context, found.stored));
 }
 
-/** Runs the handler, publishes, stores what the commit did not, and answers. A 5xx or 429 gives the claim back; other failures are kept. */
+/** Runs the handler, publishes, stores what the commit did not, and answers. A 5xx, 429 or `conflict` gives the claim back; other failures are kept. */
 export async function finish(
   spec: WriteSpec,
   context: HttpContext,
@@ -138,7 +139,8 @@ async function keepFailure(context: HttpContext, write: Write, error: AppError):
   }
   const db = context.get("db");
   try {
-    if (error.status >= 500 || error.status === 429) {
+    // These three say to try again, so a retry must run anew.
+    if (error.status >= 500 || error.status === 429 || error.code === "conflict") {
       await releaseClaim(db, claim);
       throw error;
     }

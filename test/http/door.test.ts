@@ -32,7 +32,9 @@ describe("the door", () => {
 
   it("refuses a foreign Host, so that no rebound name reads anything", async ({ expect }) => {
     for (const path of ["/workspaces", "/healthz", "/readyz", "/dev/outbox", "/v1/models", "/setup"]) {
-      expect((await exports.default.fetch(new Request(`http://evil.example${path}`))).status).toBe(421);
+      const refused = await exports.default.fetch(new Request(`http://evil.example${path}`));
+      expect([path, refused.status]).toEqual([path, 421]);
+      expect(refused.headers.get("x-request-id")).toMatch(/^req_/);
     }
     expect((await exports.default.fetch(new Request("http://localhost:9999/healthz"))).status).toBe(200);
   });

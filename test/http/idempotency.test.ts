@@ -64,4 +64,31 @@ describe("Idempotency-Key", () => {
     const refused = await call("POST", "/workspaces", { token, body: { name: "A" }, headers: keyed("x".repeat(256)) });
     expect([refused.status, refused.body.code]).toEqual([400, "invalid_header"]);
   });
+
+  it("is bound to the workspace that `current` names", async ({ expect }) => {
+    const first = await seedWorkspace();
+    const second = await call("POST", "/workspaces", { token: first.token, body: { name: "Second" } });
+    const make = (workspace: string) =>
+      call("POST", "/workspaces/current/api-keys", {
+        token: first.token,
+        body: { name: "k", scopes: ["models:invoke"] },
+        headers: { ...keyed("both"), "x-workspace": workspace },
+      });
+    const [a, b] = [await make(first.id), await make(second.body.id)];
+    expect([a.status, b.status, b.headers.get("idempotency-replayed")]).toEqual([201, 201, null]);
+    expect(b.body.secret).not.toBe(a.body.secret);
+  });
+
+  it("is not spent by a precondition that cannot be read", async ({ expect }) => {
+    const { id, token } = await seedWorkspace();
+    const rename = (headers: Record<string, string>) =>
+      call("PATCH", `/workspaces/${id}`, {
+        token,
+        body: { name: "Renamed" },
+        headers: { ...headers, ...keyed("pre") },
+      });
+    expect((await rename({ "if-match": 'W/"1"' })).status).toBe(412);
+    expect((await rename({ "if-match": 'W/"1"' })).status).toBe(412);
+    expect((await rename({})).status).toBe(200);
+  });
 });
