@@ -3,7 +3,6 @@ import { env } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
 import { and, eq } from "drizzle-orm";
 import { afterEach, describe, it, vi } from "vitest";
-import { auditLog } from "../../src/audit/model.js";
 import { commit, commitChange } from "../../src/base/database.js";
 import { planCreateKey } from "../../src/keys/keys.js";
 import { apiKeys } from "../../src/keys/model.js";
@@ -13,29 +12,19 @@ import { members, workspaces } from "../../src/tenancy/model.js";
 import { requireSettings } from "../../src/base/settings.js";
 import { call } from "../support/client.js";
 import { breakRouter } from "../support/router.js";
-import { db, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
-
-const day = 24 * 3_600_000;
-
-function makeKey(workspace: Pick<SeededWorkspace, "id" | "token">, body: Record<string, unknown> = {}, headers = {}) {
-  const full = { name: `key ${crypto.randomUUID()}`, scopes: ["models:invoke"], ...body };
-  return call("POST", `/workspaces/${workspace.id}/api-keys`, { token: workspace.token, body: full, headers });
-}
-
-async function auditOf(workspaceId: string, keyId: string) {
-  const rows = await db.select().from(auditLog).where(eq(auditLog.workspaceId, workspaceId)).all();
-  return rows.filter((row) => row.targets.includes(keyId));
-}
-
-/** What the key meets at the Router of its own region, which is what the gateway asks. */
-async function admitted(workspaceId: string, digest: string, region = "auto"): Promise<string> {
-  const request = { request_id: crypto.randomUUID(), key_digest: digest, scope: "models:invoke", model: "none" };
-  const admission = await routerFor(env, workspaceId, region).admit(request);
-  return admission.kind === "refused" ? admission.code : admission.kind;
-}
+import { db, seedMember, seedWorkspace } from "../support/seed.js";
+import { admitted, auditOf, day, makeKey } from "./calls.js";
 
 function listWith(secret: string) {
   return call("GET", "/workspaces/current/api-keys", { token: secret });
+}
+
+async function setPolicy(workspace: { id: string; token: string }, policy: Record<string, unknown>): Promise<void> {
+  const body = { settings: { key_policy: policy } };
+  const answer = await call("PATCH", `/workspaces/${workspace.id}`, { token: workspace.token, body });
+  if (answer.status !== 200) {
+    throw new Error(`policy: ${answer.status} ${answer.text}`);
+  }
 }
 
 async function digestOf(keyId: string): Promise<string> {
@@ -76,15 +65,32 @@ describe("a new API key", () => {
     expect(read.text).not.toContain(secret);
   });
 
-  it("expires in 90 days, at a given time, or never", async ({ expect }) => {
+  it("expires in 90 days, at a given time, or never where the workspace sets no maximum", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const { body: usual } = await makeKey(workspace);
     expect(Date.parse(usual.expires_at) - Date.parse(usual.created_at)).toBe(90 * day);
+    const past = await makeKey(workspace, { expires_at: new Date(Date.now() - 1).toISOString() });
+    expect([past.status, past.body.errors[0].pointer]).toEqual([422, "/expires_at"]);
+    await setPolicy(workspace, { max_days: null });
     const { body: given } = await makeKey(workspace, { expires_at: "2126-01-01T00:00:00+02:00" });
     expect(given.expires_at).toBe("2125-12-31T22:00:00.000Z");
     expect((await makeKey(workspace, { expires_at: null })).body.expires_at).toBeNull();
-    const past = await makeKey(workspace, { expires_at: new Date(Date.now() - 1).toISOString() });
-    expect([past.status, past.body.errors[0].pointer]).toEqual([422, "/expires_at"]);
+  });
+
+  it("lives no longer than the workspace's policy lets it, a year when nothing is said", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const asked = async (expiresAt: string | null) => {
+      const { status, body } = await makeKey(workspace, { expires_at: expiresAt });
+      return [status, body.errors?.[0].pointer];
+    };
+    const inDays = (days: number) => new Date(Date.now() + days * day).toISOString();
+    expect(await asked(inDays(364.9))).toEqual([201, undefined]);
+    expect(await asked(inDays(365.1))).toEqual([422, "/expires_at"]);
+    expect(await asked(null)).toEqual([422, "/expires_at"]);
+    await setPolicy(workspace, { max_days: 7 });
+    const { body: usual } = await makeKey(workspace);
+    expect(Date.parse(usual.expires_at) - Date.parse(usual.created_at)).toBe(7 * day);
+    expect(await asked(inDays(8))).toEqual([422, "/expires_at"]);
   });
 
   it("is for the workspace's region unless another is given, and lives in that Router", async ({ expect }) => {
@@ -118,14 +124,31 @@ describe("a new API key", () => {
     expect(await auditOf(workspace.id, child.body.id)).toMatchObject([{ actorType: "key", actorId: parent.id }]);
   });
 
-  it("is not made by a member, nor by a key without keys:manage", async ({ expect }) => {
+  it("is not made by a key without keys:manage", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace, { scopes: ["workspace:manage"] });
+    const byKey = { id: workspace.id, token: key.secret };
+    expect((await makeKey(byKey)).status).toBe(403);
+    expect((await listWith(key.secret)).status).toBe(403);
+  });
+
+  it("is not made under a policy that was read before it changed", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const member = await seedMember(workspace.id, "MEMBER");
-    const { body: key } = await makeKey(workspace, { scopes: ["workspace:manage"] });
-    for (const token of [member.token, key.secret]) {
-      expect((await makeKey({ id: workspace.id, token })).status).toBe(403);
-      expect((await call("GET", `/workspaces/${workspace.id}/api-keys`, { token })).status).toBe(403);
-    }
+    const actor = {
+      type: "account",
+      id: member.id,
+      name: "m",
+      requestId: "r",
+      ip: null,
+      opId: "o",
+      at: Date.now(),
+    } as const;
+    const maker = { memberId: member.memberId, grants: ["models:invoke"] as const };
+    const input = { name: "late", scopes: ["models:invoke" as const] };
+    const late = await planCreateKey(db, workspace.id, actor, requireSettings(env).tokenSecret, maker, input);
+    await setPolicy(workspace, { member_keys: false });
+    await expect(commitChange(db, late)).rejects.toMatchObject({ code: "conflict" });
   });
 
   it("is not left behind by a maker who lost their place between the check and the change", async ({ expect }) => {
