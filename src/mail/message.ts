@@ -5,8 +5,8 @@ import type { Letter } from "./letter.js";
 
 /** RFC 2045 §6.7 and RFC 2047 §2: no encoded line is longer. */
 const lineLength = 76;
-/** What stands in one encoded word: 12 characters of frame and 60 of base64 keep it within its 75. */
-const wordBytes = 45;
+/** What stands in one encoded word: with 12 characters of frame and 52 of base64 it fits behind the longest name here, `Subject: `. */
+const wordBytes = 39;
 
 /**
  * Writes the whole message. Everything but the date follows from the letter and its id, so a second copy has the same
@@ -25,7 +25,7 @@ export function writeMessage(letter: Letter, from: Mailbox, letterId: string, at
     // RFC 3834 §5: out-of-office programs must not answer. Exchange wants it said in its own words.
     "Auto-Submitted: auto-generated",
     "X-Auto-Response-Suppress: All",
-    `Content-Type: multipart/alternative; boundary="${boundary}"`,
+    `Content-Type: multipart/alternative;\r\n boundary="${boundary}"`,
   ];
   // The plainest first: readers show the last form that they know (RFC 2046 §5.1.4).
   const parts = [writePart(boundary, "text/plain", letter.text), writePart(boundary, "text/html", letter.html)];

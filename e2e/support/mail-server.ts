@@ -1,0 +1,98 @@
+/** A real SMTP server on this machine: takes letters for a user, reads them as a mail program does, and can be told to refuse. */
+import { type ParsedMail, simpleParser } from "mailparser";
+import { SMTPServer, type SMTPServerOptions } from "smtp-server";
+
+/** A letter that arrived. */
+export interface ArrivedLetter {
+  readonly from: string;
+  readonly to: readonly string[];
+  /** Whether it came over TLS. */
+  readonly isSecure: boolean;
+  readonly raw: string;
+  readonly mail: ParsedMail;
+}
+
+/** What the server says to everything of a kind: a code such as 451, or null to take it. */
+export interface Mood {
+  signIn: number | null;
+  recipient: number | null;
+  letter: number | null;
+}
+
+export interface MailServer {
+  readonly port: number;
+  readonly letters: ArrivedLetter[];
+  readonly mood: Mood;
+  /** How often somebody came, tried to sign in, and named a recipient. */
+  readonly counts: { connections: number; signIns: number; recipients: number };
+  stop(): Promise<void>;
+}
+
+interface Account {
+  readonly user: string;
+  readonly password: string;
+}
+
+class Refusal extends Error {
+  readonly responseCode: number;
+
+  constructor(code: number, message: string) {
+    super(message);
+    this.responseCode = code;
+  }
+}
+
+/** Listens on a port of 127.0.0.1. `options` are smtp-server's own, such as `secure`, `key` and `cert`. */
+export async function startMailServer(
+  port: number,
+  account: Account,
+  options: SMTPServerOptions = {},
+): Promise<MailServer> {
+  const letters: ArrivedLetter[] = [];
+  const mood: Mood = { signIn: null, recipient: null, letter: null };
+  const counts = { connections: 0, signIns: 0, recipients: 0 };
+  const server = new SMTPServer({
+    ...options,
+    onConnect(_session, done) {
+      counts.connections += 1;
+      done();
+    },
+    onAuth({ username, password }, _session, done) {
+      counts.signIns += 1;
+      const isRight = username === account.user && password === account.password;
+      // A rude server: it repeats what it was given.
+      const words = `no sign-in for ${username} with ${password} (${btoa(password ?? "")})`;
+      const code = mood.signIn ?? (isRight ? null : 535);
+      code === null ? done(null, { user: account.user }) : done(new Refusal(code, words));
+    },
+    onRcptTo({ address }, _session, done) {
+      counts.recipients += 1;
+      mood.recipient === null ? done() : done(new Refusal(mood.recipient, `5.1.1 <${address}> is nobody here`));
+    },
+    onData(stream, session, done) {
+      const pieces: Buffer[] = [];
+      stream.on("data", (piece: Buffer) => pieces.push(piece));
+      stream.on("end", () => {
+        const raw = Buffer.concat(pieces).toString("latin1");
+        if (mood.letter !== null) {
+          const link = /http\S+invites\S+/.exec(raw)?.[0] ?? "";
+          done(new Refusal(mood.letter, `the letter has a bad link ${link}`));
+          return;
+        }
+        void simpleParser(Buffer.concat(pieces)).then((mail) => {
+          const { mailFrom, rcptTo } = session.envelope;
+          const from = mailFrom === false ? "" : mailFrom.address;
+          letters.push({ from, to: rcptTo.map(({ address }) => address), isSecure: session.secure, raw, mail });
+          done();
+        });
+      });
+    },
+  });
+  // A client that does not trust us hangs up; that is its right.
+  server.on("error", () => undefined);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  return { port, letters, mood, counts, stop: () => new Promise((resolve) => server.close(() => resolve())) };
+}
