@@ -3,7 +3,7 @@ import { AppError, invalidField } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
 import { endpoint, type Call, type Endpoint, type EndpointSpec } from "../http/endpoint.js";
 import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
-import { reply, type Reply } from "../http/reply.js";
+import { noContent, reply, type Reply } from "../http/reply.js";
 import { enqueueLetters } from "../mail/outbox.js";
 import {
   chooseInvitee,
@@ -14,6 +14,8 @@ import {
   toOffer,
   type OpenInvite,
 } from "./invite-acceptance.js";
+import { findInvite, planResend, planRevokeInvite } from "./invite-changes.js";
+import { resendAgainMs } from "./invite-limits.js";
 import {
   AcceptInvite,
   AcceptedInvite,
@@ -21,14 +23,18 @@ import {
   Invite,
   InviteMembers,
   InviteOffer,
+  InviteParams,
   InviteResults,
   InviteTokenParams,
   type InviteResult,
 } from "./invite-schema.js";
 import { listInvites, planInvites } from "./invites.js";
+import { refuseHighRole } from "./member-changes.js";
 
 /** Races lost to other requests for the same addresses before the caller is told; each loss means that somebody else won. */
 const maxRounds = 10;
+
+const manage = { kind: "workspace", scope: "members:manage", keys: true } as const;
 
 const inviteSpec: EndpointSpec<unknown, unknown, InviteMembers> = {
   method: "post",
@@ -38,10 +44,18 @@ const inviteSpec: EndpointSpec<unknown, unknown, InviteMembers> = {
   description:
     "Each address gets its own result. A link in the letter lets its reader join, with a new account if need be.",
   tag: "Members",
-  permission: { kind: "workspace", scope: "members:manage", keys: true },
+  permission: manage,
   body: InviteMembers,
   responses: { 200: { description: "A result for each address, in the order given.", schema: InviteResults } },
-  errors: ["already_member", "already_invited", "conflict"],
+  errors: [
+    "already_member",
+    "already_invited",
+    "conflict",
+    "role_too_high",
+    "seat_limit_reached",
+    "invite_limit_reached",
+    "rate_limited",
+  ],
 };
 
 const inviteMembers = endpoint(inviteSpec, invite);
@@ -58,10 +72,11 @@ const inviteMembersOfCurrent = endpoint(
 
 async function invite(call: Call<unknown, unknown, InviteMembers>): Promise<Reply> {
   const access = call.access();
+  refuseHighRole(call.principal, call.body.role);
   for (let round = 1; ; round += 1) {
     const change = await planInvites(call.db, access.id, call.actor, access.memberId, call.body);
-    const { results, messages } = change.value;
-    refuseSingle(results);
+    const { results, messages, limited } = change.value;
+    refuseSingle(results, limited);
     try {
       const answer = await call.commit(change, reply(200, { results }));
       call.waitUntil(enqueueLetters(call.env, call.db, messages, call.now));
@@ -74,9 +89,13 @@ async function invite(call: Call<unknown, unknown, InviteMembers>): Promise<Repl
   }
 }
 
-/** A single address that cannot be invited is the whole request's failure. */
-function refuseSingle(results: readonly InviteResult[]): void {
+/** A single address that cannot be invited is the whole request's failure; so is a list that comes too early from first to last. */
+function refuseSingle(results: readonly InviteResult[], limited: AppError | null): void {
   const [result, second] = results;
+  const isTooEarly = limited?.code === "rate_limited" && results.every(({ status }) => status === "limit");
+  if (limited !== null && (isTooEarly || (result?.status === "limit" && second === undefined))) {
+    throw limited;
+  }
   if (result === undefined || second !== undefined) {
     return;
   }
@@ -116,6 +135,70 @@ const listOfWorkspace = endpoint(
   },
 );
 
+const resendInvite = endpoint(
+  {
+    method: "post",
+    path: "/workspaces/{ws}/invites/{id}/resend",
+    operation: "resendInvite",
+    summary: "Send an invite again",
+    description: "By a new link, good for the whole time again; the old one is dead. An expired invite is opened anew.",
+    tag: "Members",
+    permission: manage,
+    params: InviteParams,
+    responses: { 202: { description: "The letter is on its way.", schema: Invite } },
+    errors: [
+      "invite_closed",
+      "already_member",
+      "role_too_high",
+      "seat_limit_reached",
+      "invite_limit_reached",
+      "rate_limited",
+      "conflict",
+    ],
+  },
+  async (call) => {
+    const access = call.access();
+    for (let round = 1; ; round += 1) {
+      const found = await findInvite(call.db, access.id, access.memberId, call.params.id);
+      refuseHighRole(call.principal, found.row.role);
+      const plan = planResend(call.db, access.id, call.actor, access.memberId, found);
+      try {
+        const answer = await call.commit(plan, reply(202, plan.value.invite));
+        call.waitUntil(enqueueLetters(call.env, call.db, plan.value.messages, call.now));
+        return answer;
+      } catch (error) {
+        const code = error instanceof AppError ? error.code : null;
+        if (code === "rate_limited") {
+          const retryAfterMs = await resendAgainMs(call.db, found.row.id, call.now);
+          throw new AppError("rate_limited", { retryAfterMs });
+        }
+        if (code !== "conflict" || round === maxRounds) {
+          throw error;
+        }
+      }
+    }
+  },
+);
+
+const revokeInvite = endpoint(
+  {
+    method: "delete",
+    path: "/workspaces/{ws}/invites/{id}",
+    operation: "revokeInvite",
+    summary: "Revoke an invite",
+    tag: "Members",
+    permission: manage,
+    params: InviteParams,
+    responses: { 204: { description: "Revoked; its link is dead." } },
+    errors: ["invite_closed"],
+  },
+  async (call) => {
+    const access = call.access();
+    const found = await findInvite(call.db, access.id, access.memberId, call.params.id);
+    return await call.commit(planRevokeInvite(call.db, access.id, call.actor, access.memberId, found), noContent());
+  },
+);
+
 const readInvite = endpoint(
   {
     method: "get",
@@ -147,7 +230,7 @@ const acceptInvite = endpoint(
     body: AcceptInvite,
     optionalBody: true,
     responses: { 200: { description: "Joined.", schema: AcceptedInvite } },
-    errors: ["not_found", "wrong_account", "unauthenticated", "forbidden", "already_member"],
+    errors: ["not_found", "wrong_account", "unauthenticated", "forbidden", "already_member", "seat_limit_reached"],
   },
   async (call) => {
     const { authSecret } = requireSettings(call.env);
@@ -189,6 +272,8 @@ export const inviteEndpoints: readonly Endpoint[] = [
   inviteMembers,
   inviteMembersOfCurrent,
   listOfWorkspace,
+  resendInvite,
+  revokeInvite,
   readInvite,
   acceptInvite,
   declineInvite,

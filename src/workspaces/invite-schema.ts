@@ -65,6 +65,8 @@ export const InviteOffer = z
   .openapi("InviteOffer");
 export type InviteOffer = z.infer<typeof InviteOffer>;
 
+export const InviteParams = z.object({ id: z.string().describe("The invite's id, such as inv_…") });
+
 /** Any text: what is no token of ours is the same 404 as a used one. */
 export const InviteTokenParams = z.object({ token: z.string().describe("The token of the invite's link.") });
 

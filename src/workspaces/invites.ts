@@ -4,12 +4,14 @@ import type { AnySQLiteColumn } from "drizzle-orm/sqlite-core";
 import type { Actor } from "../access/principal.js";
 import { auditRows } from "../audit/audit.js";
 import { guardThat, hideSql, type Change, type Database, type Statement } from "../base/database.js";
+import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Position } from "../http/page.js";
 import { EmailAddress, users } from "../identity/model.js";
 import { outbox, type MailMessage } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
 import { invites, members } from "../tenancy/model.js";
+import { guardRoom, readRoom, type InviteRoom } from "./invite-limits.js";
 import type { Invite, InviteMembers, InviteResult } from "./invite-schema.js";
 
 /** How long an invite can be accepted: what the workspace's settings say, in days; `w` is its row. */
@@ -19,6 +21,8 @@ const expiryMs = sql.raw("coalesce(w.settings ->> '$.invite_policy.expiry_days',
 export interface PlannedInvites {
   readonly results: readonly InviteResult[];
   readonly messages: readonly MailMessage[];
+  /** The limit that kept addresses out; null when none did. */
+  readonly limited: AppError | null;
 }
 
 /** What the record knows of an address: `memberId` of a living member, `inviteId` of a pending invite that has not expired. */
@@ -48,14 +52,16 @@ export async function planInvites(
   const addresses = input.emails.map((given) => ({ given, email: EmailAddress.safeParse(given).data ?? null }));
   const distinct = [...new Set(addresses.flatMap(({ email }) => email ?? []))];
   const known = await readKnown(db, workspaceId, distinct, actor.at);
-  const fresh = known
-    .filter(({ memberId, inviteId }) => memberId === null && inviteId === null)
-    .map(({ email }): FreshInvite => ({ id: newId("invite"), email }));
-  const first = new Map([...known.flatMap(toKnownResult), ...fresh.map(toFreshResult)]);
+  const unknown = known.filter(({ memberId, inviteId }) => memberId === null && inviteId === null);
+  const room = await readRoom(db, workspaceId, actor.at);
+  const fresh = unknown.slice(0, room.left).map(({ email }): FreshInvite => ({ id: newId("invite"), email }));
+  const limited = fresh.length === unknown.length ? null : toLimit(room);
+  const kept = limited === null ? [] : unknown.slice(room.left).map(({ email }) => toLimitedResult(email, limited));
+  const first = new Map([...known.flatMap(toKnownResult), ...fresh.map(toFreshResult), ...kept]);
   const seen = new Set<string>();
   const results = addresses.map(({ given, email }) => toResult(given, email, first, seen));
   if (fresh.length === 0) {
-    return { statements: [], value: { results, messages: [] } };
+    return { statements: [], value: { results, messages: [], limited } };
   }
   const orders = fresh.map(({ id, email }) => {
     return { kind: "invite", workspaceId, subjectId: id, version: 1, recipient: email } as const;
@@ -69,10 +75,11 @@ export async function planInvites(
   }));
   const statements = [
     ...insertInvites(db, workspaceId, actor.at, invitedBy, input, fresh),
+    ...guardRoom(db, workspaceId, actor.at),
     auditRows(db, actor, audit),
     letters.statement,
   ];
-  return { statements, value: { results, messages: letters.messages } };
+  return { statements, value: { results, messages: letters.messages, limited } };
 }
 
 /** Whether a member, given as values or columns, still stands in a living workspace with the right to give any grantable role. */
@@ -173,6 +180,14 @@ function toFreshResult({ id, email }: FreshInvite): [string, InviteResult] {
   return [email, { email, status: "invited", invite_id: id }];
 }
 
+function toLimitedResult(email: string, limited: AppError): [string, InviteResult] {
+  return [email, { email, status: "limit", detail: limited.detail }];
+}
+
+function toLimit({ limit, retryAfterMs }: InviteRoom): AppError {
+  return new AppError(limit, retryAfterMs === null ? {} : { retryAfterMs });
+}
+
 /** The result of one place in the list; an address that stands there again is invited only once. */
 function toResult(
   given: string,
@@ -191,7 +206,8 @@ function toResult(
   return result;
 }
 
-function toInvite(
+/** The answer's view of an invite; `letter` is what became of its present version's. */
+export function toInvite(
   row: typeof invites.$inferSelect,
   inviter: string,
   letter: { readonly state: string; readonly reason: string | null } | null,
