@@ -138,6 +138,7 @@ function allErrors(spec: Spec): ErrorCode[] {
   if (spec.method !== "get") {
     implied.push(
       "body_too_large",
+      ...(spec.permission.kind === "public" ? [] : (["origin_not_allowed"] as const)),
       ...(spec.body === undefined ? [] : (["malformed_json", "unsupported_media_type"] as const)),
     );
     implied.push(

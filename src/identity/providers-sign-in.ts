@@ -54,7 +54,8 @@ async function optionsOf(asked: SignInRequest): Promise<BetterAuthOptions> {
     telemetry: { enabled: false },
     // Its counters live in one isolate's memory; ours are statements in D1.
     rateLimit: { enabled: false },
-    logger: { log: (level, message) => log(level === "error" ? "error" : "info", "better_auth", { message }) },
+    // A broken or forged way back is an error to better-auth, but anybody's doing. Its details stay out: they hold tokens.
+    logger: { log: (level, message) => log("info", "better_auth", { level_there: level, message }) },
     onAPIError: { errorURL: `${publicUrl}/` },
     session: {
       expiresIn: sessionMs / 1000,
