@@ -69,3 +69,9 @@ export async function auditOf(workspaceId: string, keyId: string) {
     .all();
   return rows.filter((row) => row.targets.includes(keyId));
 }
+
+/** One call through the gateway to the pool `chat`. */
+export function chat(secret: string): Promise<Answer> {
+  const body = { model: "chat", messages: [{ role: "user", content: "hello" }] };
+  return call("POST", "/v1/chat/completions", { token: secret, body });
+}

@@ -28,6 +28,11 @@ async function makeKeyWith(
   return key.id;
 }
 
+/** Five at the same moment. */
+function sweep(at: number): Promise<number[]> {
+  return Promise.all(Array.from({ length: 5 }, () => sweepExpiringKeys(db, at)));
+}
+
 describe("a key about to expire", () => {
   it("is told to its maker seven days and one day ahead, once each, however many sweeps run at once", async ({
     expect,
@@ -35,7 +40,6 @@ describe("a key about to expire", () => {
     const workspace = await seedWorkspace();
     const id = await makeKeyWith(workspace, 8);
     const now = Date.now();
-    const sweep = (at: number) => Promise.all(Array.from({ length: 5 }, () => sweepExpiringKeys(db, at)));
     const letter = { kind: "key_expiring", recipient: workspace.owner.email, state: "queued" };
     await sweep(now);
     expect(await lettersOf(id)).toEqual([]);

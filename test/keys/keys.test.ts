@@ -27,6 +27,10 @@ async function setPolicy(workspace: { id: string; token: string }, policy: Recor
   }
 }
 
+function inDays(days: number): string {
+  return new Date(Date.now() + days * day).toISOString();
+}
+
 async function digestOf(keyId: string): Promise<string> {
   const [row] = await db.select({ digest: apiKeys.digest }).from(apiKeys).where(eq(apiKeys.id, keyId)).all();
   return row?.digest ?? "";
@@ -83,7 +87,6 @@ describe("a new API key", () => {
       const { status, body } = await makeKey(workspace, { expires_at: expiresAt });
       return [status, body.errors?.[0].pointer];
     };
-    const inDays = (days: number) => new Date(Date.now() + days * day).toISOString();
     expect(await asked(inDays(364.9))).toEqual([201, undefined]);
     expect(await asked(inDays(365.1))).toEqual([422, "/expires_at"]);
     expect(await asked(null)).toEqual([422, "/expires_at"]);

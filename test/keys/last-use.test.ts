@@ -7,7 +7,7 @@ import { apiKeys } from "../../src/keys/model.js";
 import { createUses, hasUses, noteUse, takeUses } from "../../src/routing/uses.js";
 import { call } from "../support/client.js";
 import { db, seedPool, seedWorkspace } from "../support/seed.js";
-import { makeKey, rowOf } from "./calls.js";
+import { chat, makeKey, rowOf } from "./calls.js";
 
 describe("the last use of an API key", () => {
   it("shows calls through the gateway, without moving again within the minute", async ({ expect }) => {
@@ -15,18 +15,13 @@ describe("the last use of an API key", () => {
     const secret = await seedPool(workspace, [{ alias: "a", secret: "sk-sandbox-ok-a", weight: 1 }]);
     const { body: list } = await call("GET", `/workspaces/${workspace.id}/api-keys`, { token: workspace.token });
     const id: string = list.data[0].id;
-    const chat = () =>
-      call("POST", "/v1/chat/completions", {
-        token: secret,
-        body: { model: "chat", messages: [{ role: "user", content: "hello" }] },
-      });
     const startedAt = Date.now();
-    expect((await chat()).status).toBe(200);
+    expect((await chat(secret)).status).toBe(200);
     await vi.waitFor(async () => expect((await rowOf(id)).lastUsedAt).not.toBeNull(), { timeout: 5000, interval: 100 });
     const { lastUsedAt, revision } = await rowOf(id);
     expect(lastUsedAt).toBeGreaterThanOrEqual(startedAt);
     expect(revision).toBe(1);
-    await chat();
+    await chat(secret);
     await scheduler.wait(1500);
     expect((await rowOf(id)).lastUsedAt).toBe(lastUsedAt);
   });

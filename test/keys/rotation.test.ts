@@ -10,7 +10,7 @@ import { call } from "../support/client.js";
 import { deep } from "../support/deep.js";
 import { breakRouter } from "../support/router.js";
 import { db, seedMember, seedPool, seedWorkspace } from "../support/seed.js";
-import { auditOf, callKey, day, living, makeKey, rotate, rowOf, worth } from "./calls.js";
+import { auditOf, callKey, chat, day, living, makeKey, rotate, rowOf, worth } from "./calls.js";
 
 const scopes = ["models:invoke", "workspace:read"];
 const over = ["key_expired", 401];
@@ -70,11 +70,6 @@ describe("a rotated API key", () => {
     const workspace = await seedWorkspace();
     await seedPool(workspace, [{ alias: "a", secret: "sk-sandbox-ok-a", weight: 1 }]);
     const { body: key } = await makeKey(workspace, { limits: { rpm: 3 } });
-    const chat = (token: string) =>
-      call("POST", "/v1/chat/completions", {
-        token,
-        body: { model: "chat", messages: [{ role: "user", content: "hello" }] },
-      });
     expect((await chat(key.secret)).status).toBe(200);
     const { body: rotated } = await rotate(workspace, key.id, 3600);
     const answers = [

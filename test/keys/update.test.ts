@@ -3,7 +3,7 @@ import { describe, it } from "vitest";
 import { sha256Hex } from "../../src/base/bytes.js";
 import { call } from "../support/client.js";
 import { seedMember, seedPool, seedWorkspace } from "../support/seed.js";
-import { admitted, auditOf, callKey, living, makeKey, rotate, rowOf, worth } from "./calls.js";
+import { admitted, auditOf, callKey, chat, living, makeKey, rotate, rowOf, worth } from "./calls.js";
 
 describe("a changed API key", () => {
   it("has its new name and limits, merged with what stood, and leaves one audit row", async ({ expect }) => {
@@ -27,13 +27,9 @@ describe("a changed API key", () => {
     const workspace = await seedWorkspace();
     const secret = await seedPool(workspace, [{ alias: "a", secret: "sk-sandbox-ok-a", weight: 1 }]);
     const { body: list } = await call("GET", `/workspaces/${workspace.id}/api-keys`, { token: workspace.token });
-    const chat = async () => {
-      const body = { model: "chat", messages: [{ role: "user", content: "hello" }] };
-      return (await call("POST", "/v1/chat/completions", { token: secret, body })).status;
-    };
-    expect(await chat()).toBe(200);
+    expect((await chat(secret)).status).toBe(200);
     await callKey("PATCH", workspace, list.data[0].id, { limits: { rpm: 1 } });
-    expect([await chat(), await chat()]).toEqual([200, 429]);
+    expect([(await chat(secret)).status, (await chat(secret)).status]).toEqual([200, 429]);
     await callKey("PATCH", workspace, list.data[0].id, { limits: { models: ["other"] } });
     const digest = await sha256Hex(secret);
     expect(await admitted(workspace.id, digest)).toBe("model_not_allowed");
