@@ -29,6 +29,9 @@ export interface RelayDeps extends AttemptDeps {
 }
 
 /** What a request has come to so far. */
+/** What is still told of a request once its answer has begun. The request itself holds up to 20 MiB, so nothing that outlives the commit may name it. */
+type Traits = Pick<Exchange, "requestId" | "startedAt" | "isStream">;
+
 interface Run {
   ticket: Ticket;
   last: Attempt | null;
@@ -116,7 +119,7 @@ function commit(
   if (run.ticket.probe) {
     deps.waitUntil(deps.router.committed(run.ticket).catch(() => undefined));
   }
-  void answer.report.then((report) => conclude(run, report, answer.status, caller, exchange, deps));
+  void answer.report.then((report) => conclude(run, report, answer.status, caller, traits, deps));
   const headers = answerHeaders(factsOf(exchange, run, result), result.headers);
   headers.set("content-type", answer.contentType);
   headers.set("cache-control", answer.body instanceof ReadableStream ? "no-cache, no-transform" : "no-store");
@@ -125,6 +128,7 @@ function commit(
     headers.set("x-should-retry", "false");
   }
   return new Response(answer.body, { status: answer.status, headers });
+  const traits = traitsOf(exchange);
 }
 
 function refuse(
@@ -138,7 +142,7 @@ function refuse(
   const isDeparture = run.last?.kind === "departed";
   const failure: Failure | null = run.last?.kind === "failed" ? run.last.failure : null;
   const report: Report = { result: isDeparture ? "departed" : "failed", failure, usage: null };
-  void conclude(run, report, error.status, caller, exchange, deps, error.code);
+  void conclude(run, report, error.status, caller, traitsOf(exchange), deps, error.code);
   const facts = factsOf(exchange, run, run.last);
   return errorResponse(error, answerHeaders({ ...facts, rate: rate ?? facts.rate }));
 }
@@ -149,7 +153,7 @@ async function conclude(
   report: Report,
   status: number,
   caller: Caller,
-  exchange: Exchange,
+  traits: Traits,
   deps: RelayDeps,
   code: string | null = null,
 ): Promise<void> {
@@ -161,17 +165,17 @@ async function conclude(
   const outcome: Outcome = {
     ticket,
     ...report,
-    duration_ms: Date.now() - exchange.startedAt,
+    duration_ms: Date.now() - traits.startedAt,
     first_byte_ms: last?.kind === "committed" ? last.committedAt - last.sentAt : null,
   };
   log(status >= 500 ? "warn" : "info", "gateway_request", {
-    request_id: exchange.requestId,
+    request_id: traits.requestId,
     workspace_id: caller.workspaceId,
     key_id: ticket.key_id,
     pool_id: ticket.pool_id,
     instance_id: ticket.instance.id,
     attempts: ticket.attempt,
-    is_stream: exchange.isStream,
+    is_stream: traits.isStream,
     status,
     code,
     result: outcome.result,
@@ -196,3 +200,7 @@ function factsOf(exchange: Exchange, run: Run | null, last: Attempt | null): Ans
     timing: last === null ? null : { routeMs: last.sentAt - exchange.startedAt, upstreamMs: until - last.sentAt },
   };
 }
+function traitsOf({ requestId, startedAt, isStream }: Exchange): Traits {
+  return { requestId, startedAt, isStream };
+}
+
