@@ -1,10 +1,12 @@
 /** A rotation gives a key a new secret and nothing more: no longer life, no second life, no second set of limits. */
 import { env } from "cloudflare:workers";
+import { evictDurableObject } from "cloudflare:test";
 import { eq } from "drizzle-orm";
 import { afterEach, describe, it, vi } from "vitest";
 import { sha256Hex } from "../../src/base/bytes.js";
 import { commit } from "../../src/base/database.js";
 import { apiKeys } from "../../src/keys/model.js";
+import { routerFor } from "../../src/routing/router-for.js";
 import { workspaces } from "../../src/tenancy/model.js";
 import { call } from "../support/client.js";
 import { deep } from "../support/deep.js";
@@ -64,6 +66,17 @@ describe("a rotated API key", () => {
     expect(await versionOf(workspace.id)).toBe(version);
     const read = await callKey("GET", workspace, key.id, undefined, { "if-none-match": headers.get("etag") ?? "" });
     expect([read.status, read.body.previous_secret]).toEqual([200, null]);
+  });
+
+  it("is known by both secrets to a Router that slept", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { body: key } = await makeKey(workspace, { scopes });
+    const { body: rotated } = await rotate(workspace, key.id, 3600);
+    await evictDurableObject(routerFor(env, workspace.id, "auto"));
+    expect([await worth(workspace.id, key.secret), await worth(workspace.id, rotated.secret)]).toEqual([
+      living,
+      living,
+    ]);
   });
 
   it("counts the calls of both secrets together, and shares the limits that are changed", async ({ expect }) => {
