@@ -42,13 +42,16 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
   model_not_found: { code: "model_not_found" },
   rate_limited: { code: "rate_limited", retryAfterMs: 1_000 },
   concurrency_limited: { code: "concurrency_limited", retryAfterMs: 1_000 },
-  pool_exhausted: { code: "pool_exhausted", retryAfterMs: 1_000 },
+  pool_exhausted: { code: "pool_exhausted" },
   attempts_exhausted: { code: "upstream_failed" },
   not_configured: { code: "router_unavailable", retryAfterMs: 1_000 },
 };
 
 /** The error that a Router's refusal stands for. */
 export function refusalError(refusal: Refusal): AppError {
+  if (refusal.code === "pool_exhausted" && refusal.retry_after_ms === null) {
+    return new AppError("pool_exhausted", { detail: unusableDetail });
+  }
   const { code, detail, retryAfterMs } = refusals[refusal.code];
   const wait = refusal.retry_after_ms ?? retryAfterMs;
   return new AppError(code, {
@@ -74,6 +77,9 @@ export function exhaustedError(refusal: Refusal | null, failure: Failure, openin
     ? new AppError("timeout")
     : new AppError("upstream_failed", { detail: failedDetail(failure) });
 }
+
+const unusableDetail =
+  "No instance of the pool may serve: each is drained, or its credential is refused or cannot be used. Waiting does not help; the pool or a credential has to be changed.";
 
 const busyDetail =
   "Every provider instance that was tried asked to be left alone. Retry after the time in Retry-After.";
@@ -101,6 +107,9 @@ export function errorResponse(error: AppError, headers: Headers): Response {
   headers.set("cache-control", "no-store");
   if (error.retryAfterMs !== undefined) {
     headers.set("retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))));
+  } else if (error.code === "pool_exhausted") {
+    // Nobody can say when: the SDKs would come back at once, and in vain.
+    headers.set("x-should-retry", "false");
   }
   if (error.status === 401) {
     headers.set("www-authenticate", "Bearer");

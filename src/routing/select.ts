@@ -8,7 +8,7 @@ interface Offer {
   readonly ready: LiveInstance[];
   /** The one whose cool-down ended first, if any has ended and may be probed by this request. */
   readonly due: LiveInstance | null;
-  /** Until the soonest instance that is cooling or being probed can be had; null when nothing but a change of configuration helps, or someone can be had now. */
+  /** Until the soonest instance that may serve can be had, tried or not: 0 when one can now; null when nothing but a change of configuration helps. */
   readonly wait_ms: number | null;
   /** Whether the pool has an instance that this request has not tried. */
   readonly has_untried: boolean;
@@ -47,7 +47,7 @@ export function selectInstance(state: RouterState, pool: LivePool, seeker: Seeke
   return take(state, picked, false);
 }
 
-/** Milliseconds until the pool's soonest recovery; null when someone can be had now, or only a change of configuration helps. */
+/** Milliseconds until somebody in the pool can be had, 0 when somebody can now; null when only a change of configuration helps. */
 export function poolWaitMs(state: RouterState, pool: LivePool, now: number): number | null {
   return surveyPool(state, pool, [], now).wait_ms;
 }
@@ -77,7 +77,7 @@ function surveyPool(state: RouterState, pool: LivePool, tried: readonly string[]
       dueSince = cooldown.until;
     }
   }
-  const waitMs = soonest > now && soonest < Infinity ? soonest - now : null;
+  const waitMs = soonest < Infinity ? Math.max(0, soonest - now) : null;
   return { ready, due, wait_ms: waitMs, has_untried: hasUntried };
 }
 

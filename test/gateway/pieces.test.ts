@@ -149,7 +149,9 @@ describe("headers", () => {
 const answer = async (error: AppError) => {
   const response = errorResponse(error, new Headers());
   const body = await response.json<{ error: Record<string, unknown> }>();
-  return { status: response.status, retryAfter: response.headers.get("retry-after"), ...body.error };
+  const { headers, status } = response;
+  const shouldRetry = headers.get("x-should-retry");
+  return { status, retryAfter: headers.get("retry-after"), shouldRetry, ...body.error };
 };
 
 describe("OpenAI face", () => {
@@ -175,10 +177,20 @@ describe("OpenAI face", () => {
     }
   });
 
+  it("names no time when waiting cannot help, says so, and tells the SDKs not to repeat", async ({ expect }) => {
+    const futile = await answer(refusalError(refusal("pool_exhausted")));
+    expect(futile).toMatchObject({ status: 503, code: "pool_exhausted", retryAfter: null, shouldRetry: "false" });
+    expect(futile).toMatchObject({ message: expect.stringContaining("Waiting does not help") as unknown });
+    const soon = await answer(refusalError(refusal("pool_exhausted", 0)));
+    expect(soon).toMatchObject({ status: 503, code: "pool_exhausted", retryAfter: "1", shouldRetry: null });
+    const busy = await answer(refusalError(refusal("concurrency_limited")));
+    expect(busy).toMatchObject({ status: 429, retryAfter: "1", shouldRetry: null });
+  });
+
   it("has message, type, param and code for every error there is, and tells no cause", async ({ expect }) => {
     for (const code of Object.keys(errorTable) as (keyof typeof errorTable)[]) {
       const wire = await answer(new AppError(code, { cause: new Error("canary") }));
-      expect(Object.keys(wire)).toEqual(["status", "retryAfter", "message", "type", "param", "code"]);
+      expect(Object.keys(wire)).toEqual(["status", "retryAfter", "shouldRetry", "message", "type", "param", "code"]);
       expect(JSON.stringify(wire)).not.toContain("canary");
     }
   });

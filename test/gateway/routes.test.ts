@@ -116,6 +116,15 @@ describe("POST /v1/chat/completions", () => {
     expect(Number(second.headers.get("retry-after"))).toBeLessThanOrEqual(6);
   });
 
+  it("promises no recovery when every instance is drained or out", async ({ expect }) => {
+    const { key } = await sceneOf("sk-sandbox-401");
+    expect((await ask(key)).status).toBe(502);
+    const { status, headers, body } = await ask(key);
+    expect([status, body.error.code]).toEqual([503, "pool_exhausted"]);
+    expect(body.error.message).toContain("Waiting does not help");
+    expect([headers.get("retry-after"), headers.get("x-should-retry")]).toEqual([null, "false"]);
+  });
+
   it("never shows a credential that an upstream repeats", async ({ expect }) => {
     const { key } = await sceneOf("sk-sandbox-401-canary-7f3a");
     const { status, text } = await ask(key);

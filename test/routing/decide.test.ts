@@ -344,6 +344,20 @@ describe("next", () => {
     });
   });
 
+  it("says that somebody can be had now, not that waiting is in vain, when only tried instances are ready", ({
+    expect,
+  }) => {
+    const state = makeState(pool(1, 1, 1));
+    const cooled = ticketOf(admit(state, makeRequest(), start));
+    next(state, cooled, makeFailure("rate_limit", { retry_after_ms: 50_000 }), start);
+    const first = ticketOf(admit(state, makeRequest(), start));
+    const second = ticketOf(next(state, first, makeFailure("transient", { ours: true }), start));
+    expect(refusalOf(next(state, second, makeFailure("transient", { ours: true }), start))).toMatchObject({
+      code: "pool_exhausted",
+      retry_after_ms: 0,
+    });
+  });
+
   it("serves a Router that lost its memory from the ticket alone", ({ expect }) => {
     const rows = { ...pool(1, 1), keys: [makeKey("k", { concurrent: 1 })] };
     const ticket = ticketOf(admit(makeState(rows), makeRequest(), start));
