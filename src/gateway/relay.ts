@@ -28,10 +28,10 @@ export interface RelayDeps extends AttemptDeps {
   waitUntil(promise: Promise<unknown>): void;
 }
 
-/** What a request has come to so far. */
 /** What is still told of a request once its answer has begun. The request itself holds up to 20 MiB, so nothing that outlives the commit may name it. */
 type Traits = Pick<Exchange, "requestId" | "startedAt" | "isStream">;
 
+/** What a request has come to so far. */
 interface Run {
   ticket: Ticket;
   last: Attempt | null;
@@ -116,6 +116,7 @@ function commit(
   deps: RelayDeps,
 ): Response {
   const { answer } = result;
+  const traits = traitsOf(exchange);
   if (run.ticket.probe) {
     deps.waitUntil(deps.router.committed(run.ticket).catch(() => undefined));
   }
@@ -128,7 +129,6 @@ function commit(
     headers.set("x-should-retry", "false");
   }
   return new Response(answer.body, { status: answer.status, headers });
-  const traits = traitsOf(exchange);
 }
 
 function refuse(
@@ -190,6 +190,10 @@ async function conclude(
   run.settled.resolve();
 }
 
+function traitsOf({ requestId, startedAt, isStream }: Exchange): Traits {
+  return { requestId, startedAt, isStream };
+}
+
 function factsOf(exchange: Exchange, run: Run | null, last: Attempt | null): AnswerFacts {
   const until = last?.kind === "committed" ? last.committedAt : Date.now();
   return {
@@ -200,7 +204,3 @@ function factsOf(exchange: Exchange, run: Run | null, last: Attempt | null): Ans
     timing: last === null ? null : { routeMs: last.sentAt - exchange.startedAt, upstreamMs: until - last.sentAt },
   };
 }
-function traitsOf({ requestId, startedAt, isStream }: Exchange): Traits {
-  return { requestId, startedAt, isStream };
-}
-
