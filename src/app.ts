@@ -28,6 +28,7 @@ import { openInstance } from "./snapshot/read.js";
 import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
+import { answerInvitee } from "./workspaces/invite-page-routes.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
 import { lifeEndpoints } from "./workspaces/life-routes.js";
@@ -115,6 +116,9 @@ app.get("/dev/outbox", (context) => showOutbox(context.req.raw, context.env, con
 app.use(async (context, next) => {
   context.set("principal", await callerOf(context));
   await next();
+});
+app.on(["GET", "POST"], ["/invites/:token", "/invites/:token/:deed"], async (context, next) => {
+  return (await answerInvitee(context)) ?? (await next());
 });
 app.use("/workspaces/:ws/*", guardWorkspace);
 mount(app, endpoints);

@@ -262,7 +262,8 @@ function makeCall<P, Q, B>(context: HttpContext, input: Input<P, Q, B>, write: W
   };
 }
 
-function toActor(principal: Principal | null, context: HttpContext, now: number): Actor {
+/** Who did it, for the audit log, of a request that comes at `now`. */
+export function toActor(principal: Principal | null, context: HttpContext, now: number): Actor {
   const type = principal === null ? "system" : principal.kind === "key" ? "key" : "account";
   return {
     type,

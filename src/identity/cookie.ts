@@ -33,12 +33,19 @@ export function readSessionCookie(request: Request, publicUrl: string): string |
   }
 }
 
-/** Browsers send cookies along whoever made the request, but nobody else can write our `Origin`. Throws `origin_not_allowed`. */
+/**
+ * Browsers send cookies along whoever made the request, but nobody else can write our `Origin`. A form on a page of ours
+ * says `null` there, since our pages send no referrer (Fetch, "append a request Origin header"); `Sec-Fetch-Site`, which
+ * no page can write either, then says whose it is. Throws `origin_not_allowed`.
+ */
 export function refuseForeignWrite(request: Request, publicUrl: string): void {
   if (request.method === "GET" || request.method === "HEAD") {
     return;
   }
   const origin = request.headers.get("origin");
+  if (origin === "null" && request.headers.get("sec-fetch-site") === "same-origin") {
+    return;
+  }
   // The request's own origin differs from PUBLIC_URL only between loopback names: other hosts were refused at the door.
   if (origin === null || (origin !== publicUrl && origin !== new URL(request.url).origin)) {
     throw new AppError("origin_not_allowed");

@@ -3,6 +3,7 @@ import { desc, eq } from "drizzle-orm";
 import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
+import { prefersHtml } from "../http/accept.js";
 import { escapeHtml, type Letter, type LetterWriters } from "./letter.js";
 import { outbox, type LetterKind } from "./model.js";
 
@@ -54,21 +55,6 @@ async function readLetters(env: Env, db: Database, writers: LetterWriters): Prom
     }),
   );
   return letters.flat();
-}
-
-/** Whether `text/html` ranks above `application/json`: by q, then by order (RFC 9110 §12.5.1). */
-function prefersHtml(accept: string | null): boolean {
-  const ranked = (accept ?? "").split(",").map((part, index) => {
-    const [type = "", ...parameters] = part.split(";").map((word) => word.trim().toLowerCase());
-    const weight = Number(parameters.find((word) => word.startsWith("q="))?.slice(2) ?? "1");
-    return { type, weight, index };
-  });
-  const html = ranked.find(({ type, weight }) => type === "text/html" && weight > 0);
-  const json = ranked.find(({ type }) => type === "application/json");
-  if (html === undefined || json === undefined) {
-    return html !== undefined;
-  }
-  return html.weight === json.weight ? html.index < json.index : html.weight > json.weight;
 }
 
 function toPage(letters: readonly ShownLetter[], ownOrigin: string): string {

@@ -32,6 +32,8 @@ export interface OpenInvite {
 export interface Invitee {
   readonly account: AccountRow;
   readonly isNew: boolean;
+  /** Whether joining also signs them in. */
+  readonly getsSession: boolean;
 }
 
 const signInFirst = "An account with this address exists. Sign in with it, then accept the invite.";
@@ -78,12 +80,17 @@ export function chooseInvitee(
     if (principal === null) {
       throw new AppError("unauthenticated", { detail: signInFirst });
     }
-    return { account: open.account, isNew: false };
+    return { account: open.account, isNew: false, getsSession: false };
   }
+  return newInvitee(open, name, now);
+}
+
+/** Who joins by an address that has no account yet. */
+export function newInvitee(open: OpenInvite, name: string | undefined, now: number): Invitee {
   const { email } = open.invite;
   const fallback = email.slice(0, email.indexOf("@"));
   const account = { id: newId("account"), email, name: name ?? fallback, createdAt: new Date(now).toISOString() };
-  return { account, isNew: true };
+  return { account, isNew: true, getsSession: true };
 }
 
 /** Throws `forbidden` for anything but a session and `wrong_account` for a person signed in under another address. */
@@ -106,10 +113,12 @@ export async function planAcceptance(
   userAgent: string | null,
 ): Promise<Change<{ readonly result: Omit<AcceptedInvite, "session_token">; readonly token: Secret | null }>> {
   const { invite, workspace } = open;
-  const { account, isNew } = invitee;
+  const { account, isNew, getsSession } = invitee;
   const by: Actor = { ...actor, type: "account", id: account.id, name: account.name };
   const memberId = newId("member");
-  const session = isNew ? await planSession(authSecret, db, account.id, { ip: actor.ip, userAgent }, actor.at) : null;
+  const session = getsSession
+    ? await planSession(authSecret, db, account.id, { ip: actor.ip, userAgent }, actor.at)
+    : null;
   const member = {
     id: memberId,
     workspaceId: workspace.id,

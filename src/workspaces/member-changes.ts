@@ -1,5 +1,5 @@
 /** Changing and ending memberships. Whoever goes takes along, in the same moment, their keys, the invites they sent and what they were offered. */
-import { and, eq, gt, isNull, sql } from "drizzle-orm";
+import { and, eq, gt, isNull, ne, sql } from "drizzle-orm";
 import { scopes, roleHas, type Role } from "../access/permissions.js";
 import type { Actor, Principal } from "../access/principal.js";
 import { auditEach, auditIfChanged } from "../audit/audit.js";
@@ -72,7 +72,7 @@ export function planSetRole(
 
 /**
  * Plans the end of a membership: by the member `managerId`, or by the person themselves (null). Planned again it changes
- * nothing and writes nothing. `last_owner` for the owner.
+ * nothing and writes nothing, whatever `ifMatch` says then. `last_owner` for the owner, `precondition_failed`.
  */
 export function planRemoveMember(
   db: Database,
@@ -80,11 +80,14 @@ export function planRemoveMember(
   actor: Actor,
   managerId: string | null,
   found: MemberRecord,
+  ifMatch: number | null,
 ): Change<undefined> {
   const { row, account } = found;
   const isThis = and(eq(members.workspaceId, workspaceId), eq(members.id, row.id), isNull(members.removedAt));
+  const isSeen = sql`NOT EXISTS (SELECT 1 FROM ${members} WHERE ${and(isThis, ne(members.revision, ifMatch ?? row.revision))})`;
   const statements = [
     ...(managerId === null ? [] : [guardManager(db, workspaceId, actor, managerId)]),
+    ...(ifMatch === null ? [] : [guardThat(db, isSeen, "precondition_failed")]),
     db
       .update(members)
       .set({ removedAt: actor.at, revision: sql`${members.revision} + 1` })

@@ -101,6 +101,7 @@ const removeEndpoint = endpoint(
     tag: "Members",
     permission: { ...manage, self: "id" },
     publishes: true,
+    etag: true,
     params: MemberParams,
     responses: { 204: { description: "Gone, and in force everywhere." } },
     errors: ["last_owner"],
@@ -111,7 +112,8 @@ const removeEndpoint = endpoint(
     const found = await findMember(call.db, access.id, idOf(call));
     const isSelf = call.principal?.kind === "session" && found.row.id === access.memberId;
     const manager = isSelf ? null : access.memberId;
-    return await call.commit(planRemoveMember(call.db, access.id, call.actor, manager, found), noContent());
+    const plan = planRemoveMember(call.db, access.id, call.actor, manager, found, call.ifMatch);
+    return await call.commit(plan, noContent());
   },
 );
 

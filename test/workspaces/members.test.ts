@@ -237,6 +237,10 @@ describe("a member's role", () => {
     expect((await send("ADMIN")).status).toBe(200);
     const stale = await send("MEMBER");
     expect([stale.status, stale.body.code]).toEqual([412, "precondition_failed"]);
+    const remove = () => call("DELETE", path, { token: team.token, headers: { "if-match": etag } });
+    expect((await remove()).status).toBe(412);
+    expect((await call("DELETE", path, { token: team.token })).status).toBe(204);
+    expect((await remove()).status).toBe(204);
   });
 
   it("ADMIN is not given by a key that is less than an admin itself", async ({ expect }) => {
