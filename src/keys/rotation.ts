@@ -32,7 +32,7 @@ export interface RotatedKey {
 
 /**
  * Plans a rotation. The present secret goes on for `overlapSeconds`, at most to the key's own expiry; a secret still left from
- * an earlier rotation ends now. Throws `not_found`, `key_not_active` for a revoked or expired key, `precondition_failed`, and `scope_too_high` when
+ * an earlier rotation ends now. Throws `not_found`, `key_not_active` for a revoked or expired key, and `scope_too_high` when
  * the key may do what the caller may not; the change may fail with `key_not_active`, with `conflict` when another change
  * was faster (its secret stands), with `precondition_failed`, or with `forbidden` when the caller has lost their place.
  */
@@ -49,9 +49,6 @@ export async function planRotateKey(
   const { row, appliedVersion } = await findKey(db, workspaceId, keyId, rotator.madeBy);
   if (row.revokedAt !== null || (row.expiresAt !== null && row.expiresAt <= actor.at)) {
     throw new AppError("key_not_active");
-  }
-  if (ifMatch !== null && ifMatch !== row.revision) {
-    throw new AppError("precondition_failed");
   }
   refuseHigherKey(row, rotator);
   const minted = await mintKey(keyring, workspaceId, row.region);
