@@ -44,12 +44,13 @@ function writePart(boundary: string, type: string, text: string): string {
 
 /** The address stands on a line of its own, so that no name makes the line too long. */
 function writeMailbox({ name, address }: Mailbox): string {
-  return name === "" ? address : `${writeWords(name, 0)}\r\n <${address}>`;
+  const isPlain = /^[ -~]{1,60}$/.test(name) && !/["\\]|=\?/.test(name);
+  return name === "" ? address : `${isPlain ? `"${name}"` : writeWords(name, 0)}\r\n <${address}>`;
 }
 
 /** Text for a header: as it is when it is plain and has at most `room` characters, else as encoded words, one a line. */
 function writeWords(text: string, room: number): string {
-  if (text.length <= room && /^[ -~]*$/.test(text) && !text.includes("=?")) {
+  if (text.length <= room && /^[!-~](?:[ -~]*[!-~])?$/.test(text) && !text.includes("=?")) {
     return text;
   }
   const words: string[] = [];

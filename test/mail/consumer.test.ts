@@ -196,6 +196,14 @@ describe("the mail queue's consumer", () => {
     expect(await rowOf(message)).toMatchObject({ state: "sent", attempts: 3 });
   });
 
+  it("waits from the first as long as MAIL_RETRY_SECONDS says", async ({ expect }) => {
+    const message = await askFor("inv_8");
+    const busy = transportOf({ kind: "retry", reason: "The mail server is busy." });
+    const { delays } = await consume(mail, [message], 3, busy, { ...env, MAIL_RETRY_SECONDS: "2" } as typeof env);
+    const { delays: none } = await consume(mail, [message], 9, busy, { ...env, MAIL_RETRY_SECONDS: "0" } as typeof env);
+    expect([delays, none]).toEqual([[8], [0]]);
+  });
+
   it("waits as long as the transport asks, up to half an hour", ({ expect }) => {
     expect([
       backoffSeconds(1, 15, 90),
