@@ -61,15 +61,17 @@ export const PoolPolicyInput = z
       .int()
       .min(100)
       .max(600_000)
-      .default(60_000)
-      .describe("From a call's start to its first content event, or to the headers of a JSON answer."),
+      .default(120_000)
+      .describe(
+        "Streams only: from a call's start to its first content event. A model that reasons unseen sends none for a while. A call that is not streamed has the total time-out alone.",
+      ),
     idle_timeout_ms: z
       .number()
       .int()
       .min(100)
       .max(600_000)
       .default(60_000)
-      .describe("Longest silence inside a stream."),
+      .describe("Longest silence inside a stream, or inside a JSON answer that has begun."),
   })
   .openapi("PoolPolicy");
 export type PoolPolicyInput = z.infer<typeof PoolPolicyInput>;

@@ -79,7 +79,7 @@ export function passOnInBandError(value: unknown, context: StreamContext, failur
   return passOnError(status, body, "application/json", context, failure);
 }
 
-/** Reads a result. Up to 512 KiB it is held until it is whole, well-formed JSON and no error; a larger one is passed on as it comes. */
+/** Reads a result; silence counts from its first bytes on, since some upstreams send the headers before they begin to think. Up to 512 KiB it is held until it is whole, well-formed JSON and no error; a larger one is passed on as it comes. */
 export async function readResult(response: Response, context: StreamContext): Promise<Answer> {
   if (response.body === null) {
     return { kind: "failed", failure: { ...transientFailure("empty_answer"), status: response.status } };
@@ -88,7 +88,7 @@ export async function readResult(response: Response, context: StreamContext): Pr
   context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
   const chunks: Uint8Array[] = [];
   for (let size = 0; size <= maxHeldBytes;) {
-    const disarm = context.leash.arm(context.idleMs, "idle");
+    const disarm = size === 0 ? undefined : context.leash.arm(context.idleMs, "idle");
     const { done, value } = await context.leash.hold(reader.read()).finally(disarm);
     if (done) {
       return judgeWhole(response, joinChunks(chunks), context);

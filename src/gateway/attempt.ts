@@ -121,12 +121,12 @@ async function call(
   const headers = upstreamHeaders(exchange.headers);
   const address = { endpoint: "chat/completions", base_url, api_key, model } as const;
   const request = provider.request({ ...address, body, headers, stream: exchange.isStream });
-  const disarm = leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte");
+  const disarm = exchange.isStream ? leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte") : nothing;
   const sending = deps.send(provider, request, leash.signal, leftMs(ticket, exchange));
   leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
   const response = await leash.hold(sending);
   const isStream = response.ok && /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
-  if (!isStream) {
+  if (!response.ok) {
     disarm();
   }
   const context: StreamContext = {
@@ -192,5 +192,8 @@ function explain(error: unknown): Failure | null {
 function ourFailure(code: string): Failure {
   return { ...transientFailure(code), ours: true };
 }
+
+/** A JSON answer's headers come with its end: only the total time-out says when that is too late. */
+function nothing(): void {}
 
 const goneDetail = "The instance that was picked no longer stands. Retry.";

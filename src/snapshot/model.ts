@@ -19,9 +19,9 @@ export const PoolPolicy = z.object({
   max_attempts: z.number().int().min(1).max(10),
   /** From the request's start to its last byte. */
   total_timeout_ms: z.number().int().min(1000).max(3_600_000),
-  /** From an upstream call's start to its first content event (streams) or headers (JSON). */
+  /** Streams only: from an upstream call's start to its first content event. */
   first_byte_timeout_ms: z.number().int().min(100).max(600_000),
-  /** Longest silence of the upstream after commit. */
+  /** Longest silence of the upstream inside an answer that has begun. */
   idle_timeout_ms: z.number().int().min(100).max(600_000),
 });
 export type PoolPolicy = z.infer<typeof PoolPolicy>;

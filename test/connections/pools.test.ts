@@ -35,7 +35,7 @@ describe("a pool", () => {
       policy: {
         max_attempts: 3,
         total_timeout_ms: 600_000,
-        first_byte_timeout_ms: 60_000,
+        first_byte_timeout_ms: 120_000,
         idle_timeout_ms: 60_000,
       },
       fallbacks: [],

@@ -371,9 +371,11 @@ describe("relay", () => {
     const policy = { first_byte_timeout_ms: 100 };
     const mute = await play({
       policy,
-      upstream: (_, attempt) => (attempt === 1 ? new Promise<Response>(() => undefined) : Response.json(okJson)),
+      body: streamBody,
+      upstream: (_, attempt) => (attempt === 1 ? new Promise<Response>(() => undefined) : sse(recorded)),
     });
     expect(mute.response.status).toBe(200);
+    await mute.response.body?.cancel();
     expect(mute.calls.next[0]).toMatchObject({ class: "transient", timed_out: true, code: "first_byte_timeout" });
     const roleOnly = await play({
       policy,
@@ -384,10 +386,36 @@ describe("relay", () => {
     await roleOnly.response.body?.cancel();
   });
 
+  it("leaves a call that is not streamed its whole time: its headers come with its end, or long before it", async ({
+    expect,
+  }) => {
+    const policy = { first_byte_timeout_ms: 100, idle_timeout_ms: 100 };
+    const type = { headers: { "content-type": "application/json" } };
+    const late: Upstream[] = [
+      async () => {
+        await new Promise((resolve) => setTimeout(resolve, 350));
+        return Response.json(okJson);
+      },
+      () => new Response(fakeStream([350, JSON.stringify(okJson)]).body, type),
+    ];
+    for (const upstream of late) {
+      const { response, calls } = await play({ policy, upstream });
+      expect(await response.json()).toEqual(okJson);
+      expect(calls.next).toEqual([]);
+    }
+    const stalled = await play({
+      policy,
+      upstream: (_, attempt) =>
+        attempt === 1 ? new Response(fakeStream(['{"id":'], "silence").body, type) : Response.json(okJson),
+    });
+    expect(stalled.calls.next).toMatchObject([{ timed_out: true, code: "idle_timeout" }]);
+  });
+
   it("holds one deadline over all attempts", async ({ expect }) => {
     const startedAt = Date.now();
     const { response, calls } = await play({
       policy: { total_timeout_ms: 1_000, first_byte_timeout_ms: 400 },
+      body: streamBody,
       instances: 9,
       upstream: () => new Promise<Response>(() => undefined),
     });
