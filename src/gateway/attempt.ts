@@ -50,6 +50,9 @@ export type Attempt =
       readonly answer: Extract<Answer, { kind: "committed" }>;
     };
 
+/** Opening a credential takes milliseconds, a cold read of the record some more. */
+const openMs = 10_000;
+
 /** Makes one attempt. Never throws; holds no timer and no upstream any more unless it committed a stream. */
 export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptDeps): Promise<Attempt> {
   const target = await openTarget(ticket, deps);
@@ -84,7 +87,7 @@ interface Target {
 
 async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | { failure: Failure; error: AppError }> {
   try {
-    const opened = await deps.openInstance(ticket);
+    const opened = await openInTime(ticket, deps);
     if (opened !== null && URL.parse(opened.base_url)?.origin !== opened.origin) {
       throw new AppError("undecryptable", { cause: new Error("the credential was sealed for another origin") });
     }
@@ -103,6 +106,20 @@ async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | {
     };
     log("error", "instance_not_opened", { ...place, code: known.code, error: describeError(known.cause ?? known) });
     return { failure: ourFailure(known.code), error: known };
+  }
+}
+
+/** A record that hangs must not hold a probe's lease, nor the caller, until the request's own end. */
+async function openInTime(ticket: Ticket, deps: AttemptDeps): Promise<OpenInstance | null> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new AppError("timeout", { cause: new Error("the credential was not opened in time") })),
+    openMs,
+  );
+  try {
+    return await Promise.race([deps.openInstance(ticket), late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

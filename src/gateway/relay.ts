@@ -76,6 +76,7 @@ async function admit(caller: Caller, exchange: Exchange, deps: RelayDeps): Promi
     key_digest: caller.keyDigest,
     scope: "models:invoke",
     model: exchange.model,
+    stream: exchange.isStream,
   };
   const admission = await deps.router.admit(request);
   if (admission.kind === "ticket" || admission.code !== "not_configured") {

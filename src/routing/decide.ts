@@ -1,4 +1,5 @@
 /** Admission and fail-over: who may call, where the call goes, and where it goes next. Pure but for the state it is given; `now` is epoch milliseconds. */
+import type { PoolPolicy } from "../snapshot/model.js";
 import { authorizeKey, refuse, type Authorized } from "./authorize.js";
 import { countEvent, createWindow, describeWindow, waitForSlotMs } from "./limits.js";
 import type { AdmitRequest, Admission, Failure, RateState, Refusal, Ticket } from "./model.js";
@@ -10,8 +11,8 @@ import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest,
 /** A ticket outlives the request's total time-out by this, so that a late `settle` still meets it. */
 export const ticketGraceMs = 60_000;
 
-/** A probe's lease outlives its first-byte time-out by this: the report has to travel. */
-const leaseGraceMs = 1_000;
+/** A probe's lease outlives its commit deadline by this: 10 s each for the ticket's way, the credential's opening, an error's words, and the report's way. */
+const leaseGraceMs = 40_000;
 
 /**
  * Admits a call and picks its instance, or says why not. A refusal consumes nothing. A repeat with the same `request_id`
@@ -38,7 +39,7 @@ export function admit(state: RouterState, request: AdmitRequest, now: number): A
   if (pool === undefined) {
     return refuse("model_not_found");
   }
-  return checkLimits(state, key, now) ?? issueFirst(state, verdict, pool, request.request_id, now);
+  return checkLimits(state, key, now) ?? issueFirst(state, verdict, pool, request, now);
 }
 
 /**
@@ -102,12 +103,12 @@ function issueFirst(
   state: RouterState,
   { config, key }: Authorized,
   pool: LivePool,
-  requestId: string,
+  { request_id: requestId, stream = false }: AdmitRequest,
   now: number,
 ): Admission {
   const { policy } = pool.row;
-  const commitBy = now + policy.first_byte_timeout_ms + leaseGraceMs;
-  const selection = selectInstance(state, pool, { request_id: requestId, tried: [], commit_by: commitBy }, now);
+  const leaseUntil = leaseEnd(policy, stream, now + policy.total_timeout_ms, now);
+  const selection = selectInstance(state, pool, { request_id: requestId, tried: [], lease_until: leaseUntil }, now);
   if (selection.kind === "none") {
     return refuse("pool_exhausted", selection.wait_ms, rateOf(state, key, now));
   }
@@ -126,6 +127,7 @@ function issueFirst(
     deadline_at: now + policy.total_timeout_ms + ticketGraceMs,
     probe: selection.probe,
     blamed: false,
+    stream,
     rate: rateOf(state, key, now),
   };
   openRequest(state.tickets, ticket);
@@ -140,8 +142,8 @@ function issueNext(
   last: Ticket,
   now: number,
 ): Admission {
-  const commitBy = Math.min(now + last.policy.first_byte_timeout_ms + leaseGraceMs, last.deadline_at);
-  const seeker = { request_id: last.request_id, tried: last.tried, commit_by: commitBy };
+  const leaseUntil = leaseEnd(last.policy, last.stream ?? false, last.deadline_at - ticketGraceMs, now);
+  const seeker = { request_id: last.request_id, tried: last.tried, lease_until: leaseUntil };
   const selection = selectInstance(state, pool, seeker, now);
   if (selection.kind === "none") {
     return refuse(selection.has_untried ? "pool_exhausted" : "attempts_exhausted", selection.wait_ms, last.rate);
@@ -158,6 +160,12 @@ function issueNext(
   };
   advanceRequest(state.tickets, request, ticket);
   return ticket;
+}
+
+/** A stream commits at its first content, a JSON answer when it is whole: until then its probe must be the only one. The report or the settling ends the lease earlier. */
+function leaseEnd(policy: PoolPolicy, isStream: boolean, endsAt: number, now: number): number {
+  const commitBy = isStream ? Math.min(now + policy.first_byte_timeout_ms, endsAt) : endsAt;
+  return commitBy + leaseGraceMs;
 }
 
 function nameInstance({ row }: LiveInstance): Ticket["instance"] {

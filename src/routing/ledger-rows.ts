@@ -24,6 +24,7 @@ const StoredTicket = z.object({
   probe: z.boolean(),
   rate: z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() }).nullable(),
   blamed: z.boolean().default(false),
+  stream: z.boolean().default(false),
 });
 
 const StoredRequest = z.object({

@@ -35,6 +35,8 @@ export interface AdmitRequest {
   readonly scope: string;
   /** The pool's name, as the client sent it. */
   readonly model: string;
+  /** The answer is to be a stream, which commits at its first content. Absent means no: then it commits when it is whole. */
+  readonly stream?: boolean;
 }
 
 /** State of the caller's own rpm window, for `x-ratelimit-*`. */
@@ -67,6 +69,8 @@ export interface Ticket {
   readonly rate: RateState | null;
   /** An earlier attempt of this request has cooled an instance: its further transient failures are only noted. Absent means no. */
   readonly blamed?: boolean;
+  /** As in the `AdmitRequest`. Absent means no. */
+  readonly stream?: boolean;
 }
 
 export type RefusalCode =

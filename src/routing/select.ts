@@ -23,8 +23,8 @@ export type Selection =
 export interface Seeker {
   readonly request_id: string;
   readonly tried: readonly string[];
-  /** End of the lease if the pick is a probe: the request's commit deadline, epoch milliseconds. */
-  readonly commit_by: number;
+  /** End of the lease if the pick is a probe, epoch milliseconds. */
+  readonly lease_until: number;
 }
 
 /**
@@ -36,7 +36,7 @@ export function selectInstance(state: RouterState, pool: LivePool, seeker: Seeke
   const { due, ready } = offer;
   if (due !== null && (seeker.tried.length === 0 || ready.length === 0)) {
     chargeForcedPick([...ready, due], due);
-    leaseProbe(state.cooldowns, due.cooldown_key, seeker.request_id, seeker.commit_by);
+    leaseProbe(state.cooldowns, due.cooldown_key, seeker.request_id, seeker.lease_until);
     return take(state, due, true);
   }
   const picked = strategyOf(pool)(ready);

@@ -197,7 +197,7 @@ describe("relay", () => {
   }) => {
     const { calls } = await play({});
     await Promise.all(calls.waits);
-    expect(calls.admit).toEqual([{ request_id: "req_1", key_digest: "digest", scope: "models:invoke", model: "mix" }]);
+    expect(calls.admit).toEqual([{ request_id: "req_1", key_digest: "digest", scope: "models:invoke", model: "mix", stream: false }]);
     expect(calls.next).toEqual([]);
     expect(calls.committed).toBe(0);
     expect(calls.events).toEqual(["waitUntil", "send"]);

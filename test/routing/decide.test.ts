@@ -189,9 +189,9 @@ describe("cooling and probing", () => {
   it("passes the probe of a request that was lost to the next one, without doubling", ({ expect }) => {
     const state = makeState(pool(1, 1));
     next(state, ticketOf(admit(state, makeRequest(), start)), makeFailure("transient"), start);
-    const lost = ticketOf(admit(state, makeRequest(), start + 10_000));
+    const lost = ticketOf(admit(state, makeRequest({ stream: true }), start + 10_000));
     expect(lost).toMatchObject({ probe: true, instance: { id: "i0" } });
-    const leaseEnd = start + 10_000 + policy.first_byte_timeout_ms + 1_000;
+    const leaseEnd = start + 10_000 + policy.first_byte_timeout_ms + 40_000;
     expect(ticketOf(admit(state, makeRequest(), leaseEnd - 1)).probe).toBe(false);
     const second = ticketOf(admit(state, makeRequest(), leaseEnd));
     expect(second).toMatchObject({ probe: true, instance: { id: "i0" } });
@@ -205,6 +205,43 @@ describe("cooling and probing", () => {
     );
   });
 
+  it("keeps a JSON call's probe the only one until the call's whole time is over, and ends it with the call", ({
+    expect,
+  }) => {
+    const begin = (): RouterState => {
+      const state = makeState(pool(1, 1));
+      next(state, ticketOf(admit(state, makeRequest(), start)), makeFailure("transient"), start);
+      return state;
+    };
+    const due = start + 10_000;
+    const state = begin();
+    const probe = ticketOf(admit(state, makeRequest(), due));
+    expect(probe).toMatchObject({ probe: true, stream: false });
+    // Its headers and body may come at the very end, then it is reported.
+    expect(ticketOf(admit(state, makeRequest(), due + policy.total_timeout_ms)).probe).toBe(false);
+    expect(ticketOf(admit(state, makeRequest(), due + policy.total_timeout_ms + 40_000)).probe).toBe(true);
+    const other = begin();
+    settle(other, [makeOutcome(ticketOf(admit(other, makeRequest(), due)), "departed")], due + 50);
+    expect(ticketOf(admit(other, makeRequest(), due + 51)).probe).toBe(true);
+    const third = begin();
+    settle(third, [makeOutcome(ticketOf(admit(third, makeRequest(), due)))], due + 50);
+    expect(statusOf(third, 0, due + 51)).toBe("ready");
+  });
+
+  it("leases a probe that comes by fail-over to the end of the request's time, not of its own", ({ expect }) => {
+    const state = makeState(pool(1));
+    const hit = ticketOf(admit(state, makeRequest(), start));
+    next(state, hit, makeFailure("transient"), start);
+    installConfig(state, address(2), pool(1, 1), start);
+    const first = ticketOf(admit(state, makeRequest(), start + 1));
+    expect(first.instance.id).toBe("i1");
+    const probe = ticketOf(next(state, first, makeFailure("rate_limit"), start + 100_000));
+    expect(probe).toMatchObject({ probe: true, stream: false });
+    expect(state.cooldowns.entries.get("cred-i0 sandbox-chat")?.lease?.until).toBe(
+      start + 1 + policy.total_timeout_ms + 40_000,
+    );
+  });
+
   it("protects a pool of one like any other, and tells the true wait, also while its probe runs", ({ expect }) => {
     const state = makeState(pool(1));
     const hit = ticketOf(admit(state, makeRequest(), start));
@@ -215,10 +252,10 @@ describe("cooling and probing", () => {
       code: "pool_exhausted",
       retry_after_ms: 6_000,
     });
-    expect(ticketOf(admit(state, makeRequest(), start + 7_100)).probe).toBe(true);
+    expect(ticketOf(admit(state, makeRequest({ stream: true }), start + 7_100)).probe).toBe(true);
     expect(refusalOf(admit(state, makeRequest(), start + 8_100))).toMatchObject({
       code: "pool_exhausted",
-      retry_after_ms: 20_000,
+      retry_after_ms: policy.first_byte_timeout_ms + 39_000,
     });
   });
 
@@ -484,7 +521,9 @@ describe("any interleaving", () => {
             if (ticket.probe) {
               probes += 1;
               expect(probing.get(id)?.until ?? 0).toBeLessThanOrEqual(now);
-              probing.set(id, { requestId: ticket.request_id, until: now + policy.first_byte_timeout_ms + 1_000 });
+              const commitBy =
+                ticket.stream === true ? now + policy.first_byte_timeout_ms : ticket.deadline_at - 60_000;
+              probing.set(id, { requestId: ticket.request_id, until: Math.min(commitBy, ticket.deadline_at - 60_000) });
             }
             running.push(ticket);
           };
@@ -503,7 +542,7 @@ describe("any interleaving", () => {
             );
             const ticket = running[which % Math.max(1, running.length)];
             if (what === "admit") {
-              const answer = admit(state, makeRequest(), now);
+              const answer = admit(state, makeRequest({ stream: which % 2 === 0 }), now);
               if (answer.kind === "ticket") {
                 take(answer, cooling);
               } else {
