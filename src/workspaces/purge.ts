@@ -21,7 +21,7 @@ import { dataKeys } from "../vault/model.js";
 import { ownershipTransfers } from "./model.js";
 
 /** The part of a Router that the purge needs. */
-export interface Purgeable {
+interface Purgeable {
   purge(tombstone: boolean): Promise<void>;
 }
 
@@ -41,8 +41,8 @@ const workspacesPerSweep = 5;
 const rowsPerDelete = 500;
 const routerPatienceMs = 10_000;
 
-/** Tables emptied by a purge, in an order that foreign keys allow. A test holds the list to the schema. */
-export const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
+/** Tables emptied by a purge, in an order that foreign keys allow. A test finds the one that is forgotten. */
+const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [pools, pools.workspaceId],
   [poolInstances, poolInstances.workspaceId],
   [credentials, credentials.workspaceId],
