@@ -79,8 +79,8 @@ app.route(
   gateway({
     publish: (env, workspaceId) => republish(env, workspaceId, routerFor),
     openInstance,
-    confirmCredential: (env, workspaceId, id) =>
-      confirmCredential(env, workspaceId, id, (...to) => services.publish(...to)),
+    confirmCredential: (env, workspaceId, id, doubt) =>
+      confirmCredential(env, workspaceId, id, doubt, (...to) => services.publish(...to)),
   }),
 );
 

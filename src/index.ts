@@ -2,6 +2,7 @@
 import { app } from "./app.js";
 import { openDatabase } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
+import { sweepRefused } from "./connections/confirm.js";
 import { sweepAnswers } from "./http/idempotency.js";
 import { sweepCodes } from "./identity/codes.js";
 import { sweepChallenges } from "./identity/passkeys.js";
@@ -10,13 +11,14 @@ import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
 import { consumeMail } from "./mail/consumer.js";
 import { sweepOutbox } from "./mail/outbox.js";
 import { routerFor } from "./routing/router-for.js";
-import { sweepUnapplied } from "./snapshot/publish.js";
+import { publish, sweepUnapplied } from "./snapshot/publish.js";
 import { letterWriters } from "./workspaces/letters.js";
 import { sweepPurges } from "./workspaces/purge.js";
 
 export { Router } from "./routing/router.do.js";
 
 const publishesPerSweep = 100;
+const retriesPerSweep = 20;
 
 export default {
   fetch: app.fetch,
@@ -29,6 +31,7 @@ export default {
     // One sweep that fails must not keep the others from running.
     await Promise.all([
       sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep)),
+      sweep("refused", () => sweepRefused(env, (on, id) => publish(on, id, routerFor), now, retriesPerSweep)),
       sweep("outbox", () => sweepOutbox(env, db, now)),
       sweep("answers", () => sweepAnswers(db, now)),
       sweep("codes", () => sweepCodes(db, now)),

@@ -1,101 +1,121 @@
-/** Is a stored credential still good: opens it, asks its provider, and records the answer, by hand or in the background. */
-import { and, eq, sql } from "drizzle-orm";
+/** Looks in the background at credentials that calls could not use: takes them out, with a reason and an audit row, or lets them back in. */
+import { and, eq, isNull, lte, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
-import { auditIfChanged, auditRow } from "../audit/audit.js";
-import { commitChange, guardChanged, openDatabase, type Change, type Database } from "../base/database.js";
+import { auditIfChanged } from "../audit/audit.js";
+import { commitChange, hideSql, openDatabase, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
 import { requireSettings, type Settings } from "../base/settings.js";
-import { findProvider } from "../providers/catalogue.js";
-import { loadDataKey } from "../vault/data-keys.js";
-import { openSecret } from "../vault/seal.js";
-import { credentialBinding, findCredential } from "./credentials.js";
+import { workspaces } from "../tenancy/model.js";
+import { findCredential } from "./credentials.js";
+import { describeStanding, examineCredential, openStored, updateStanding } from "./examine.js";
 import { credentials, type CredentialRow } from "./model.js";
-import { nextStanding, outboundRules, tryCredential, undecryptableStanding, type Standing } from "./validation.js";
+import { backInUseAt, refusedStanding, retriedStanding, undecryptableStanding, type Standing } from "./validation.js";
 
-/**
- * A credential that is proved good twice within this time, with a refused call in between, is not taken back by the second
- * proof: its provider refuses it for calls all the same (a server may list models to anyone). It stays out until a person
- * validates it, instead of failing every next call.
- */
-const trustMs = 60_000;
-
-/** Asks the provider about a stored credential: the standing it has from now on. Throws `keyring_entry_missing` (503). */
-export async function examineCredential(db: Database, settings: Settings, row: CredentialRow): Promise<Standing> {
-  const provider = findProvider(row.providerName, settings);
-  if (provider === null) {
-    return {
-      status: row.status,
-      isValid: null,
-      reason: "This provider is not available here.",
-      validatedAt: row.validatedAt,
-    };
-  }
-  try {
-    const dataKey = await loadDataKey(db, settings.keyring, row.workspaceId, row.dataKeyId);
-    const secret = await openSecret(dataKey, credentialBinding(row), row.sealed);
-    const input = { api_key: secret.reveal() === "" ? null : secret, base_url: row.baseUrl };
-    return nextStanding(row, await tryCredential(outboundRules(settings), provider, input));
-  } catch (error) {
-    if (error instanceof AppError && error.code === "undecryptable") {
-      log("error", "credential_undecryptable", { workspace_id: row.workspaceId, credential_id: row.id });
-      return undecryptableStanding(row);
-    }
-    throw error;
-  }
+/** What a call met: its provider refused the credential, or the secret did not open. */
+export interface CredentialDoubt {
+  readonly kind: "refused" | "undecryptable";
+  /** When the call was issued, epoch milliseconds. */
+  readonly issuedAt: number;
 }
 
-/** Plans what a validation by hand found. Refused with `conflict` when the credential changed in between, or is gone. */
-export function planStanding(
-  db: Database,
-  workspaceId: string,
-  actor: Actor,
-  row: CredentialRow,
-  standing: Standing,
-): Change<CredentialRow> {
-  return {
-    statements: [
-      updateStanding(db, workspaceId, actor, row, standing),
-      guardChanged(db, "conflict"),
-      auditRow(db, actor, describeStanding(workspaceId, row, standing)),
-    ],
-    value: { ...row, ...standing, revision: row.revision + 1, updatedAt: actor.at },
-  };
-}
+/** Brings a workspace's newest version into force. */
+type Publish = (env: Env, workspaceId: string) => Promise<void>;
+
+const outStatuses: ReadonlySet<CredentialRow["status"]> = new Set(["invalid", "disabled", "undecryptable"]);
 
 /**
- * Confirms in the background that a credential which a provider refused is bad, or takes it back. Records the result, with an
- * audit row when the status changed, and publishes it. Never throws: what goes wrong is logged.
+ * Looks at a credential that a call could not use. The Router has taken a refused one out by then: this takes it back at once
+ * when it proves good, and else records why it is out, until when, and publishes that. Never throws: what goes wrong is logged.
  */
 export async function confirmCredential(
   env: Env,
   workspaceId: string,
   credentialId: string,
-  publish: (env: Env, workspaceId: string) => Promise<void>,
+  doubt: CredentialDoubt,
+  publish: Publish,
 ): Promise<void> {
   try {
     const db = openDatabase(env.DB);
     const row = await findCredential(db, workspaceId, null, credentialId);
-    if (row.status === "invalid" || row.status === "disabled") {
+    if (outStatuses.has(row.status) || doubt.issuedAt <= (backInUseAt(row) ?? -Infinity)) {
+      // The Router, too, holds a call of before against nobody.
       return;
     }
-    const standing = await examineCredential(db, requireSettings(env), row);
-    const fields = { workspace_id: workspaceId, credential_id: credentialId, status: standing.status };
-    if (standing.isValid === true && row.isValid === true && Date.now() - (row.validatedAt ?? 0) < trustMs) {
-      log("warn", "credential_refused_again", fields);
-      return;
+    const standing = await findStanding(db, requireSettings(env), row, doubt);
+    if (standing !== null) {
+      await record(env, db, row, standing, publish);
     }
-    await commitChange(db, planConfirmation(db, workspaceId, row, standing));
-    await publish(env, workspaceId);
-    log("warn", "credential_confirmed", fields);
   } catch (error) {
     const fields = { workspace_id: workspaceId, credential_id: credentialId, cause: describeError(error) };
     log("error", "credential_not_confirmed", fields);
   }
 }
 
-function planConfirmation(db: Database, workspaceId: string, row: CredentialRow, standing: Standing): Change<null> {
+/**
+ * Lets up to `limit` credentials try again whose pause is over: each is asked for first, and stays out if that proves it bad.
+ * Run by cron. Failures are logged; such a credential is due again at the next run.
+ */
+export async function sweepRefused(env: Env, publish: Publish, now: number, limit: number): Promise<void> {
+  const db = openDatabase(env.DB);
+  const isAlive = and(
+    eq(workspaces.id, credentials.workspaceId),
+    isNull(workspaces.deletedAt),
+    isNull(workspaces.purgeState),
+  );
+  // In no order: some that keep failing must not stand before the others every time.
+  const due = await hideSql(
+    db
+      .select({ row: credentials })
+      .from(credentials)
+      .innerJoin(workspaces, isAlive)
+      .where(and(lte(credentials.retryAt, now), eq(credentials.status, "invalid")))
+      .orderBy(sql`random()`)
+      .limit(limit)
+      .all(),
+  );
+  await Promise.all(due.map(({ row }) => retryCredential(env, db, row, publish)));
+}
+
+async function retryCredential(env: Env, db: Database, row: CredentialRow, publish: Publish): Promise<void> {
+  try {
+    const standing = await examineCredential(db, requireSettings(env), row, retriedStanding);
+    await record(env, db, row, standing, publish);
+  } catch (error) {
+    const fields = { workspace_id: row.workspaceId, credential_id: row.id, cause: describeError(error) };
+    log("error", "credential_not_retried", fields);
+  }
+}
+
+/** The standing that a doubt leads to; null when there was no ground for it. */
+async function findStanding(
+  db: Database,
+  settings: Settings,
+  row: CredentialRow,
+  doubt: CredentialDoubt,
+): Promise<Standing | null> {
+  if (doubt.kind === "undecryptable") {
+    return (await openStored(db, settings, row)) === null ? undecryptableStanding(row) : null;
+  }
+  try {
+    return await examineCredential(db, settings, row, refusedStanding);
+  } catch (error) {
+    if (error instanceof AppError && error.code === "keyring_entry_missing") {
+      return refusedStanding(row, { outcome: "unknown", reason: "It could not be checked just now.", at: Date.now() });
+    }
+    throw error;
+  }
+}
+
+async function record(env: Env, db: Database, row: CredentialRow, standing: Standing, publish: Publish): Promise<void> {
+  await commitChange(db, planRecord(db, row, standing));
+  await publish(env, row.workspaceId);
+  const fields = { workspace_id: row.workspaceId, credential_id: row.id, status: standing.status };
+  log("warn", "credential_confirmed", { ...fields, refusals: standing.refusals });
+}
+
+function planRecord(db: Database, row: CredentialRow, standing: Standing): Change<null> {
   const actor: Actor = {
     type: "system",
     id: "gateway",
@@ -105,34 +125,17 @@ function planConfirmation(db: Database, workspaceId: string, row: CredentialRow,
     opId: newId("operation"),
     at: Date.now(),
   };
-  const update = updateStanding(db, workspaceId, actor, row, standing);
-  const isNews = standing.status !== row.status;
-  return {
-    statements: isNews ? [update, auditIfChanged(db, actor, describeStanding(workspaceId, row, standing))] : [update],
-    value: null,
-  };
+  const update = updateStanding(db, row.workspaceId, actor, row, standing);
+  if (standing.status === row.status) {
+    return { statements: [update], value: null };
+  }
+  const event = describeStanding(row.workspaceId, row, standing, actionOf(standing));
+  return { statements: [update, auditIfChanged(db, actor, event)], value: null };
 }
 
-/** Only what was examined is judged: a credential that changed in between has another revision. */
-function updateStanding(db: Database, workspaceId: string, actor: Actor, row: CredentialRow, standing: Standing) {
-  const { status, isValid, reason, validatedAt } = standing;
-  const isTried = and(
-    eq(credentials.workspaceId, workspaceId),
-    eq(credentials.id, row.id),
-    eq(credentials.revision, row.revision),
-  );
-  return db
-    .update(credentials)
-    .set({ status, isValid, reason, validatedAt, updatedAt: actor.at, revision: sql`${credentials.revision} + 1` })
-    .where(isTried);
-}
-
-function describeStanding(workspaceId: string, row: CredentialRow, standing: Standing) {
-  return {
-    workspaceId,
-    action: "credential.validated",
-    targets: [{ type: "credential", id: row.id }],
-    before: { status: row.status, is_valid: row.isValid },
-    after: { status: standing.status, is_valid: standing.isValid, reason: standing.reason },
-  };
+function actionOf(standing: Standing): string {
+  if (standing.retryAt !== null) {
+    return "credential.refused";
+  }
+  return standing.status === "unverified" ? "credential.restored" : "credential.validated";
 }

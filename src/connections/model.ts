@@ -1,4 +1,5 @@
 /** Connections to upstreams: sealed credentials, pools of weighted instances, and their answers. */
+import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { DisplayName } from "../identity/model.js";
@@ -38,6 +39,12 @@ export const credentials = sqliteTable(
     reason: text("reason"),
     /** When a validation last proved the secret good or bad; one that told nothing leaves it. */
     validatedAt: integer("validated_at"),
+    /** When it was last let back into use, proved good or not; the Router takes it back if that is later than its refusal. */
+    restoredAt: integer("restored_at"),
+    /** Set while it is out because a call was refused and no check could say why: when the cron sweep lets it try again. */
+    retryAt: integer("retry_at"),
+    /** How often it went out that way, one soon after the other: the back-off's exponent. */
+    refusals: integer("refusals").notNull().default(0),
     revision: integer("revision").notNull().default(1),
     createdAt: integer("created_at").notNull(),
     updatedAt: integer("updated_at").notNull(),
@@ -47,6 +54,9 @@ export const credentials = sqliteTable(
     unique("credentials_name").on(table.workspaceId, table.providerName, table.name),
     index("credentials_listed").on(table.workspaceId, table.providerName, table.createdAt, table.id),
     index("credentials_same").on(table.workspaceId, table.fingerprint),
+    index("credentials_to_retry")
+      .on(table.retryAt)
+      .where(sql`retry_at IS NOT NULL`),
     foreignKey({ name: "credentials_workspace", columns: [table.workspaceId], foreignColumns: [workspaces.id] }),
     foreignKey({
       name: "credentials_data_key",

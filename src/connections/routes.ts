@@ -9,7 +9,6 @@ import { noContent, reply } from "../http/reply.js";
 import { findProvider, listProviders } from "../providers/catalogue.js";
 import type { Provider } from "../providers/contract.js";
 import { loadActiveDataKey } from "../vault/data-keys.js";
-import { examineCredential, planStanding } from "./confirm.js";
 import {
   findCredential,
   findDuplicate,
@@ -20,6 +19,7 @@ import {
   planCredentialDeletion,
   prepareCredential,
 } from "./credentials.js";
+import { examineCredential, planStanding } from "./examine.js";
 import {
   CreateCredential,
   CreatedCredential,
@@ -214,7 +214,8 @@ function validateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoin
       operation: `validateCredential${suffix}`,
       summary: "Validate a credential",
       description:
-        "Asks the provider by one free call and records what it says. No answer proves nothing: the status stays.",
+        "Asks the provider by one free call and records what it says. An answer that proves nothing leaves the status, but for a " +
+        "credential that was out: that one is `unverified` and tried by the next calls.",
       tag: ofProviders,
       permission: manageProviders,
       publishes: true,

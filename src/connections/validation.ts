@@ -10,6 +10,14 @@ import type { CredentialRow } from "./model.js";
 const deadlineMs = 10_000;
 const maxAnswerBytes = 64 * 1024;
 
+/** A proof of this age at most is belied by a refused call; an older one may simply be out of date. */
+const trustMs = 60_000;
+
+/** The pause before a refused credential tries again, doubled each time it is refused within a day of coming back. */
+const firstRetryMs = 60_000;
+const mostRetryMs = 6 * 3_600_000;
+const trialMs = 24 * 3_600_000;
+
 /** What each verdict proves; null for nothing. */
 const proofs: Readonly<Record<ValidationVerdict["outcome"], Pick<Standing, "status" | "isValid"> | null>> = {
   valid: { status: "active", isValid: true },
@@ -20,7 +28,20 @@ const proofs: Readonly<Record<ValidationVerdict["outcome"], Pick<Standing, "stat
 };
 
 /** What is known about a credential's worth: the fields that a validation moves. */
-export type Standing = Pick<CredentialRow, "status" | "isValid" | "reason" | "validatedAt">;
+export type Standing = Pick<
+  CredentialRow,
+  "status" | "isValid" | "reason" | "validatedAt" | "restoredAt" | "retryAt" | "refusals"
+>;
+
+const untried: Standing = {
+  status: "unverified",
+  isValid: null,
+  reason: null,
+  validatedAt: null,
+  restoredAt: null,
+  retryAt: null,
+  refusals: 0,
+};
 
 /** A verdict with the time at which it came, in epoch milliseconds. */
 export interface DatedVerdict extends ValidationVerdict {
@@ -45,26 +66,66 @@ export async function tryCredential(
 
 /** The standing of a credential that was just entered, by the verdict on it; null when nobody tried it. */
 export function firstStanding(verdict: DatedVerdict | null): Standing {
-  const untried: Standing = { status: "unverified", isValid: null, reason: null, validatedAt: null };
   return verdict === null ? untried : nextStanding(untried, verdict);
 }
 
-/** The standing after a verdict. One that proves nothing leaves status and time as they are, and a disabled credential stays disabled. */
+/**
+ * The standing after a validation by hand. One that proves nothing leaves status and time as they are, but lets what was out
+ * try again, as `unverified`: a server without a model list could never prove it. A disabled credential stays disabled.
+ */
 export function nextStanding(before: Standing, verdict: DatedVerdict): Standing {
   const { outcome, reason, at } = verdict;
   const proof = proofs[outcome];
   if (proof === null) {
-    const status = before.status === "undecryptable" ? "unverified" : before.status;
-    return { status, isValid: null, reason, validatedAt: before.validatedAt };
+    const status = before.status === "undecryptable" || before.status === "invalid" ? "unverified" : before.status;
+    const { validatedAt } = before;
+    return { status, isValid: null, reason, validatedAt, restoredAt: at, retryAt: null, refusals: 0 };
   }
   const status = before.status === "disabled" ? "disabled" : proof.status;
-  return { status, isValid: proof.isValid, reason, validatedAt: at };
+  const restoredAt = proof.isValid === true ? at : before.restoredAt;
+  return { status, isValid: proof.isValid, reason, validatedAt: at, restoredAt, retryAt: null, refusals: 0 };
+}
+
+/**
+ * The standing after a call was refused and its provider was asked about it. Proof counts as by hand. What proves nothing puts
+ * it out until `retryAt`; so does a proof that a refused call has just belied: such a provider lists models to anyone.
+ */
+export function refusedStanding(before: Standing, verdict: DatedVerdict): Standing {
+  const { at } = verdict;
+  const after = nextStanding(before, verdict);
+  const isOnTrial = before.refusals > 0 && at - (before.restoredAt ?? 0) < trialMs;
+  const isBelied = before.isValid === true && at - (before.validatedAt ?? 0) < trustMs;
+  if (after.isValid === false || (after.isValid === true && !isOnTrial && !isBelied)) {
+    return after;
+  }
+  const refusals = isOnTrial ? before.refusals : 0;
+  const why = after.isValid === true ? "It accepts the key for its model list all the same." : (verdict.reason ?? "");
+  return {
+    ...before,
+    status: "invalid",
+    isValid: null,
+    reason: `The provider refused a call with this API key. ${why} It is out of use and will be tried again by itself.`,
+    retryAt: at + Math.min(firstRetryMs * 2 ** refusals, mostRetryMs),
+    refusals: refusals + 1,
+  };
+}
+
+/** The standing when `retryAt` has come and the provider was asked once more: unless it is proved bad, calls may try it again. */
+export function retriedStanding(before: Standing, verdict: DatedVerdict): Standing {
+  return { ...nextStanding(before, verdict), refusals: before.refusals };
+}
+
+/** When a credential was last proved good or let try again, epoch milliseconds: what was refused before that counts no more. */
+export function backInUseAt({ isValid, validatedAt, restoredAt }: Standing): number | null {
+  // The release before writes no `restored_at`.
+  const proved = isValid === true ? validatedAt : null;
+  return proved === null || restoredAt === null ? (proved ?? restoredAt) : Math.max(proved, restoredAt);
 }
 
 /** The standing of a credential whose sealed secret does not open. */
 export function undecryptableStanding(before: Standing): Standing {
   const reason = "The stored secret cannot be opened. Delete the credential and enter it again.";
-  return { status: "undecryptable", isValid: null, reason, validatedAt: before.validatedAt };
+  return { ...before, status: "undecryptable", isValid: null, reason, retryAt: null };
 }
 
 async function judgeLive(

@@ -1,6 +1,7 @@
 /** The attempts of one request under one deadline: admit, try, report and try elsewhere, commit; then settle, whatever happened. */
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
+import type { CredentialDoubt } from "../connections/confirm.js";
 import type { Admission, Failure, Outcome, RateState, Refusal, Ticket } from "../routing/model.js";
 import { attempt, type Attempt, type AttemptDeps, type Exchange } from "./attempt.js";
 import { errorResponse, exhaustedError, refusalError } from "./face.js";
@@ -20,8 +21,8 @@ export interface RelayDeps extends AttemptDeps {
   readonly router: Pick<RouterLine, "admit" | "next" | "committed">;
   /** Brings the workspace's newest version into force; asked for once, when the Router has none. */
   publish(): Promise<void>;
-  /** Has a credential that a provider refused looked at, off the request's path. */
-  confirmCredential(credentialId: string): Promise<void>;
+  /** Has a credential that a provider refused, or that does not open, looked at, off the request's path. */
+  confirmCredential(credentialId: string, doubt: CredentialDoubt): Promise<void>;
   remember(refusal: Refusal): void;
   /** Resolves when the outcome is settled or given up; never rejects. */
   settle(outcome: Outcome): Promise<void>;
@@ -96,9 +97,7 @@ async function drive(run: Run, caller: Caller, exchange: Exchange, deps: RelayDe
     if (result.kind === "departed") {
       return refuse(run, new AppError("client_closed_request"), caller, exchange, deps);
     }
-    if (result.failure.class === "credential") {
-      deps.waitUntil(deps.confirmCredential(run.ticket.instance.credential_id));
-    }
+    lookAt(run, doubtOf(result.failure, result.error), deps);
     const isLate = Date.now() - exchange.startedAt >= run.ticket.policy.total_timeout_ms;
     const admission = isLate ? null : await deps.router.next(run.ticket, result.failure);
     if (admission?.kind !== "ticket") {
@@ -106,6 +105,19 @@ async function drive(run: Run, caller: Caller, exchange: Exchange, deps: RelayDe
       return refuse(run, error, caller, exchange, deps, admission?.rate ?? null);
     }
     run.ticket = admission;
+  }
+}
+
+function doubtOf(failure: Failure | null, error: AppError | null): CredentialDoubt["kind"] | null {
+  if (error?.code === "undecryptable") {
+    return "undecryptable";
+  }
+  return failure?.class === "credential" ? "refused" : null;
+}
+
+function lookAt({ ticket }: Run, kind: CredentialDoubt["kind"] | null, deps: RelayDeps): void {
+  if (kind !== null) {
+    deps.waitUntil(deps.confirmCredential(ticket.instance.credential_id, { kind, issuedAt: ticket.issued_at }));
   }
 }
 
@@ -121,7 +133,10 @@ function commit(
   if (run.ticket.probe) {
     deps.waitUntil(deps.router.committed(run.ticket).catch(() => undefined));
   }
-  void answer.report.then((report) => conclude(run, report, answer.status, caller, traits, deps));
+  void answer.report.then((report) => {
+    lookAt(run, doubtOf(report.failure, null), deps);
+    return conclude(run, report, answer.status, caller, traits, deps);
+  });
   const headers = answerHeaders(factsOf(exchange, run, result), result.headers);
   headers.set("content-type", answer.contentType);
   headers.set("cache-control", answer.body instanceof ReadableStream ? "no-cache, no-transform" : "no-store");

@@ -4,6 +4,7 @@ import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
 import { requireSettings } from "../base/settings.js";
+import type { CredentialDoubt } from "../connections/confirm.js";
 import { toAppError } from "../http/failure.js";
 import type { HttpEnv } from "../http/context.js";
 import { type ParsedKey, parseKey } from "../keys/token.js";
@@ -28,8 +29,8 @@ import { createSettler, type Settle } from "./settler.js";
 export interface GatewayDeps {
   /** Tells a workspace's Routers their configuration again, when one of them has none. Throws `publish_pending` or `not_found`. */
   publish(env: Env, workspaceId: string): Promise<void>;
-  /** Asks the provider in the background whether a credential that was refused is bad, and records what it says. Never throws. */
-  confirmCredential(env: Env, workspaceId: string, credentialId: string): Promise<void>;
+  /** Looks in the background at a credential that was refused or does not open, and records what it finds. Never throws. */
+  confirmCredential(env: Env, workspaceId: string, credentialId: string, doubt: CredentialDoubt): Promise<void>;
   /** Opens an instance of a snapshot; null when neither that version nor the instance stands any more. */
   openInstance(env: Env, workspaceId: string, config: ConfigAddress, instanceId: string): Promise<OpenInstance | null>;
 }
@@ -120,12 +121,13 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
   return {
     router: connectRouter(makeStub),
     publish: () => publishFor(context, key, kept),
-    confirmCredential: (id) => kept.shareConfirm(id, () => kept.confirmCredential(env, key.workspaceId, id)),
+    confirmCredential: (id, doubt) =>
+      kept.shareConfirm(`${doubt.kind} ${id}`, () => kept.confirmCredential(env, key.workspaceId, id, doubt)),
     remember: (refusal) => kept.memory.remember(key.digest, refusal),
     settle: (outcome) => kept.settle(target, outcome),
     waitUntil: (promise) => executionCtx.waitUntil(promise),
     openInstance: (ticket) => kept.openInstance(env, key.workspaceId, ticket.config, ticket.instance.id),
-    findProvider,
+    findProvider: (name) => findProvider(name, settings),
     send: createSend({ allow: settings.outboundAllow.join(" "), ownHosts: [new URL(settings.publicUrl).host] }),
     keepAliveMs,
   };

@@ -20,11 +20,8 @@ export function listProviders(options: CatalogueOptions): readonly Provider[] {
   return options.sandbox ? providers : providers.filter((provider) => provider !== sandbox);
 }
 
-/**
- * The provider of a name, or null. Doors that take a name from outside pass the options; the gateway leaves them out,
- * since a sandbox credential cannot have been stored without them.
- */
-export function findProvider(name: string, options: CatalogueOptions = { sandbox: true }): Provider | null {
+/** The provider of a name, or null. Where the sandbox is not offered, a credential for it that is still stored finds none either. */
+export function findProvider(name: string, options: CatalogueOptions): Provider | null {
   const provider = byName.get(name) ?? null;
   return provider === sandbox && !options.sandbox ? null : provider;
 }

@@ -138,6 +138,4 @@ export interface RouterApi {
   state(poolId: string): Promise<readonly InstanceState[]>;
   /** The version in force; null when none was ever applied. */
   configured(): Promise<{ epoch: number; version: number } | null>;
-  /** A validation call in the background found the credential good at this time (epoch milliseconds). */
-  validated(credentialId: string, atMs: number): Promise<void>;
 }

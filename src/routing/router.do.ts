@@ -4,7 +4,6 @@ import { openDatabase } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
 import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
-import { restoreCredential } from "./cooldown.js";
 import { admit, next } from "./decide.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
@@ -100,12 +99,6 @@ export class Router extends DurableObject<Env> implements RouterApi {
   async configured(): Promise<{ epoch: number; version: number } | null> {
     const address = this.#state.config?.address;
     return address === undefined ? null : { epoch: address.epoch, version: address.version };
-  }
-
-  /** Takes a credential back that a validation call found good at `atMs`. */
-  async validated(credentialId: string, atMs: number): Promise<void> {
-    restoreCredential(this.#state.cooldowns, credentialId, atMs);
-    this.#writeBehind();
   }
 
   /**

@@ -6,6 +6,7 @@ import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { credentials, poolInstances, pools, type CredentialRow } from "../connections/model.js";
+import { backInUseAt } from "../connections/validation.js";
 import { cutScopes, roleOf } from "../keys/keys.js";
 import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
 import { members, workspaces, type Region, type WorkspaceRow } from "../tenancy/model.js";
@@ -131,8 +132,7 @@ function toRouterRows(
     credentials: credentialRows.map((row) => ({
       id: row.id,
       usable: usableStatuses.has(row.status),
-      // Only a validation that found the key good may end what a failure began.
-      validated_at_ms: row.isValid === true ? row.validatedAt : null,
+      validated_at_ms: backInUseAt(row),
     })),
   };
 }

@@ -75,7 +75,7 @@ export const RouterRows = z.object({
   active: z.boolean(),
   keys: z.array(RouterKey),
   pools: z.array(RouterPool),
-  /** Credentials that may be used; an instance of any other is out. `validated_at_ms` newer than a credential failure ends it. */
+  /** Credentials that may be used; an instance of any other is out. `validated_at_ms`, when it was last proved good or let try again, ends an older failure. */
   credentials: z.array(z.object({ id: z.string(), usable: z.boolean(), validated_at_ms: z.number().nullable() })),
 });
 export type RouterRows = z.infer<typeof RouterRows>;

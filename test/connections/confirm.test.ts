@@ -2,8 +2,9 @@ import { env } from "cloudflare:workers";
 import { describe, it } from "vitest";
 import { Secret } from "../../src/base/secret.js";
 import { requireSettings } from "../../src/base/settings.js";
-import { confirmCredential, planStanding } from "../../src/connections/confirm.js";
+import { confirmCredential, sweepRefused, type CredentialDoubt } from "../../src/connections/confirm.js";
 import { findCredential, planCredential, prepareCredential } from "../../src/connections/credentials.js";
+import { planStanding } from "../../src/connections/examine.js";
 import { nextStanding, outboundRules, tryCredential, type Standing } from "../../src/connections/validation.js";
 import type { Provider } from "../../src/providers/contract.js";
 import { openaiCompatible } from "../../src/providers/openai-compatible.js";
@@ -81,6 +82,19 @@ describe("validating a credential by hand", () => {
     }
   });
 
+  it("lets what was out try again when the answer proves nothing: a server without a model list could never prove it", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    await behave("status-401");
+    expect((await validate(workspace, id)).body.status).toBe("invalid");
+    await behave("no-models");
+    const after = (await validate(workspace, id)).body;
+    expect([after.status, after.is_valid]).toEqual(["unverified", null]);
+    expect(after.reason).toMatch(/does not list its models/);
+  });
+
   it("never puts a disabled credential back into use", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const { id } = await moodyCredential(workspace);
@@ -99,16 +113,22 @@ describe("validating a credential by hand", () => {
     expect([answer.status, answer.body.status, answer.body.is_valid]).toEqual([200, "undecryptable", null]);
     expect((await validate(workspace, first)).body.status).toBe("active");
     const { id, behave } = await moodyCredential(workspace);
-    await update(id, "origin", "https://elsewhere.example.com");
     await behave("ok");
-    expect((await validate(workspace, id)).body.status).toBe("undecryptable");
+    for (const [column, value] of [
+      ["base_url", "https://slow.upstream.test/v1"],
+      ["origin", "https://slow.upstream.test"],
+    ] as const) {
+      await update(id, column, value);
+      expect((await validate(workspace, id)).body.status).toBe("undecryptable");
+    }
   });
 });
 
 describe("confirming a refused credential in the background", () => {
   const published: string[] = [];
   const publish = async (_: Env, workspaceId: string) => void published.push(workspaceId);
-  const confirm = (workspace: SeededWorkspace, id: string) => confirmCredential(env, workspace.id, id, publish);
+  const confirm = (workspace: SeededWorkspace, id: string, doubt: Partial<CredentialDoubt> = {}) =>
+    confirmCredential(env, workspace.id, id, { kind: "refused", issuedAt: Date.now() + 1, ...doubt }, publish);
 
   it("marks it invalid when its provider refuses it again, with an audit row of the system, and publishes", async ({
     expect,
@@ -137,15 +157,59 @@ describe("confirming a refused credential in the background", () => {
     expect(published.filter((one) => one === workspace.id)).toHaveLength(1);
   });
 
-  it("does not take it back a second time within a minute: its provider refuses calls with it all the same", async ({
+  it("takes it out, and says why, when it was proved good within the last minute: its provider refuses calls all the same", async ({
     expect,
   }) => {
     const workspace = await seedWorkspace();
     const { id } = await moodyCredential(workspace);
-    const before = await read(workspace, id);
+    const { validated_at } = await read(workspace, id);
     await confirm(workspace, id);
+    const after = await read(workspace, id);
+    expect(after).toMatchObject({ status: "invalid", is_valid: null, validated_at });
+    expect(after.reason).toMatch(/refused a call .* model list/);
+    expect((await auditOf(id)).at(-1)).toMatchObject({ action: "credential.refused", actor_type: "system" });
+    expect(published).toContain(workspace.id);
+  });
+
+  it("takes it out, and says why, when no check can tell", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    for (const mood of ["refuses-calls", "status-503"]) {
+      const { id, behave } = await moodyCredential(workspace);
+      await update(id, "validated_at", 1);
+      await update(id, "restored_at", 1);
+      await behave(mood);
+      await confirm(workspace, id);
+      const after = await read(workspace, id);
+      expect([after.status, after.is_valid]).toEqual(["invalid", null]);
+      expect(after.reason).toMatch(/refused a call/);
+      expect((await auditOf(id)).at(-1)).toMatchObject({
+        action: "credential.refused",
+        before: { status: "active" },
+        after: { status: "invalid", reason: after.reason },
+      });
+    }
+  });
+
+  it("leaves alone what was validated after the refused call was issued", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    const before = await read(workspace, id);
+    await behave("status-401");
+    await confirm(workspace, id, { issuedAt: Date.parse(before.validated_at) });
     expect(await read(workspace, id)).toEqual(before);
-    expect(published).not.toContain(workspace.id);
+  });
+
+  it("says undecryptable of a secret that a call could not open, and nothing of one that opens", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    const before = await read(workspace, id);
+    await confirm(workspace, id, { kind: "undecryptable" });
+    expect(await read(workspace, id)).toEqual(before);
+    await update(id, "secret_version", 2);
+    await confirm(workspace, id, { kind: "undecryptable" });
+    expect((await read(workspace, id)).status).toBe("undecryptable");
+    expect((await auditOf(id)).at(-1)).toMatchObject({ after: { status: "undecryptable" }, actor_type: "system" });
+    expect(published).toContain(workspace.id);
   });
 
   it("judges only what it examined: a change in between wins", async ({ expect }) => {
@@ -167,6 +231,59 @@ describe("confirming a refused credential in the background", () => {
     await behave("status-401");
     await confirm(workspace, id);
     expect((await read(other, id)).status).toBe("active");
+  });
+});
+
+const publish = async (): Promise<void> => undefined;
+
+function retryAt(id: string): Promise<number | null> {
+  return env.DB.prepare("SELECT retry_at FROM credentials WHERE id = ?").bind(id).first<number>("retry_at");
+}
+
+function refuse(workspace: SeededWorkspace, id: string): Promise<void> {
+  return confirmCredential(env, workspace.id, id, { kind: "refused", issuedAt: Date.now() + 1 }, publish);
+}
+
+describe("a credential that is out without proof", () => {
+  it("may try again after a minute, then two, and so on: it is asked for first and stays out if that proves it bad", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    await behave("refuses-calls");
+    for (const minutes of [1, 2, 4]) {
+      const startedAt = Date.now();
+      await refuse(workspace, id);
+      const due = (await retryAt(id)) ?? 0;
+      expect(Math.floor((due - startedAt) / 60_000)).toBe(minutes);
+      await sweepRefused(env, publish, due - 1, 1000);
+      expect((await read(workspace, id)).status).toBe("invalid");
+      await sweepRefused(env, publish, due, 1000);
+      expect((await read(workspace, id)).status).toBe("unverified");
+      expect((await auditOf(id)).at(-1)).toMatchObject({ action: "credential.restored", actor_type: "system" });
+    }
+    await refuse(workspace, id);
+    await behave("status-401");
+    await sweepRefused(env, publish, Date.now() + 86_400_000, 1000);
+    expect(await read(workspace, id)).toMatchObject({ status: "invalid", is_valid: false });
+    expect(await retryAt(id)).toBeNull();
+  });
+
+  it("is active again when the sweep finds it good", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    await refuse(workspace, id);
+    await sweepRefused(env, publish, Date.now() + 60_001, 1000);
+    expect(await read(workspace, id)).toMatchObject({ status: "active", is_valid: true, reason: null });
+  });
+
+  it("is asked about no more once its workspace is deleted", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id } = await moodyCredential(workspace);
+    await refuse(workspace, id);
+    await env.DB.prepare("UPDATE workspaces SET deleted_at = 1 WHERE id = ?").bind(workspace.id).run();
+    await sweepRefused(env, publish, Date.now() + 60_001, 1000);
+    expect(await retryAt(id)).not.toBeNull();
   });
 });
 
@@ -200,9 +317,10 @@ describe("a validation call", () => {
     const broken: Provider = { ...openaiCompatible, transport: () => Promise.reject(new TypeError("broken pipe")) };
     const input = { api_key: null, base_url: "https://broken.upstream.test/v1" };
     expect((await tryCredential(outboundRules(settings), broken, input)).outcome).toBe("unknown");
-    const before: Standing = { status: "active", isValid: true, reason: null, validatedAt: 5 };
+    const times = { validatedAt: 5, restoredAt: 5, retryAt: null, refusals: 0 };
+    const before: Standing = { status: "active", isValid: true, reason: null, ...times };
     const after = nextStanding(before, { outcome: "unknown", reason: "x", at: 9 });
-    expect(after).toEqual({ status: "active", isValid: null, reason: "x", validatedAt: 5 });
+    expect(after).toEqual({ status: "active", isValid: null, reason: "x", ...times, restoredAt: 9 });
   });
 });
 

@@ -167,7 +167,7 @@ describe.each(providers.map((provider) => ({ name: provider.name, provider })))(
 
 describe("what single providers add to the contract", () => {
   it("openai never takes 403 for a bad key, and sees a good one in missing scopes", ({ expect }) => {
-    const openai = findProvider("openai");
+    const openai = findProvider("openai", { sandbox: true });
     const scopes =
       '{"error":{"message":"You have insufficient permissions. Missing scopes: api.model.read. … restricted API key …"}}';
     expect(openai?.judge(403, scopes)).toMatchObject({
@@ -175,12 +175,16 @@ describe("what single providers add to the contract", () => {
       reason: expect.stringContaining("may not list") as string,
     });
     expect(openai?.judge(403, '{"error":{"message":"API key?"}}').outcome).toBe("unknown");
-    expect(findProvider("anthropic")?.judge(403, '{"error":{"message":"Your API key …"}}').outcome).toBe("invalid");
+    expect(
+      findProvider("anthropic", { sandbox: true })?.judge(403, '{"error":{"message":"Your API key …"}}').outcome,
+    ).toBe("invalid");
   });
 
   it("a missing model list means a wrong host for a vendor, and nothing for a compatible server", ({ expect }) => {
     expect(
-      ["openai", "anthropic", "openai_compatible"].map((name) => findProvider(name)?.judge(404, "").outcome),
+      ["openai", "anthropic", "openai_compatible"].map(
+        (name) => findProvider(name, { sandbox: true })?.judge(404, "").outcome,
+      ),
     ).toEqual(["wrong_host", "wrong_host", "unknown"]);
   });
 
@@ -257,12 +261,12 @@ describe("the catalogue", () => {
     expect(findProvider("sandbox", { sandbox: false })).toBeNull();
     expect(findProvider("sandbox", { sandbox: true })?.name).toBe("sandbox");
     expect(findProvider("openai", { sandbox: false })?.name).toBe("openai");
-    expect(findProvider("constructor")).toBeNull();
+    expect(findProvider("constructor", { sandbox: true })).toBeNull();
   });
 });
 
 function expectProvider(name: string): Provider {
-  const provider = findProvider(name);
+  const provider = findProvider(name, { sandbox: true });
   if (provider === null) {
     throw new Error(`no provider ${name}`);
   }

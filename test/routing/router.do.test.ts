@@ -125,7 +125,9 @@ describe("the Router's memory", () => {
     expect((await router().state("pool-chat")).map((instance) => instance.status)).toEqual(["probing", "out"]);
     expect(refusalOf(await router().admit(makeRequest())).retry_after_ms).toBeGreaterThan(15_000);
     await router().committed(probe);
-    await router().validated("cred-b", Date.now());
+    const rows = makeRows([makePool("chat", [makeInstance("a"), makeInstance("b")])]);
+    const credentials = rows.credentials.map((row) => ({ ...row, validated_at_ms: Date.now() }));
+    await router().apply(address(2), { ...rows, credentials });
     expect((await router().state("pool-chat")).map((instance) => instance.status)).toEqual(["ready", "ready"]);
   });
 

@@ -76,6 +76,17 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   /** A web page instead of an API. */
   html: () => new Response("<!doctype html><title>Parked</title>", { headers: { "content-type": "text/html" } }),
   "no-models": (call) => (call.path === "/models" ? failure(404) : answer(call)),
+  /** Refuses every call, and has no list of models to say so. */
+  "refuses-calls": (call) => failure(call.path === "/models" ? 404 : 401),
+  /** Refuses every call, and lists its models to anyone. */
+  "lists-to-anyone": (call) => (call.path === "/models" ? modelList() : failure(401)),
+  /** Streams three content events, then says in-band that it is the key. Has no list of models. */
+  "refuses-midway": (call) => {
+    const error = JSON.stringify({ error: { message: "no", type: "authentication_error", code: "invalid_api_key" } });
+    return call.path === "/models"
+      ? failure(404)
+      : eventStream([...chatEvents(call).slice(0, 4), `data: ${error}\n\n`], "close");
+  },
   "redirect-same": (call) => (call.path === "/models" ? moved("/v1/models-moved") : answer(call)),
   "redirect-other": () => moved("https://ok.upstream.test/v1/models"),
   "no-quota": () => failure(429, "insufficient_quota"),
