@@ -213,9 +213,9 @@ describe("the mail server's password", () => {
 });
 
 /** All stored files but the settings themselves, by name. */
-function filesUnder(folder: string): Record<string, string> {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+function filesUnder(state: string): Record<string, string> {
+  const files = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const named = files.map((entry) => path.join(entry.parentPath, entry.name));
   const stored = named.filter((file) => path.basename(file) !== "vars");
-  return Object.fromEntries(stored.map((file) => [path.relative(folder, file), readFileSync(file, "latin1")]));
+  return Object.fromEntries(stored.map((file) => [path.relative(state, file), readFileSync(file, "latin1")]));
 }

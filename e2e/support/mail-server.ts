@@ -60,30 +60,34 @@ export async function startMailServer(
     onAuth({ username, password }, _session, done) {
       counts.signIns += 1;
       const isRight = username === account.user && password === account.password;
-      // A rude server: it repeats what it was given.
-      const words = `no sign-in for ${username} with ${password} (${btoa(password ?? "")})`;
       const code = mood.signIn ?? (isRight ? null : 535);
-      code === null ? done(null, { user: account.user }) : done(new Refusal(code, words));
+      if (code === null) {
+        done(null, { user: account.user });
+        return;
+      }
+      // A rude server: it repeats what it was given.
+      done(new Refusal(code, `no sign-in for ${username} with ${password} (${btoa(password ?? "")})`));
     },
     onRcptTo({ address }, _session, done) {
       counts.recipients += 1;
-      mood.recipient === null ? done() : done(new Refusal(mood.recipient, `5.1.1 <${address}> is nobody here`));
+      done(mood.recipient === null ? null : new Refusal(mood.recipient, `5.1.1 <${address}> is nobody here`));
     },
     onData(stream, session, done) {
       const pieces: Buffer[] = [];
       stream.on("data", (piece: Buffer) => pieces.push(piece));
       stream.on("end", () => {
-        const raw = Buffer.concat(pieces).toString("latin1");
+        const whole = Buffer.concat(pieces);
         if (mood.letter !== null) {
-          const link = /http\S+invites\S+/.exec(raw)?.[0] ?? "";
+          const link = /http\S+invites\S+/.exec(whole.toString("latin1"))?.[0] ?? "";
           done(new Refusal(mood.letter, `the letter has a bad link ${link}`));
           return;
         }
-        void simpleParser(Buffer.concat(pieces)).then((mail) => {
-          const { mailFrom, rcptTo } = session.envelope;
-          const from = mailFrom === false ? "" : mailFrom.address;
-          letters.push({ from, to: rcptTo.map(({ address }) => address), isSecure: session.secure, raw, mail });
-          done();
+        const { mailFrom, rcptTo } = session.envelope;
+        const from = mailFrom === false ? "" : mailFrom.address;
+        const to = rcptTo.map(({ address }) => address);
+        simpleParser(whole, (error, mail) => {
+          letters.push({ from, to, isSecure: session.secure, raw: whole.toString("latin1"), mail });
+          done(error);
         });
       });
     },

@@ -3,7 +3,7 @@ import { Secret } from "./secret.js";
 import type { SettingSource } from "./sign-in-settings.js";
 
 /** The ways there are. `outbox` is for local runs: nothing leaves. */
-export const mailTransports = ["outbox", "smtp", "cloudflare", "http"] as const;
+const mailTransports = ["outbox", "smtp", "cloudflare", "http"] as const;
 export type MailTransport = (typeof mailTransports)[number];
 
 /** Who a letter is from. `name` is empty when none was given. */
@@ -13,7 +13,7 @@ export interface Mailbox {
 }
 
 /** `implicit`: TLS from the first byte (port 465). `starttls`: TLS before anything is said, or nothing is sent. `off`: local runs only. */
-export const smtpTlsModes = ["implicit", "starttls", "off"] as const;
+const smtpTlsModes = ["implicit", "starttls", "off"] as const;
 
 /** An SMTP server that takes letters for delivery (RFC 6409). */
 export interface SmtpSettings {

@@ -1,5 +1,5 @@
 import { describe, it } from "vitest";
-import { type MailSettings, readMailSettings } from "../../src/base/mail-settings.js";
+import { type Mailbox, type MailSettings, readMailSettings } from "../../src/base/mail-settings.js";
 
 interface Read {
   readonly mail: MailSettings | null;
@@ -20,6 +20,11 @@ function read(given: Readonly<Record<string, string>>, isLocal = false, hasEmail
 }
 
 const smtp = { MAIL_TRANSPORT: "smtp", MAIL_FROM: "gate@example.com", SMTP_HOST: "smtp.example.com" };
+
+function fromOf(text: string): Mailbox | null {
+  const { mail } = read({ ...smtp, MAIL_FROM: text });
+  return mail !== null && "from" in mail ? mail.from : null;
+}
 
 describe("mail settings", () => {
   it("have no default transport, and none is guessed", ({ expect }) => {
@@ -68,10 +73,6 @@ describe("mail settings", () => {
   });
 
   it("read a sender with or without a name, and refuse what could carry a header", ({ expect }) => {
-    const fromOf = (text: string) => {
-      const { mail } = read({ ...smtp, MAIL_FROM: text });
-      return mail !== null && "from" in mail ? mail.from : null;
-    };
     expect(fromOf("gate@example.com")).toEqual({ name: "", address: "gate@example.com" });
     expect(fromOf("<gate@example.com>")).toEqual({ name: "", address: "gate@example.com" });
     expect(fromOf("Gatehouse 门房 <gate@example.com>")).toEqual({

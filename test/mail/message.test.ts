@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { isPlainAddress, writeMessage } from "../../src/mail/message.js";
 import { deep, seed } from "../support/deep.js";
@@ -36,6 +36,10 @@ function partOf(message: string, n: number): string {
       .replaceAll("=\r\n", "")
       .replace(/=([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
   );
+}
+
+function withCrLf(text: string): string {
+  return text.replace(/\r\n|\r|\n/g, "\r\n");
 }
 
 function fromBytes(binary: string): string {
@@ -91,7 +95,6 @@ describe("a message", () => {
         expect(message).not.toMatch(/[ \t]\r\n/);
         expect(Object.keys(headersOf(message))).toHaveLength(9);
         expect(decodeWords(headersOf(message)["Subject"] ?? "")).toBe(given);
-        const withCrLf = (one: string) => one.replace(/\r\n|\r|\n/g, "\r\n");
         expect([partOf(message, 1), partOf(message, 2)]).toEqual([withCrLf(plain), withCrLf(html)]);
       }),
       { numRuns: deep(200, 20_000), seed: seed() },
