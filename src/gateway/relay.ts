@@ -45,8 +45,15 @@ interface Run {
  * when the Router cannot even admit it. A stream's settling goes on after the answer, under `waitUntil`.
  */
 export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps): Promise<Response> {
-  const admission = await admit(caller, exchange, deps);
+  const settled = Promise.withResolvers<void>();
+  // Before the Router is asked: a caller's reset would else end the whole handler, and a ticket under way would hold its place to its deadline.
+  deps.waitUntil(settled.promise);
+  const admission = await admit(caller, exchange, deps).catch((error: unknown) => {
+    settled.resolve();
+    throw error;
+  });
   if (admission.kind === "refused") {
+    settled.resolve();
     deps.remember(admission);
     const error = refusalError(admission);
     log("info", "gateway_refused", {
@@ -57,9 +64,7 @@ export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps)
     });
     return errorResponse(error, answerHeaders({ ...factsOf(exchange, null, null), rate: admission.rate }));
   }
-  const run: Run = { ticket: admission, last: null, settled: Promise.withResolvers<void>(), isConcluded: false };
-  // Before the upstream is called: a caller's reset would else end the whole handler, settling included.
-  deps.waitUntil(run.settled.promise);
+  const run: Run = { ticket: admission, last: null, settled, isConcluded: false };
   try {
     return await drive(run, caller, exchange, deps);
   } catch (error) {

@@ -21,10 +21,20 @@ export type MakeStub = () => RouterApi;
 const patienceMs = 10_000;
 const retryAfterMs = 1_000;
 
-/** A line to one Router. Its methods throw `router_unavailable` and nothing else. */
-export function connectRouter(makeStub: MakeStub): RouterLine {
+/** A line to one Router. Its methods throw `router_unavailable` and nothing else. An `admit` without an answer is taken back under `waitUntil`. */
+export function connectRouter(makeStub: MakeStub, waitUntil: (promise: Promise<void>) => void): RouterLine {
   return {
-    admit: (request) => callRouter("admit", makeStub, (router) => router.admit(request)),
+    async admit(request) {
+      try {
+        return await callRouter("admit", makeStub, (router) => router.admit(request));
+      } catch (error) {
+        // An object that is drowning took nothing in, and another call would not help it.
+        if (!(error instanceof AppError && isMarked(error.cause, "overloaded"))) {
+          waitUntil(abandonRequest(makeStub, request.request_id));
+        }
+        throw error;
+      }
+    },
     next: (ticket, failure) => callRouter("next", makeStub, (router) => router.next(ticket, failure)),
     committed: (ticket) => callRouter("committed", makeStub, (router) => router.committed(ticket)),
     models: (request) => callRouter("models", makeStub, (router) => router.models(request)),
@@ -48,6 +58,15 @@ export async function callRouter<T>(
     } catch (second) {
       throw unavailable(name, second);
     }
+  }
+}
+
+/** Tells a Router, which may have admitted the request all the same, that nobody will call. Best effort: the ticket's deadline is the net below it. */
+async function abandonRequest(makeStub: MakeStub, requestId: string): Promise<void> {
+  try {
+    await withPatience(makeStub().abandon(requestId));
+  } catch (error) {
+    log("warn", "router_call_failed", { call: "abandon", request_id: requestId, error: describeError(error) });
   }
 }
 

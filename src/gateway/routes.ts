@@ -118,14 +118,15 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
   const settings = requireSettings(env);
   const makeStub = stubMaker(context, key);
   const target = { router: `${key.workspaceId}/${key.region}`, makeStub };
+  const waitUntil = (promise: Promise<unknown>): void => executionCtx.waitUntil(promise);
   return {
-    router: connectRouter(makeStub),
+    router: connectRouter(makeStub, waitUntil),
     publish: () => publishFor(context, key, kept),
     confirmCredential: (id, doubt) =>
       kept.shareConfirm(`${doubt.kind} ${id}`, () => kept.confirmCredential(env, key.workspaceId, id, doubt)),
     remember: (refusal) => kept.memory.remember(key.digest, refusal),
     settle: (outcome) => kept.settle(target, outcome),
-    waitUntil: (promise) => executionCtx.waitUntil(promise),
+    waitUntil,
     openInstance: (ticket) => kept.openInstance(env, key.workspaceId, ticket.config, ticket.instance.id),
     findProvider: (name) => findProvider(name, settings),
     send: createSend({ allow: settings.outboundAllow.join(" "), ownHosts: [new URL(settings.publicUrl).host] }),
@@ -158,7 +159,7 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
   if (known !== null && known.code !== "rate_limited") {
     return known;
   }
-  const router = connectRouter(stubMaker(context, key));
+  const router = connectRouter(stubMaker(context, key), (promise) => context.executionCtx.waitUntil(promise));
   const request = { key_digest: key.digest, scope: "models:invoke" };
   let answer = await router.models(request);
   if (answer.kind === "refused" && answer.code === "not_configured") {

@@ -30,7 +30,7 @@ export function admit(state: RouterState, request: AdmitRequest, now: number): A
   }
   const { key, config } = verdict;
   if (known !== undefined) {
-    return repeatTicket(known, key);
+    return known.tickets.length === 0 && known.refusal !== null ? known.refusal : repeatTicket(known, key);
   }
   if (key.models !== null && !key.models.has(request.model)) {
     return refuse("model_not_allowed");

@@ -132,6 +132,8 @@ export interface RouterApi {
   /** Probes only: the first content event is through. */
   committed(ticket: Ticket): Promise<void>;
   settle(outcomes: readonly Outcome[]): Promise<void>;
+  /** The answer to this request's `admit` never reached the gateway: its place is free again, and it is not admitted any more. */
+  abandon(requestId: string): Promise<void>;
   models(
     request: Omit<AdmitRequest, "model" | "request_id">,
   ): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;

@@ -1,8 +1,9 @@
 /** What became of a call, taken into account exactly once: failures cool, successes restore, departures pass the probe on. Pure. */
+import { refuse } from "./authorize.js";
 import { cooldownKey, failCall, releaseProbe, succeedCall, type CallSite } from "./cooldown.js";
 import type { Failure, Outcome, Ticket } from "./model.js";
 import type { RouterState } from "./state.js";
-import { closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
+import { barRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 
 /** Takes an attempt's failure; a second report of the same attempt changes nothing. */
 export function reportFailure(
@@ -41,6 +42,21 @@ export function settle(state: RouterState, outcomes: readonly Outcome[], now: nu
   expireRequests(state.tickets, now);
   for (const outcome of outcomes) {
     settleOne(state, outcome, now);
+  }
+}
+
+/** Ends a request whose ticket nobody will use: no call was made, so nothing is proved. A probe passes on. One that is not known is barred. */
+export function abandon(state: RouterState, requestId: string, now: number): void {
+  const request = findRequest(state.tickets, requestId);
+  if (request === undefined) {
+    barRequest(state.tickets, requestId, refuse("attempts_exhausted"), now);
+    return;
+  }
+  const last = request.tickets.at(-1);
+  if (last !== undefined && state.tickets.open.has(requestId)) {
+    releaseProbe(state.cooldowns, siteOf(last));
+    request.reported = last.attempt;
+    closeRequest(state.tickets, request, now);
   }
 }
 

@@ -10,7 +10,7 @@ import { installConfig, isNewer } from "./install.js";
 import { isDirty, loadState, markClean, openLedger, writeChanges, writeClosed, writeConfig } from "./ledger.js";
 import { trimWindow } from "./limits.js";
 import type { AdmitRequest, Admission, Failure, InstanceState, Outcome, Refusal, RouterApi, Ticket } from "./model.js";
-import { committed, settle } from "./report.js";
+import { abandon, committed, settle } from "./report.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
 import { expireRequests } from "./tickets.js";
@@ -78,6 +78,12 @@ export class Router extends DurableObject<Env> implements RouterApi {
   /** Takes how calls ended. */
   async settle(outcomes: readonly Outcome[]): Promise<void> {
     settle(this.#state, outcomes, Date.now());
+    this.#writeBehind();
+  }
+
+  /** Takes back what `admit` gave for a request whose gateway never got the answer. */
+  async abandon(requestId: string): Promise<void> {
+    abandon(this.#state, requestId, Date.now());
     this.#writeBehind();
   }
 

@@ -83,6 +83,21 @@ export function findRequest(tickets: Tickets, requestId: string): OpenRequest | 
   return tickets.open.get(requestId) ?? recent.get(requestId) ?? older.get(requestId);
 }
 
+/** Remembers a request that is given up before it was ever seen: should its `admit` still be on the way, `refusal` answers it. */
+export function barRequest(tickets: Tickets, requestId: string, refusal: Refusal, now: number): void {
+  const request: OpenRequest = {
+    request_id: requestId,
+    key_id: "",
+    pool_id: "",
+    deadline_at: now,
+    tickets: [],
+    refusal,
+    blamed: false,
+    reported: 0,
+  };
+  rememberClosed(tickets, request, now);
+}
+
 /** Moves an open request on to its next attempt. */
 export function advanceRequest(tickets: Tickets, request: OpenRequest, ticket: Ticket): void {
   const left = request.tickets.at(-1);

@@ -5,7 +5,7 @@ import { type Budget, readBody } from "../../src/gateway/body.js";
 import { errorResponse, exhaustedError, refusalError } from "../../src/gateway/face.js";
 import { answerHeaders, formatDuration, upstreamHeaders } from "../../src/gateway/headers.js";
 import { createRefusalMemory } from "../../src/gateway/refusals.js";
-import { callRouter } from "../../src/gateway/router-call.js";
+import { callRouter, connectRouter } from "../../src/gateway/router-call.js";
 import { createSettler } from "../../src/gateway/settler.js";
 import { transientFailure } from "../../src/routing/classify.js";
 import type { Outcome, Refusal, RefusalCode, RouterApi } from "../../src/routing/model.js";
@@ -318,6 +318,32 @@ describe("callRouter", () => {
       () => Promise.reject(new Error("x")),
     ).catch((caught: unknown) => caught);
     expect(error).toMatchObject({ status: 503, retryAfterMs: 1_000 });
+  });
+});
+
+describe("an admit without an answer", () => {
+  async function admitWith(failure: Error, abandon: RouterApi["abandon"]) {
+    const waits: Promise<void>[] = [];
+    const makeStub = () => ({ admit: () => Promise.reject(failure), abandon }) as unknown as RouterApi;
+    const line = connectRouter(makeStub, (promise) => waits.push(promise));
+    const request = { request_id: "req_1", key_digest: "d", scope: "models:invoke", model: "mix" };
+    const code = await codeOf(() => line.admit(request));
+    await Promise.all(waits);
+    return { code, waits: waits.length };
+  }
+
+  it("is taken back, since the Router may hold its place, unless the Router is drowning", async ({ expect }) => {
+    const abandoned: string[] = [];
+    const abandon = async (id: string) => void abandoned.push(id);
+    expect((await admitWith(thrown({}), abandon)).code).toBe("router_unavailable");
+    expect((await admitWith(thrown({ retryable: true }), abandon)).code).toBe("router_unavailable");
+    expect(abandoned).toEqual(["req_1", "req_1"]);
+    expect(await admitWith(thrown({ overloaded: true }), abandon)).toEqual({ code: "router_unavailable", waits: 0 });
+  });
+
+  it("stays a 503 when the Router is of a release that cannot take it back", async ({ expect }) => {
+    const old = () => Promise.reject(new TypeError("The RPC receiver does not implement the method"));
+    expect(await admitWith(thrown({}), old)).toEqual({ code: "router_unavailable", waits: 1 });
   });
 });
 

@@ -82,6 +82,7 @@ async function play(scene: Scene) {
     router: {
       async admit(request) {
         calls.admit.push(request);
+        calls.events.push("admit");
         return ticketOf(1, scene);
       },
       async next(ticket, failure): Promise<Admission> {
@@ -192,15 +193,17 @@ describe("relay", () => {
     expect(response.headers.get("server-timing")).toMatch(/^route;dur=[\d.]+, upstream;dur=[\d.]+$/);
   });
 
-  it("asks the Router once in steady state, registers settling before it calls the upstream, and settles once", async ({
+  it("asks the Router once in steady state, registers settling before it asks the Router, and settles once", async ({
     expect,
   }) => {
     const { calls } = await play({});
     await Promise.all(calls.waits);
-    expect(calls.admit).toEqual([{ request_id: "req_1", key_digest: "digest", scope: "models:invoke", model: "mix", stream: false }]);
+    expect(calls.admit).toEqual([
+      { request_id: "req_1", key_digest: "digest", scope: "models:invoke", model: "mix", stream: false },
+    ]);
     expect(calls.next).toEqual([]);
     expect(calls.committed).toBe(0);
-    expect(calls.events).toEqual(["waitUntil", "send"]);
+    expect(calls.events).toEqual(["waitUntil", "admit", "send"]);
     expect(calls.settled).toHaveLength(1);
     expect(calls.settled[0]).toMatchObject({
       result: "ok",
@@ -515,6 +518,27 @@ describe("relay", () => {
     });
     expect(never.response.status).toBe(503);
     expect(never.calls.published).toBe(1);
+    // A refused request keeps no handler alive.
+    await Promise.all(never.calls.waits);
+  });
+
+  it("settles a caller who left while the Router was asked as a departure, without a call upstream", async ({
+    expect,
+  }) => {
+    const client = new AbortController();
+    const router = {
+      async admit() {
+        client.abort();
+        return ticketOf(1, {});
+      },
+      next: () => Promise.reject(new Error("x")),
+      committed: () => Promise.resolve(),
+    };
+    const { response, calls } = await play({ client: client.signal, deps: { router } });
+    expect(response.status).toBe(499);
+    expect(calls.events).toEqual(["waitUntil"]);
+    await Promise.all(calls.waits);
+    expect(calls.settled).toMatchObject([{ result: "departed", failure: null }]);
   });
 
   it("answers 503 and still settles when the Router is lost between two attempts", async ({ expect }) => {

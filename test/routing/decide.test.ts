@@ -3,7 +3,7 @@ import { describe, it } from "vitest";
 import { admit, next } from "../../src/routing/decide.js";
 import { installConfig, isNewer } from "../../src/routing/install.js";
 import type { FailureClass, Ticket } from "../../src/routing/model.js";
-import { committed, settle } from "../../src/routing/report.js";
+import { abandon, committed, settle } from "../../src/routing/report.js";
 import { createState, type RouterState } from "../../src/routing/state.js";
 import { listModels, surveyInstances } from "../../src/routing/survey.js";
 import type { RouterRows } from "../../src/snapshot/model.js";
@@ -424,6 +424,34 @@ describe("next", () => {
     expect(ticketOf(lost).probe).toBe(true);
     settle(state, [makeOutcome(probe, "failed", makeFailure("quota"))], start + 30_001);
     expect(ticketOf(admit(state, makeRequest(), start + 30_002)).probe).toBe(true);
+  });
+});
+
+describe("abandon", () => {
+  it("frees the place of a ticket that nobody got, passes its probe on and blames nobody", ({ expect }) => {
+    const state = makeState({ ...pool(1), keys: [makeKey("k", { concurrent: 1 })] });
+    next(state, ticketOf(admit(state, makeRequest(), start)), makeFailure("transient"), start);
+    const probe = ticketOf(admit(state, makeRequest(), start + 10_000));
+    expect(refusalOf(admit(state, makeRequest(), start + 10_001)).code).toBe("concurrency_limited");
+    abandon(state, probe.request_id, start + 10_002);
+    abandon(state, probe.request_id, start + 10_003);
+    expect(state.tickets.by_key.size + state.tickets.by_instance.size).toBe(0);
+    const second = ticketOf(admit(state, makeRequest(), start + 10_004));
+    expect(second.probe).toBe(true);
+    // The news of a request that has ended changes nothing for the one that holds the place now.
+    abandon(state, probe.request_id, start + 10_005);
+    expect(state.tickets.by_key.get("k")).toBe(1);
+    expect(statusOf(state, 0, start + 10_006)).toBe("probing");
+    expect(surveyInstances(state, "pool-chat", start)[0]).toMatchObject({ failures: 1 });
+  });
+
+  it("bars an admit that arrives after its own abandon", ({ expect }) => {
+    const state = makeState({ ...pool(1), keys: [makeKey("k", { concurrent: 1 })] });
+    const request = makeRequest();
+    abandon(state, request.request_id, start);
+    expect(refusalOf(admit(state, request, start + 1)).code).toBe("attempts_exhausted");
+    expect(state.tickets.open.size).toBe(0);
+    expect(ticketOf(admit(state, makeRequest(), start + 2)).attempt).toBe(1);
   });
 });
 
