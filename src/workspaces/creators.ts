@@ -22,7 +22,8 @@ export async function guardCreator(db: Database, settings: Settings, accountId: 
   return [guardThat(db, ownsOne(accountId), "forbidden")];
 }
 
+/** A deleted workspace counts: who deletes the only one they own must not be locked out of making another. */
 function ownsOne(accountId: string): SQL {
   return sql`EXISTS (SELECT 1 FROM members AS m INNER JOIN workspaces AS w ON w.id = m.workspace_id AND w.owner_member_id = m.id
-    WHERE m.user_id = ${accountId} AND w.deleted_at IS NULL)`;
+    WHERE m.user_id = ${accountId})`;
 }

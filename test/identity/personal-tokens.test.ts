@@ -173,5 +173,7 @@ describe("WORKSPACE_CREATORS", () => {
     const admin = await seedMember(team.id, "ADMIN");
     expect((await guardCreator(db, settings, team.owner.id)).length).toBe(1);
     await expect(guardCreator(db, settings, admin.id)).rejects.toMatchObject({ code: "forbidden" });
+    const gone = await call("DELETE", `/workspaces/${team.id}`, { token: team.token, body: { slug: team.slug } });
+    expect([gone.status, (await guardCreator(db, settings, team.owner.id)).length]).toEqual([202, 1]);
   });
 });
