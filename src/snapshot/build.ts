@@ -1,5 +1,5 @@
 /** Reads a workspace's configuration together with its version, in one transaction: what it gives is that version and no other. */
-import { and, asc, eq, isNull } from "drizzle-orm";
+import { and, asc, eq, gt, isNull, or, sql } from "drizzle-orm";
 import { z } from "zod";
 import { sha256Hex } from "../base/bytes.js";
 import { hideSql, type Database } from "../base/database.js";
@@ -42,14 +42,32 @@ interface KeyWithMaker {
   readonly maker: { readonly role: "ADMIN" | "MEMBER"; readonly removedAt: number | null };
 }
 
+/**
+ * A revoked key goes to the Routers for this long, and after that only until they are known to have it. It is for the day the
+ * record is restored from a backup, which reaches 30 days back: what was revoked before is revoked in the backup too. A Router
+ * keeps what it was told on its own disk; one that lost that disk does not know the key, and refuses it for that.
+ */
+const tombstonesForMs = 35 * 24 * 3_600_000;
+
 /** A key that ran out of money may be topped up, and an untried one may be good: the failure table deals with both. */
 const usableStatuses: ReadonlySet<CredentialRow["status"]> = new Set(["active", "unverified", "exhausted"]);
+
+/** The keys that Routers have to hear of, out of all the keys of a workspace. */
+function isTold(workspaceId: string) {
+  const applied = sql`(SELECT ${workspaces.appliedVersion} FROM ${workspaces} WHERE ${workspaces.id} = ${workspaceId})`;
+  return or(
+    isNull(apiKeys.revokedAt),
+    gt(apiKeys.revokedAt, Date.now() - tombstonesForMs),
+    isNull(apiKeys.revokedVersion),
+    gt(apiKeys.revokedVersion, applied),
+  );
+}
 
 /** The workspace's newest configuration, a deleted one's too (as not active). Throws `not_found` for a workspace that was never made, or whose purge has begun. */
 export async function readConfig(db: Database, workspaceId: string): Promise<Config> {
   const makerOfKey = and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy));
   // D1 runs a batch as one transaction. Sorted, so that the same content has the same bytes.
-  const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows] = await hideSql(
+  const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows, regionRows] = await hideSql(
     db.batch([
       db
         .select()
@@ -59,7 +77,7 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
         .select({ key: apiKeys, maker: { role: members.role, removedAt: members.removedAt } })
         .from(apiKeys)
         .innerJoin(members, makerOfKey)
-        .where(eq(apiKeys.workspaceId, workspaceId))
+        .where(and(eq(apiKeys.workspaceId, workspaceId), isTold(workspaceId)))
         .orderBy(asc(apiKeys.id)),
       db.select().from(credentials).where(eq(credentials.workspaceId, workspaceId)).orderBy(asc(credentials.id)),
       db.select().from(pools).where(eq(pools.workspaceId, workspaceId)).orderBy(asc(pools.id)),
@@ -69,6 +87,7 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
         .where(eq(poolInstances.workspaceId, workspaceId))
         .orderBy(asc(poolInstances.poolId), asc(poolInstances.position), asc(poolInstances.id)),
       db.select().from(dataKeys).where(eq(dataKeys.workspaceId, workspaceId)).orderBy(asc(dataKeys.id)),
+      db.selectDistinct({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId)),
     ]),
   );
   const workspace = found[0];
@@ -79,7 +98,7 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
   const text = JSON.stringify(snapshot);
   const rows = toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows);
   const address = { epoch: snapshot.epoch, version: snapshot.version, digest: await sha256Hex(text) };
-  const regions = [...new Set([workspace.region, ...keyRows.map(({ key }) => key.region)])];
+  const regions = [...new Set([workspace.region, ...regionRows.map((row) => row.region)])];
   return { address, rows, snapshot, text, regions };
 }
 
@@ -137,7 +156,7 @@ function toRouterRows(
   };
 }
 
-/** A revoked key goes along as a tombstone; so does one whose maker is gone. */
+/** A key that was revoked lately goes along as a tombstone; so does one whose maker is gone. */
 function toRouterKey({ key, maker }: KeyWithMaker, ownerMemberId: string): RouterKey {
   const nothing = { scopes: [], models: null, rpm: null, concurrent: null };
   const named = { id: key.id, digest: key.digest, ...previousSecret(key), expires_at_ms: key.expiresAt };

@@ -125,6 +125,34 @@ describe("the configuration of a workspace", () => {
     expect(keys[1]).toMatchObject({ digest: revoked.row.digest });
   });
 
+  it("leaves out what was revoked over 35 days ago, once every Router is known to have it", async ({ expect }) => {
+    const world = await makeWorld();
+    const day = 24 * 3_600_000;
+    const region = "oc";
+    const old = await addKey(world, world.memberId, { name: "old", region });
+    const recent = await addKey(world, world.memberId, { name: "recent" });
+    const times = [
+      [old.row.id, actor.at - 36 * day],
+      [recent.row.id, actor.at - 34 * day],
+    ] as const;
+    for (const [id, at] of times) {
+      await commitChange(db, await planRevokeKey(db, world.id, { ...actor, at }, id, null, null));
+    }
+    const told = async (): Promise<string[]> => (await readConfig(db, world.id)).rows.keys.map((key) => key.id);
+    expect((await told()).toSorted()).toEqual([old.row.id, recent.row.id].toSorted());
+    const setApplied = (appliedVersion: number) =>
+      commit(db, [db.update(workspaces).set({ appliedVersion }).where(eq(workspaces.id, world.id))]);
+    const { version } = await versions(world.id);
+    // The older one was revoked by the version before.
+    await setApplied(version - 2);
+    expect(await told()).toHaveLength(2);
+    await setApplied(version - 1);
+    expect(await told()).toEqual([recent.row.id]);
+    await setApplied(version);
+    expect(await told()).toEqual([recent.row.id]);
+    expect((await readConfig(db, world.id)).regions.toSorted()).toEqual(["auto", region]);
+  });
+
   it("calls a credential usable when it is active, unverified or exhausted, and seals only those into the snapshot", async ({
     expect,
   }) => {
