@@ -65,7 +65,6 @@ export async function planWorkspace(
   const conflicts = {
     "workspaces.slug": "workspace_exists",
     "workspaces.created_by": "workspace_exists",
-    "credentials.name": "name_taken",
   } as const;
   return { statements, value: { row, ownerMemberId: row.ownerMemberId }, conflicts };
 }

@@ -49,13 +49,29 @@ const FirstProvider = z.strictObject({
   validate: z.boolean().default(true),
 });
 
+/** Names are unique among a provider's credentials, here as in the record. */
+function refuseTwins(given: readonly z.infer<typeof FirstProvider>[], context: z.RefinementCtx): void {
+  const seen = new Set<string>();
+  for (const [index, { provider_name, name = provider_name }] of given.entries()) {
+    const identity = `${provider_name} ${name}`;
+    if (seen.has(identity)) {
+      context.addIssue({
+        code: "custom",
+        path: [index, "name"],
+        message: "Another provider of this list has that name.",
+      });
+    }
+    seen.add(identity);
+  }
+}
+
 export const CreateWorkspace = z
   .strictObject({
     name: DisplayName,
     slug: Slug.optional().describe("Made from the name when left out."),
     locale: Locale.optional(),
     timezone: TimeZone.optional(),
-    providers: z.array(FirstProvider).max(20).optional(),
+    providers: z.array(FirstProvider).max(20).superRefine(refuseTwins).optional(),
   })
   .openapi("CreateWorkspace");
 export type CreateWorkspace = z.infer<typeof CreateWorkspace>;

@@ -77,7 +77,7 @@ const createWorkspace = endpoint(
     publishes: true,
     body: CreateWorkspace,
     responses: { 201: { description: "Created.", schema: Workspace } },
-    errors: ["workspace_exists", "name_taken"],
+    errors: ["workspace_exists"],
   },
   async (call) => {
     const settings = requireSettings(call.env);

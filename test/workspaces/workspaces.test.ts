@@ -63,11 +63,14 @@ describe("creating a workspace", () => {
     ]);
   });
 
-  it("two providers of one name in the body are a conflict and leave nothing", async ({ expect }) => {
+  it("a provider that repeats another's name in the body is 422, says which, and leaves nothing", async ({
+    expect,
+  }) => {
     const { token } = await seedAccount();
     const body = { name: "Twins", slug: "twins", providers: [sandbox("sk-sandbox-ok"), sandbox("sk-sandbox-ok-2")] };
     const refused = await call("POST", "/workspaces", { token, body });
-    expect([refused.status, refused.body.code]).toEqual([409, "name_taken"]);
+    const pointers = refused.body.errors.map((error: { pointer: string }) => error.pointer);
+    expect([refused.status, pointers]).toEqual([422, ["/providers/1/name"]]);
     expect(await db.$count(workspaces, eq(workspaces.slug, "twins"))).toBe(0);
   });
 
