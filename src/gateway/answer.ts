@@ -6,8 +6,8 @@ import { classifyInBand, impliedStatus, readErrorWords, transientFailure } from 
 import type { Failure } from "../routing/model.js";
 import { asRecord, readUsage, type Usage } from "./chat-events.js";
 import { toUpstreamWireError } from "./face.js";
-import { type Leash, LeashCut } from "./leash.js";
-import type { StreamContext } from "./opening.js";
+import { LeashCut } from "./leash.js";
+import { answerCopies, holdAnswer, type StreamContext } from "./opening.js";
 import type { Report } from "./stream.js";
 
 /** A body to pass on, or why there is none. `end` of a stream in `body` is told by `report`. */
@@ -28,8 +28,10 @@ const maxHeldBytes = 524_288;
 const tailBytes = 65_536;
 const errorBodyMs = 10_000;
 
-/** The text of an error answer; what could be read of it within 10 s. Rejects with `LeashCut` when the caller left. */
-export async function readErrorBody(response: Response, leash: Leash): Promise<string> {
+/** The text of an error answer; what could be read of it within 10 s. Rejects with `LeashCut` when the caller left, with `overloaded` when memory runs short. */
+export async function readErrorBody(response: Response, context: StreamContext): Promise<string> {
+  const { leash } = context;
+  holdAnswer(context, maxErrorBytes);
   const late = Promise.withResolvers<string>();
   const timer = setTimeout(() => late.resolve(""), errorBodyMs);
   try {
@@ -95,6 +97,7 @@ export async function readResult(response: Response, context: StreamContext): Pr
     }
     chunks.push(value);
     size += value.length;
+    holdAnswer(context, size);
   }
   return passThrough(response, reader, chunks, context);
 }
@@ -137,6 +140,8 @@ function passThrough(
         const disarm = leash.arm(context.idleMs, "idle");
         try {
           const { done, value } = await leash.hold(reader.read());
+          // All that was held back has been taken: what counts from here on is the tail.
+          context.hold.resize(tailBytes * answerCopies);
           if (done) {
             report.resolve({ result: "ok", failure: null, usage: usageInTail(tail) });
             controller.close();

@@ -7,6 +7,7 @@ import { classifyAnswer, transientFailure } from "../routing/classify.js";
 import type { Failure, Ticket } from "../routing/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import { type Answer, passOnError, passOnInBandError, readErrorBody, readResult } from "./answer.js";
+import { type Budget, openHold } from "./budget.js";
 import { upstreamHeaders } from "./headers.js";
 import { createLeash, type Leash, LeashCut } from "./leash.js";
 import { openStream, type StreamContext } from "./opening.js";
@@ -35,6 +36,8 @@ export interface AttemptDeps {
   findProvider(name: string): Provider | null;
   readonly send: Send;
   readonly keepAliveMs: number;
+  /** What answers of this isolate may hold together. */
+  readonly answerBudget: Budget;
 }
 
 /** What came of an attempt. `sentAt` and `committedAt` are epoch milliseconds. */
@@ -74,8 +77,11 @@ export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptD
       ? { kind: "failed", sentAt, failure: answer.failure, error: null }
       : { kind: "committed", sentAt, committedAt: Date.now(), headers: response.headers, answer };
   } catch (error) {
-    const failure = explain(error);
     leash.cut("done");
+    if (error instanceof AppError) {
+      return { kind: "failed", sentAt, failure: ourFailure(error.code), error };
+    }
+    const failure = explain(error);
     return failure === null ? { kind: "departed", sentAt } : { kind: "failed", sentAt, failure, error: null };
   }
 }
@@ -153,7 +159,9 @@ async function call(
     secrets: api_key === null ? [] : [api_key],
     idleMs: ticket.policy.idle_timeout_ms,
     keepAliveMs: deps.keepAliveMs,
+    hold: openHold(deps.answerBudget),
   };
+  leash.whenCut(() => context.hold.release());
   const answer = isStream ? await readStream(response, context) : await readPlain(response, context);
   disarm();
   return { response, answer };
@@ -187,7 +195,7 @@ async function readPlain(response: Response, context: StreamContext): Promise<An
   if (response.ok) {
     return await readResult(response, context);
   }
-  const body = await readErrorBody(response, context.leash);
+  const body = await readErrorBody(response, context);
   const failure = classifyAnswer({ status: response.status, headers: response.headers, body }, Date.now());
   const contentType = response.headers.get("content-type") ?? "";
   return failure.class === "caller_fault"

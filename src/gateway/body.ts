@@ -1,11 +1,6 @@
 /** Reads request bodies into memory, counted while read: each within its limit, all of an isolate's together within a budget. */
 import { AppError } from "../base/errors.js";
-
-/** Bytes that bodies of one isolate may hold together. An isolate has 128 MB, and other tenants' streams live in it. */
-export interface Budget {
-  readonly maxBytes: number;
-  usedBytes: number;
-}
+import { type Budget, type Hold, openHold } from "./budget.js";
 
 /** A body in memory. `release` gives its share of the budget back; call it once its last attempt has been sent. */
 export interface HeldBody {
@@ -24,11 +19,8 @@ export interface BodyLimits {
 /** JSON bodies of the gateway. */
 export const maxJsonBytes = 20 * 1_048_576;
 
-/** This isolate's one budget. */
-export const isolateBudget: Budget = { maxBytes: 64 * 1_048_576, usedBytes: 0 };
-
-/** Besides the body itself, its copy with the model spliced in is in memory while it is sent. */
-const copies = 2;
+/** Besides the body itself, its copy with the model spliced in is in memory while it is sent, and after a failure the last attempt's copy too. */
+const copies = 3;
 const overloadedRetryMs = 1_000;
 
 /**
@@ -40,7 +32,7 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<He
   if (announced > limits.maxBytes) {
     throw new AppError("body_too_large");
   }
-  const hold = reserve(limits.budget);
+  const hold = openHold(limits.budget);
   try {
     const chunks = await readChunks(request, limits, hold);
     return { bytes: join(chunks), release: () => hold.release() };
@@ -48,28 +40,6 @@ export async function readBody(request: Request, limits: BodyLimits): Promise<He
     hold.release();
     throw error;
   }
-}
-
-interface Hold {
-  grow(bytes: number): void;
-  release(): void;
-}
-
-function reserve(budget: Budget): Hold {
-  let held = 0;
-  return {
-    grow(bytes) {
-      if (budget.usedBytes + bytes > budget.maxBytes) {
-        throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
-      }
-      budget.usedBytes += bytes;
-      held += bytes;
-    },
-    release() {
-      budget.usedBytes -= held;
-      held = 0;
-    },
-  };
 }
 
 async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Promise<readonly Uint8Array[]> {
@@ -89,7 +59,9 @@ async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Pro
       if (size > limits.maxBytes) {
         throw new AppError("body_too_large");
       }
-      hold.grow(value.length * copies);
+      if (!hold.resize(size * copies)) {
+        throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
+      }
       chunks.push(value);
     }
   } catch (error) {

@@ -3,6 +3,8 @@ import type { Secret } from "../base/secret.js";
 import { classifyInBand, transientFailure } from "../routing/classify.js";
 import type { Failure } from "../routing/model.js";
 import { readMeaning, type Meaning } from "./chat-events.js";
+import { AppError } from "../base/errors.js";
+import type { Hold } from "./budget.js";
 import type { Leash } from "./leash.js";
 import { createSplitter, type SseEvent, type SseSplitter } from "./sse.js";
 
@@ -15,6 +17,8 @@ export interface StreamContext {
   readonly hideUsage: boolean;
   /** Searched for in every error text before it is passed on. */
   readonly secrets: readonly Secret[];
+  /** What is held of the answer counts here. */
+  readonly hold: Hold;
   /** Longest silence of the upstream after commit. */
   readonly idleMs: number;
   /** A comment line goes out after so much silence towards the caller. */
@@ -36,7 +40,17 @@ export type Opening =
 /** A stream that has sent more than this without any content is given up. */
 const maxOpeningBytes = 1_048_576;
 
-/** Reads until the first content event. Rejects when the leash is cut or the connection breaks; ending the leash is the caller's part. */
+/** What is held exists twice for a moment: as the chunks that came, and joined. Its parsed form lives within one turn, so for one answer at a time. */
+export const answerCopies = 2;
+
+/** Counts what is held of an answer that is not committed. Throws `overloaded` when the isolate has no room for it. */
+export function holdAnswer(context: StreamContext, bytes: number): void {
+  if (!context.hold.resize(bytes * answerCopies)) {
+    throw new AppError("overloaded", { retryAfterMs: 1_000 });
+  }
+}
+
+/** Reads until the first content event. Rejects when the leash is cut, the connection breaks or memory runs short; ending the leash is the caller's part. */
 export async function openStream(source: ReadableStream<Uint8Array>, context: StreamContext): Promise<Opening> {
   const reader = source.getReader();
   // An upstream that ignores its signal is let go all the same.
@@ -48,6 +62,8 @@ export async function openStream(source: ReadableStream<Uint8Array>, context: St
     if (done) {
       return fail(events.length === 0 && splitter.held() === 0 ? "empty_stream" : "cut");
     }
+    size += value.length;
+    holdAnswer(context, size);
     const arrived = splitter.push(value);
     events.push(...arrived);
     const meaning = arrived.map(readMeaning).find(({ kind }) => kind !== "filler");
@@ -57,7 +73,6 @@ export async function openStream(source: ReadableStream<Uint8Array>, context: St
     if (meaning !== undefined) {
       return readFailure(meaning, context);
     }
-    size += value.length;
   }
   return fail("no_content");
 }

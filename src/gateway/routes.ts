@@ -15,7 +15,8 @@ import { newFlights, type Share } from "../snapshot/flight.js";
 import type { ConfigAddress } from "../snapshot/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import type { Exchange } from "./attempt.js";
-import { type HeldBody, isolateBudget, maxJsonBytes, readBody } from "./body.js";
+import { type HeldBody, maxJsonBytes, readBody } from "./body.js";
+import { answerBudget, requestBudget } from "./budget.js";
 import { errorResponse, refusalError } from "./face.js";
 import { answerHeaders } from "./headers.js";
 import { createRefusalMemory, type RefusalMemory } from "./refusals.js";
@@ -80,7 +81,7 @@ async function completeChat(context: GatewayContext, kept: Gateway): Promise<Res
     return answerRefusal(context, known);
   }
   checkContentType(request.headers);
-  const body = await readBody(request, { maxBytes: maxJsonBytes, budget: isolateBudget, idleMs: bodyIdleMs });
+  const body = await readBody(request, { maxBytes: maxJsonBytes, budget: requestBudget, idleMs: bodyIdleMs });
   try {
     const exchange = readExchange(context, body, startedAt);
     return await relay(
@@ -131,6 +132,7 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
     findProvider: (name) => findProvider(name, settings),
     send: createSend({ allow: settings.outboundAllow.join(" "), ownHosts: [new URL(settings.publicUrl).host] }),
     keepAliveMs,
+    answerBudget,
   };
 }
 

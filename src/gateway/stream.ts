@@ -5,7 +5,7 @@ import type { Failure } from "../routing/model.js";
 import { skimMeaning, type Usage } from "./chat-events.js";
 import { streamErrorEvent, toUpstreamWireError, type WireError } from "./face.js";
 import { type Ending, LeashCut } from "./leash.js";
-import type { HeldStream, StreamContext } from "./opening.js";
+import { answerCopies, type HeldStream, type StreamContext } from "./opening.js";
 import { readEvent, type SseEvent } from "./sse.js";
 
 /** How a call ended that had been committed. */
@@ -83,16 +83,25 @@ async function pullOn(relay: Relay): Promise<void> {
       endOfSource(relay);
       return;
     }
-    if (absorb(relay, relay.held.splitter.push(read.value))) {
+    const hasSent = absorb(relay, relay.held.splitter.push(read.value));
+    holdRest(relay);
+    if (hasSent) {
       return;
     }
-    if (relay.held.splitter.held() > maxEventBytes) {
-      breakOff(
-        relay,
-        transientFailure("event_too_large"),
-        wire("stream_cut", "The provider sent an event without end."),
-      );
-    }
+  }
+}
+
+/** Counts what is held of an event that is not whole. One without end is broken off, and any that the isolate has no room for. */
+function holdRest(relay: Relay): void {
+  const bytes = relay.held.splitter.held();
+  if (relay.isEnded) {
+    return;
+  }
+  if (bytes > maxEventBytes) {
+    breakOff(relay, transientFailure("event_too_large"), wire("stream_cut", "The provider sent an event without end."));
+  } else if (!relay.context.hold.resize(bytes * answerCopies)) {
+    const failure: Failure = { ...transientFailure("overloaded"), ours: true };
+    breakOff(relay, failure, wire("overloaded", "The service is at its limit. Retry in a moment."));
   }
 }
 

@@ -1,7 +1,8 @@
 import { describe, it, vi } from "vitest";
 import { fromUtf8 } from "../../src/base/bytes.js";
 import { AppError, errorTable } from "../../src/base/errors.js";
-import { type Budget, readBody } from "../../src/gateway/body.js";
+import { readBody } from "../../src/gateway/body.js";
+import { answerBudget, type Budget, openHold, requestBudget } from "../../src/gateway/budget.js";
 import { errorResponse, exhaustedError, refusalError } from "../../src/gateway/face.js";
 import { answerHeaders, formatDuration, upstreamHeaders } from "../../src/gateway/headers.js";
 import { createRefusalMemory } from "../../src/gateway/refusals.js";
@@ -37,7 +38,7 @@ describe("readBody", () => {
     const budget: Budget = { maxBytes: 100, usedBytes: 0 };
     const body = await readBody(post(["abc", "def"]), limits(10, budget));
     expect(fromUtf8(body.bytes)).toBe("abcdef");
-    expect(budget.usedBytes).toBe(12);
+    expect(budget.usedBytes).toBe(18);
     body.release();
     body.release();
     expect(budget.usedBytes).toBe(0);
@@ -53,15 +54,15 @@ describe("readBody", () => {
     });
     expect(await codeOf(() => readBody(announced, limits(10, budget)))).toBe("body_too_large");
     expect(await codeOf(() => readBody(post(["aaaaa", "bbbbb"]), limits(10, budget)))).toBe("accepted");
-    expect(budget.usedBytes).toBe(20);
+    expect(budget.usedBytes).toBe(30);
   });
 
   it("is overloaded, not out of memory, when the isolate's budget is used up, and recovers", async ({ expect }) => {
-    const budget: Budget = { maxBytes: 20, usedBytes: 0 };
+    const budget: Budget = { maxBytes: 30, usedBytes: 0 };
     const first = await readBody(post(["aaaaaa"]), limits(10, budget));
     const error = await readBody(post(["bbbbbb"]), limits(10, budget)).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: "overloaded", retryAfterMs: 1_000 });
-    expect(budget.usedBytes).toBe(12);
+    expect(budget.usedBytes).toBe(18);
     first.release();
     expect(await codeOf(() => readBody(post(["bbbbbb"]), limits(10, budget)))).toBe("accepted");
   });
@@ -70,6 +71,32 @@ describe("readBody", () => {
     const budget: Budget = { maxBytes: 1_000, usedBytes: 0 };
     expect(await codeOf(() => readBody(post(["abc"], "silence"), limits(10, budget, 50)))).toBe("request_timeout");
     expect(await codeOf(() => readBody(post(["abc"], "error"), limits(10, budget)))).toBe("client_closed_request");
+    expect(budget.usedBytes).toBe(0);
+  });
+});
+
+describe("the isolate's budgets", () => {
+  it("leave 40 MB of an isolate to code, snapshots and the platform, with room for the largest body", ({ expect }) => {
+    expect(128_000_000 - requestBudget.maxBytes - answerBudget.maxBytes).toBeGreaterThan(35_000_000);
+    expect(requestBudget.maxBytes).toBeGreaterThan(3 * 20 * 1_048_576);
+  });
+
+  it("count what is held now, refuse what has no room, and get everything back once", ({ expect }) => {
+    const budget: Budget = { maxBytes: 10, usedBytes: 0 };
+    const [one, two] = [openHold(budget), openHold(budget)];
+    expect([one.resize(6), two.resize(4), two.resize(5), one.resize(2), two.resize(8)]).toEqual([
+      true,
+      true,
+      false,
+      true,
+      true,
+    ]);
+    expect(budget.usedBytes).toBe(10);
+    one.release();
+    one.release();
+    expect(budget.usedBytes).toBe(8);
+    expect([one.resize(1_000), budget.usedBytes]).toEqual([true, 8]);
+    two.release();
     expect(budget.usedBytes).toBe(0);
   });
 });

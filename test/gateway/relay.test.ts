@@ -4,6 +4,7 @@ import { AppError } from "../../src/base/errors.js";
 import { OutboundError } from "../../src/base/outbound.js";
 import { Secret } from "../../src/base/secret.js";
 import type { Exchange } from "../../src/gateway/attempt.js";
+import type { Budget } from "../../src/gateway/budget.js";
 import { relay, type RelayDeps } from "../../src/gateway/relay.js";
 import { scanBody } from "../../src/gateway/scan.js";
 import { openaiCompatible } from "../../src/providers/openai-compatible.js";
@@ -29,6 +30,7 @@ interface Scene {
   readonly client?: AbortSignal;
   readonly deps?: Partial<RelayDeps>;
   readonly last?: Refusal["code"];
+  readonly answerBytes?: number;
 }
 
 function ticketOf(attempt: number, scene: Scene): Ticket {
@@ -78,6 +80,7 @@ async function play(scene: Scene) {
     waits: [] as Promise<unknown>[],
     events: [] as string[],
   };
+  const answerBudget: Budget = { maxBytes: scene.answerBytes ?? 24 * 1_048_576, usedBytes: 0 };
   const deps: RelayDeps = {
     router: {
       async admit(request) {
@@ -127,6 +130,7 @@ async function play(scene: Scene) {
       return await (scene.upstream ?? (() => Response.json(okJson)))(request, calls.sent.length);
     },
     keepAliveMs: 1_000,
+    answerBudget,
     ...scene.deps,
   };
   const body = utf8(JSON.stringify(scene.body ?? { model: "mix", messages: [{ role: "user", content: "hello" }] }));
@@ -142,7 +146,7 @@ async function play(scene: Scene) {
     startedAt: Date.now(),
   };
   const response = await relay({ keyDigest: "digest", workspaceId: "ws_1" }, exchange, deps);
-  return { response, calls, request: new WeakRef(body) };
+  return { response, calls, request: new WeakRef(body), answerBudget };
 }
 
 const streamBody = { model: "mix", stream: true, messages: [] };
@@ -574,6 +578,46 @@ describe("relay", () => {
     await expect(cut.response.text()).rejects.toThrow();
     await Promise.all(cut.calls.waits);
     expect(cut.calls.settled[0]).toMatchObject({ result: "failed", failure: { code: "cut" } });
+  });
+
+  it("holds answers back only while the isolate has room for them, and blames nobody when it has none", async ({
+    expect,
+  }) => {
+    const json = await play({ answerBytes: 100, upstream: () => Response.json(okJson) });
+    expect([json.response.status, json.response.headers.get("retry-after")]).toEqual([503, "1"]);
+    expect((await errorOf(json.response)).code).toBe("overloaded");
+    expect(json.calls.next).toMatchObject([{ ours: true, code: "overloaded" }, { ours: true }]);
+    const opening = await play({ answerBytes: 100, body: streamBody, upstream: () => sse(recorded) });
+    expect(opening.response.status).toBe(503);
+    const running = await play({
+      answerBytes: 10_000,
+      body: streamBody,
+      upstream: () => sse([role, delta({ content: "x" }), `data: {"pad":"${"y".repeat(9_000)}`], "silence"),
+    });
+    const text = await running.response.text();
+    expect(text).toContain('"code":"overloaded"');
+    expect(text).not.toContain("[DONE]");
+    await Promise.all(running.calls.waits);
+    expect(running.calls.settled).toMatchObject([{ result: "failed", failure: { ours: true } }]);
+    expect([json, opening, running].map(({ answerBudget }) => answerBudget.usedBytes)).toEqual([0, 0, 0]);
+  });
+
+  it("counts what is held of an answer, and nothing any more once it has ended, however that came", async ({
+    expect,
+  }) => {
+    const big = JSON.stringify({ ...okJson, pad: "z".repeat(900_000) });
+    const pieces = Array.from({ length: 10 }, (_, index) => big.slice(index * 100_000, (index + 1) * 100_000));
+    const type = { headers: { "content-type": "application/json" } };
+    const whole = await play({ upstream: () => new Response(fakeStream(pieces).body, type) });
+    expect(whole.answerBudget.usedBytes).toBe(1_200_000);
+    await whole.response.text();
+    expect(whole.answerBudget.usedBytes).toBe(0);
+    const left = await play({ body: streamBody, upstream: () => sse([role, delta({ content: "x" })], "silence") });
+    expect(left.answerBudget.usedBytes).toBeGreaterThan(0);
+    await left.response.body?.cancel();
+    expect(left.answerBudget.usedBytes).toBe(0);
+    const failed = await play({ upstream: () => failing(500) });
+    expect([failed.response.status, failed.answerBudget.usedBytes]).toEqual([502, 0]);
   });
 
   it("asks a stream for its usage and settles with it", async ({ expect }) => {

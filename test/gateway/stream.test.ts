@@ -1,6 +1,7 @@
 import { describe, it } from "vitest";
 import { fromUtf8, utf8 } from "../../src/base/bytes.js";
 import { Secret } from "../../src/base/secret.js";
+import { type Budget, openHold } from "../../src/gateway/budget.js";
 import { createLeash, type Leash } from "../../src/gateway/leash.js";
 import { openStream, type Opening, type StreamContext } from "../../src/gateway/opening.js";
 import { relayStream, type Report } from "../../src/gateway/stream.js";
@@ -16,6 +17,7 @@ interface Setting {
   readonly hideUsage?: boolean;
   readonly idleMs?: number;
   readonly keepAliveMs?: number;
+  readonly budget?: Budget;
 }
 
 function contextOf(setting: Setting = {}): StreamContext & { leash: Leash } {
@@ -26,6 +28,7 @@ function contextOf(setting: Setting = {}): StreamContext & { leash: Leash } {
     secrets: [key],
     idleMs: setting.idleMs ?? 10_000,
     keepAliveMs: setting.keepAliveMs ?? 10_000,
+    hold: openHold(setting.budget ?? { maxBytes: 24 * 1_048_576, usedBytes: 0 }),
   };
 }
 
