@@ -193,6 +193,13 @@ describe("readiness", () => {
     });
   });
 
+  it("fails and names what the chosen transport misses, and requests are served", ({ expect }) => {
+    const { SMTP_HOST: _, ...rest } = good;
+    const settings = settingsOf({ ...rest, SMTP_PORT: "25" });
+    expect(settings.mail).toBeNull();
+    expect(settings.notReady.map(({ setting }) => setting)).toEqual(["SMTP_HOST", "SMTP_PORT"]);
+  });
+
   it("fails, and the setting is without effect, where a local-only one stands beside a public address", ({
     expect,
   }) => {

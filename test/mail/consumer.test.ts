@@ -196,6 +196,30 @@ describe("the mail queue's consumer", () => {
     expect(await rowOf(message)).toMatchObject({ state: "sent", attempts: 3 });
   });
 
+  it("sends by the transport that MAIL_TRANSPORT names", async ({ expect }) => {
+    const from = { MAIL_FROM: "gate@example.com" };
+    const handed: unknown[] = [];
+    const EMAIL = {
+      send(letter: { readonly from: string; readonly to: string }) {
+        handed.push([letter.from, letter.to]);
+        return Promise.resolve({ messageId: "1" });
+      },
+    };
+    const bound = await askFor("inv_9");
+    await consume(mail, [bound], 1, undefined, { ...env, ...from, MAIL_TRANSPORT: "cloudflare", EMAIL } as typeof env);
+    expect([handed, (await rowOf(bound))?.state]).toEqual([[["gate@example.com", "ada@example.com"]], "sent"]);
+
+    const api = { MAIL_HTTP_URL: "https://api.mail.example/emails", MAIL_HTTP_TOKEN: "t" };
+    const posted = await askFor("inv_10");
+    await consume(mail, [posted], 1, undefined, { ...env, ...from, ...api, MAIL_TRANSPORT: "http" });
+    expect((await rowOf(posted))?.reason).toMatch(/^The mail API did not take the letter: 502/);
+
+    const smtp = { SMTP_HOST: "mail.example.com", SMTP_PORT: "25" };
+    const refused = await askFor("inv_11");
+    await consume(mail, [refused], 1, undefined, { ...env, ...from, ...smtp, MAIL_TRANSPORT: "smtp" });
+    expect((await rowOf(refused))?.reason).toContain("no way to send mail");
+  });
+
   it("waits from the first as long as MAIL_RETRY_SECONDS says", async ({ expect }) => {
     const message = await askFor("inv_8");
     const busy = transportOf({ kind: "retry", reason: "The mail server is busy." });
