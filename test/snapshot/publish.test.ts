@@ -1,19 +1,22 @@
 /** A change is true when every Router has it: never the content of another version, never a 2xx before, never lost. */
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { commitChange } from "../../src/base/database.js";
-import { credentials } from "../../src/connections/model.js";
+import { credentials, poolInstances } from "../../src/connections/model.js";
 import { findKey, planCreateKey, planRevokeKey } from "../../src/keys/keys.js";
 import { toApiKey } from "../../src/keys/model.js";
+import { routerFor as realRouterFor } from "../../src/routing/router-for.js";
 import { readConfig } from "../../src/snapshot/build.js";
-import { ConfigSnapshot } from "../../src/snapshot/model.js";
+import { ConfigSnapshot, RouterPool } from "../../src/snapshot/model.js";
 import { publish, republish, sweepUnapplied } from "../../src/snapshot/publish.js";
 import { workspaces } from "../../src/tenancy/model.js";
 import { deep, seed } from "../support/deep.js";
 import {
   actor,
   addCredential,
+  addPool,
   bump,
   countedD1,
   db,
@@ -289,6 +292,69 @@ describe("four concurrent writers of configuration", () => {
     },
   );
 
+  it(
+    "leave the Router itself with the highest version, and in KV no version under another's content",
+    { timeout: deep(30_000, 600_000) },
+    async ({ expect }) => {
+      const rounds = deep(6, 60);
+      const world = await makeWorld();
+      const ids = await Promise.all([0, 1, 2, 3].map(() => addCredential(world, "sk")));
+      const pool = await addPool(world, "gpt", ids);
+      const router = realRouterFor(env, world.id, "auto");
+      const random = mulberry(seed());
+      /** What each version changed: the address of one credential, the weight of its instance. */
+      const history: { readonly version: number; readonly writer: number; readonly weight: number }[] = [];
+      const write = async (writer: number, weight: number): Promise<void> => {
+        const [id, instance] = [ids[writer] ?? "", pool.instances[writer] ?? ""];
+        const [, , [row]] = await db.batch([
+          db
+            .update(credentials)
+            .set({ baseUrl: urlOf(weight) })
+            .where(eq(credentials.id, id)),
+          db.update(poolInstances).set({ weight }).where(eq(poolInstances.id, instance)),
+          db.select({ version: workspaces.configVersion }).from(workspaces).where(eq(workspaces.id, world.id)),
+        ]);
+        const version = row?.version ?? -1;
+        history.push({ version, writer, weight });
+        await publish(env, world.id, realRouterFor);
+        expect((await router.configured())?.version).toBeGreaterThanOrEqual(version);
+      };
+      const writeOn = async (writer: number): Promise<void> => {
+        for (let round = 1; round <= rounds; round += 1) {
+          await write(writer, round);
+          await scheduler.wait(random() * 4);
+        }
+      };
+      await Promise.all(ids.map((_, writer) => writeOn(writer)));
+
+      const written = history.toSorted((a, b) => a.version - b.version);
+      const weightAt = (writer: number, version: number): number | undefined =>
+        written.findLast((entry) => entry.writer === writer && entry.version <= version)?.weight;
+      const { keys } = await env.CONFIG.list({ prefix: `config/1/${world.id}/` });
+      expect(keys.length).toBeGreaterThan(rounds / 2);
+      for (const { name } of keys) {
+        const snapshot = ConfigSnapshot.parse(await env.CONFIG.get(name, "json"));
+        expect(name).toContain(`/1.${snapshot.version}.`);
+        for (const { id, base_url } of snapshot.credentials) {
+          const weight = weightAt(ids.indexOf(id), snapshot.version);
+          expect(base_url).toBe(weight === undefined ? "https://ok.upstream.test/v1" : urlOf(weight));
+        }
+      }
+      const { version, applied } = await versions(world.id);
+      console.log(`writers: ${rounds * 4} changes, ${keys.length} snapshots in KV, version ${version}`);
+      expect({ applied, router: await router.configured() }).toEqual({
+        applied: version,
+        router: { epoch: 1, version },
+      });
+      // What is in force is the newest content too, not only its number.
+      const stored = await runInDurableObject(router, (_, { storage }) =>
+        storage.sql.exec<{ row: string }>("SELECT row FROM config_rows WHERE id = ?", pool.id).one(),
+      );
+      const { instances } = RouterPool.parse(JSON.parse(stored.row));
+      expect(instances.map((instance) => instance.weight)).toEqual(ids.map(() => rounds));
+    },
+  );
+
   it("keep what is in force moving upwards when an old publisher comes in late", async ({ expect }) => {
     const world = await makeSmallWorld();
     const routers = fakeRouters();
@@ -309,6 +375,10 @@ describe("four concurrent writers of configuration", () => {
     expect(routers.at("auto").address?.version).toBe(newest.version);
   });
 });
+
+function urlOf(weight: number): string {
+  return `https://ok.upstream.test/${weight}/v1`;
+}
 
 /** A small seeded generator, 0 ≤ x < 1. */
 function mulberry(start: number): () => number {
