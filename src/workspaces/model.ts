@@ -52,12 +52,12 @@ const FirstProvider = z.strictObject({
 /** Names are unique among a provider's credentials, here as in the record. */
 function refuseTwins(given: readonly z.infer<typeof FirstProvider>[], context: z.RefinementCtx): void {
   const seen = new Set<string>();
-  for (const [index, { provider_name, name = provider_name }] of given.entries()) {
+  for (const [at, { provider_name, name = provider_name }] of given.entries()) {
     const identity = `${provider_name} ${name}`;
     if (seen.has(identity)) {
       context.addIssue({
         code: "custom",
-        path: [index, "name"],
+        path: [at, "name"],
         message: "Another provider of this list has that name.",
       });
     }
