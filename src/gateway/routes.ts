@@ -47,6 +47,8 @@ interface Gateway extends GatewayDeps {
 type GatewayContext = Context<HttpEnv>;
 
 const keepAliveMs = 1_000;
+/** No pool's name is longer; what cannot be one is not carried to the Router. */
+const maxModelLength = 128;
 const bodyIdleMs = 30_000;
 
 /** The gateway's routes, below `/v1`. Nothing under that path falls through to another door. */
@@ -101,6 +103,9 @@ function readExchange(context: GatewayContext, body: HeldBody, startedAt: number
   const model = scan.fields.model?.value;
   if (typeof model !== "string" || model === "") {
     throw new AppError("model_required");
+  }
+  if (model.length > maxModelLength) {
+    throw new AppError("model_not_found");
   }
   return {
     requestId: context.get("requestId"),

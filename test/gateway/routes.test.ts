@@ -182,6 +182,7 @@ describe("refusals at the door", () => {
       ["{}", 400, "model_required"],
       ['{"model":7}', 400, "model_required"],
       [{ model: "nobody", messages }, 404, "model_not_found"],
+      [{ model: "n".repeat(129), messages }, 404, "model_not_found"],
     ];
     for (const [body, status, code] of cases) {
       const answer = await ask(key, body);
@@ -190,6 +191,14 @@ describe("refusals at the door", () => {
     }
     expect((await ask(key, "a=b", { "content-type": "application/x-www-form-urlencoded" })).status).toBe(415);
     expect((await ask(key, "{}", { "content-encoding": "gzip" })).status).toBe(415);
+  });
+
+  it("does not carry a model that can be no pool's name to the Router", async ({ expect }) => {
+    // No workspace has this key: whoever asks its Router is told so.
+    const stranger = await mintKey(requireSettings(env).tokenSecret, newId("workspace"), "auto");
+    const ask128 = (length: number) => ask(stranger.secret.reveal(), { model: "n".repeat(length), messages });
+    expect((await ask128(129)).body.error.code).toBe("model_not_found");
+    expect((await ask128(128)).body.error.code).toBe("invalid_api_key");
   });
 
   it("refuses a body over 20 MiB with 413, and takes one just under it", async ({ expect }) => {
