@@ -170,7 +170,7 @@ export function transientFailure(code: string, timedOut = false): Failure {
 
 /**
  * The words of an error in any of the shapes upstreams use: `{error: {…}}`, `{error: "…"}`, a list of one (Gemini),
- * `{type: "error", …}` (Anthropic) or, on a body without choices, `{code, message}`. Null when `value` is no error.
+ * `{type: "error", …}` (Anthropic) or, on a body without choices, `{code, message}`. Null when `value` is no error; an `error` that is null or empty is none.
  */
 export function readErrorWords(value: unknown): ErrorWords | null {
   const outer = asRecord(Array.isArray(value) ? value[0] : value);
@@ -182,7 +182,7 @@ export function readErrorWords(value: unknown): ErrorWords | null {
     return wordsOf([outer], error);
   }
   const inner = asRecord(error);
-  if (inner !== null) {
+  if (inner !== null && Object.keys(inner).length > 0) {
     return wordsOf([inner, ...details(inner)], text(inner["message"]) ?? "");
   }
   const isBare =

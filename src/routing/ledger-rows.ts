@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { ConfigAddress, PoolPolicy, RouterInstance } from "../snapshot/model.js";
 import type { Cooldowns } from "./cooldown.js";
-import type { RateWindow } from "./limits.js";
+import { type RateWindow, windowMs } from "./limits.js";
 import { failureClasses, type Ticket } from "./model.js";
 import type { OpenRequest } from "./tickets.js";
 
@@ -84,8 +84,11 @@ export function packWindow(window: RateWindow): { start: number; slots: ArrayBuf
   return { start, slots: pairs.buffer };
 }
 
-/** The window that was packed. */
-export function unpackWindow(start: number, slots: ArrayBuffer): RateWindow {
+/** The window that was packed, or null when it can't be read: a key's limit begins anew then. */
+export function unpackWindow(start: unknown, slots: unknown): RateWindow | null {
+  if (!Number.isSafeInteger(start) || typeof start !== "number" || !isPairs(slots)) {
+    return null;
+  }
   const pairs = new Uint32Array(slots);
   const window: RateWindow = { times: [], counts: [], total: 0 };
   for (let index = 0; index < pairs.length; index += 2) {
@@ -95,6 +98,15 @@ export function unpackWindow(start: number, slots: ArrayBuffer): RateWindow {
     window.total += count;
   }
   return window;
+}
+
+/** Whether it is what `packWindow` makes. Times that run backwards or far ahead would lock a key out for weeks. */
+function isPairs(slots: unknown): slots is ArrayBuffer {
+  if (!(slots instanceof ArrayBuffer) || slots.byteLength % 8 !== 0) {
+    return false;
+  }
+  const offsets = Array.from(new Uint32Array(slots)).filter((_, index) => index % 2 === 0);
+  return offsets.every((offset, index) => offset >= (offsets[index - 1] ?? 0) && offset <= 2 * windowMs);
 }
 
 /** Reads cool-downs and refused credentials back. */

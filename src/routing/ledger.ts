@@ -59,9 +59,11 @@ export function loadState(sql: SqlStorage): RouterState {
   }
   loadConfig(sql, state);
   loadCooldowns(sql, state.cooldowns);
-  const windows = sql.exec<{ key_id: string; start_ms: number; slots: ArrayBuffer }>("SELECT * FROM windows");
-  for (const { key_id: id, slots, start_ms: start } of windows) {
-    state.windows.set(id, unpackWindow(start, slots));
+  for (const { key_id: id, slots, start_ms: start } of sql.exec("SELECT * FROM windows")) {
+    const window = unpackWindow(start, slots);
+    if (window !== null) {
+      state.windows.set(String(id), window);
+    }
   }
   for (const { body } of sql.exec<{ body: string }>("SELECT body FROM requests")) {
     const request = unpackRequest(body);

@@ -292,6 +292,8 @@ describe("classifyInBand", () => {
     for (const value of [
       { choices: [] },
       { choices: [], error: null },
+      { choices: [], error: {} },
+      { id: "x", error: {} },
       { error: "" },
       [],
       null,

@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { describe, it } from "vitest";
 import type { Ticket } from "../../src/routing/model.js";
 import { routerFor } from "../../src/routing/router-for.js";
+import { deep } from "../support/deep.js";
 import {
   address,
   makeFailure,
@@ -130,6 +131,67 @@ describe("the Router's memory", () => {
     await router().apply(address(2), { ...rows, credentials });
     expect((await router().state("pool-chat")).map((instance) => instance.status)).toEqual(["ready", "ready"]);
   });
+
+  it("passes over a window, a lane, a request that it cannot read, and keeps the others", async ({ expect }) => {
+    const router = makeWorkspace();
+    const keys = ["k", "odd", "far", "text", "back"].map((id) => makeKey(id, { rpm: 10 }));
+    await router().apply(address(1), makeRows([makePool("chat", pair)], keys));
+    for (const key of keys) {
+      await router().admit(makeRequest({ key_digest: key.digest }));
+    }
+    await flushed();
+    await runInDurableObject(router(), (_, { storage }) => {
+      const damage = (id: string, slots: ArrayBuffer | string): void => {
+        storage.sql.exec("UPDATE windows SET slots = ? WHERE key_id = ?", slots, id);
+      };
+      damage("odd", new Uint8Array([1, 2, 3]).buffer);
+      damage("far", new Uint32Array([4_000_000_000, 9]).buffer);
+      damage("text", "[]");
+      damage("back", new Uint32Array([50, 9, 0, 9]).buffer);
+      storage.sql.exec("UPDATE lanes SET lanes = '[['");
+      storage.sql.exec("UPDATE requests SET body = '{' WHERE body LIKE '%\"key_id\":\"odd\"%'");
+    });
+    await evictDurableObject(router());
+    const left: (number | undefined)[] = [];
+    for (const key of keys) {
+      left.push(ticketOf(await router().admit(makeRequest({ key_digest: key.digest }))).rate?.remaining);
+    }
+    expect(left).toEqual([8, 9, 9, 9, 9]);
+    expect((await router().state("pool-chat")).reduce((sum, { in_flight: count }) => sum + count, 0)).toBe(9);
+  });
+
+  it(
+    "loses nothing over a quiet time in which the platform lets the object go",
+    { timeout: 120_000 },
+    async ({ expect }) => {
+      const router = makeWorkspace();
+      const pools = [makePool("chat", pair), makePool("hot", [makeInstance("c"), makeInstance("d")])];
+      await router().apply(address(1), makeRows(pools, [makeKey("k", { rpm: 100, concurrent: 3 })]));
+      const first = ticketOf(await router().admit(makeRequest()));
+      await router().settle([makeOutcome(first)]);
+      const open = makeRequest();
+      const opened = ticketOf(await router().admit(open));
+      const hot = ticketOf(await router().admit(makeRequest({ model: "hot" })));
+      await router().next(hot, makeFailure("rate_limit", { retry_after_ms: 300_000 }));
+      const admittedAt = Date.now();
+      const before = [await router().state("pool-chat"), await router().state("pool-hot")];
+      await runInDurableObject(router(), (instance) => void Reflect.set(instance, "isSame", true));
+      await sleep(deep(13_000, 60_000));
+      const isSame = await runInDurableObject(router(), (instance) => Reflect.get(instance, "isSame") === true);
+      expect(isSame).toBe(false);
+      expect([await router().state("pool-chat"), await router().state("pool-hot")]).toEqual(before);
+      expect(before[1]?.map((instance) => instance.status)).toEqual(["cooling", "ready"]);
+      expect(await router().admit(open)).toEqual(opened);
+      const third = ticketOf(await router().admit(makeRequest()));
+      // The window slides on while the object is away.
+      expect(third.rate?.remaining).toBe(Date.now() - admittedAt < 60_000 ? 96 : 99);
+      expect(refusalOf(await router().admit(makeRequest())).code).toBe("concurrency_limited");
+      await router().settle([makeOutcome(third)]);
+      const fourth = ticketOf(await router().admit(makeRequest()));
+      const ids = [first, opened, third, fourth].map((ticket) => ticket.instance.id);
+      expect(ids.filter((id) => id === "a").length).toBe(3);
+    },
+  );
 
   it("writes nothing while it admits and settles; a call that ends within the second never reaches the disk", async ({
     expect,
