@@ -31,6 +31,8 @@ export interface KeyPrincipal {
   readonly workspaceId: string;
   /** The member who made it. */
   readonly memberId: string;
+  /** The member who was shown the secret that it comes with: the maker, or who rotated it last. */
+  readonly holderId: string;
   /** Already cut to what its maker's present role has. */
   readonly scopes: readonly Scope[];
 }

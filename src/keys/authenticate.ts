@@ -50,12 +50,14 @@ async function findPrincipal(db: Database, parsed: ParsedKey, now: number): Prom
   if (key.lastUsedAt === null || key.lastUsedAt <= now - lastUsedStepMs) {
     waitUntil(noteUses(db, key.workspaceId, new Map([[key.id, now]])));
   }
+  const isPresent = key.digest === parsed.digest;
   return {
     kind: "key",
     keyId: key.id,
     name: key.name,
     workspaceId: key.workspaceId,
     memberId: key.madeBy,
+    holderId: (isPresent ? key.shownTo : key.previousShownTo) ?? key.madeBy,
     scopes: cutScopes(key.scopes, roleOf(key.madeBy, found.ownerMemberId, found.role)),
   };
 }

@@ -28,6 +28,8 @@ export interface KeyMaker {
   readonly memberId: string;
   /** The maker's own scopes: of their role, or of the key they call with. */
   readonly grants: readonly Scope[];
+  /** The member who is shown the secret, when a key calls that somebody else may hold; the maker when left out. */
+  readonly holderId?: string;
 }
 
 /** A key row beside what tells whether its revocation is in force. */
@@ -58,7 +60,7 @@ export async function planCreateKey(
   const expiresAt = readExpiry(input.expires_at, actor.at, policy.maxDays);
   const region = input.region ?? policy.region;
   const minted = await mintKey(keyring, workspaceId, region);
-  const row = newRow(workspaceId, actor, maker.memberId, input, { minted, region, expiresAt });
+  const row = newRow(workspaceId, actor, maker, input, { minted, region, expiresAt });
   const told = {
     workspaceId,
     action: "api_key.created",
@@ -67,7 +69,7 @@ export async function planCreateKey(
   };
   return {
     statements: [
-      guardCaller(db, workspaceId, actor, maker.memberId),
+      guardCaller(db, workspaceId, actor, maker),
       guardPolicy(db, workspaceId, policy),
       db.insert(apiKeys).values(row),
       auditRow(db, actor, told),
@@ -80,7 +82,7 @@ export async function planCreateKey(
 function newRow(
   workspaceId: string,
   actor: Actor,
-  madeBy: string,
+  maker: KeyMaker,
   input: CreateApiKey,
   made: { readonly minted: MintedKey; readonly region: Region; readonly expiresAt: number | null },
 ): ApiKeyRow {
@@ -95,13 +97,15 @@ function newRow(
     scopes: JSON.stringify([...new Set(input.scopes)]),
     limits: JSON.stringify(input.limits ?? {}),
     region,
-    madeBy,
+    madeBy: maker.memberId,
     expiresAt,
     previousDigest: null,
     previousPrefix: null,
     previousLastFour: null,
     previousUntil: null,
     rotatedAt: null,
+    shownTo: maker.holderId ?? maker.memberId,
+    previousShownTo: null,
     warnedDays: null,
     revokedAt: null,
     revokedVersion: null,

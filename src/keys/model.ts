@@ -29,6 +29,10 @@ export const apiKeys = sqliteTable(
     /** When the secret before ends, at most the key's own expiry; 0 when it ended with the rotation. */
     previousUntil: integer("previous_until"),
     rotatedAt: integer("rotated_at"),
+    /** The member who was shown the present secret, and so holds it; null for the maker. */
+    shownTo: text("shown_to"),
+    /** Who holds the secret before. */
+    previousShownTo: text("previous_shown_to"),
     /** The last warning of its expiry that was written, by days ahead. */
     warnedDays: integer("warned_days"),
     revokedAt: integer("revoked_at"),

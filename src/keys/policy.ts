@@ -114,13 +114,19 @@ export function guardPolicy(db: Database, workspaceId: string, policy: MakerPoli
 }
 
 /**
- * What let the caller in was read before this batch: a member removed or a key revoked in between gets no secret. Refuses the
- * batch with `forbidden`.
+ * What let the caller in was read before this batch: a member removed or a key revoked in between gets no secret, and neither
+ * does a member removed who holds another's key. Refuses the batch with `forbidden`.
  */
-export function guardCaller(db: Database, workspaceId: string, actor: Actor, memberId: string): Statement {
-  const stands = sql`EXISTS (SELECT 1 FROM ${members} JOIN ${workspaces} ON ${workspaces.id} = ${members.workspaceId}
-    WHERE ${members.workspaceId} = ${workspaceId} AND ${members.id} = ${memberId}
+export function guardCaller(
+  db: Database,
+  workspaceId: string,
+  actor: Actor,
+  caller: { readonly memberId: string; readonly holderId?: string },
+): Statement {
+  const isLiving = (memberId: string) => sql`EXISTS (SELECT 1 FROM ${members} JOIN ${workspaces}
+    ON ${workspaces.id} = ${members.workspaceId} WHERE ${members.workspaceId} = ${workspaceId} AND ${members.id} = ${memberId}
     AND ${members.removedAt} IS NULL AND ${workspaces.deletedAt} IS NULL)`;
+  const stands = sql`${isLiving(caller.memberId)} AND ${isLiving(caller.holderId ?? caller.memberId)}`;
   const keyStands = sql`EXISTS (SELECT 1 FROM ${apiKeys}
     WHERE ${apiKeys.workspaceId} = ${workspaceId} AND ${apiKeys.id} = ${actor.id} AND ${apiKeys.revokedAt} IS NULL)`;
   return guardThat(db, actor.type === "key" ? sql`${stands} AND ${keyStands}` : stands, "forbidden");

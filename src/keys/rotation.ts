@@ -15,6 +15,8 @@ import { mintKey } from "./token.js";
 /** Who rotates a key. */
 export interface KeyRotator {
   readonly memberId: string;
+  /** The member who is shown the new secret, when a key calls that somebody else may hold; `memberId` when left out. */
+  readonly holderId?: string;
   /** What the caller may hand on; the new secret goes to them. */
   readonly grants: readonly Scope[];
   /** A person signed in here as the key's maker: the key is theirs whatever it may do. */
@@ -61,6 +63,8 @@ export async function planRotateKey(
     previousLastFour: row.lastFour,
     previousUntil: overlapEnd(row, overlapSeconds, actor.at),
     rotatedAt: actor.at,
+    shownTo: rotator.holderId ?? rotator.memberId,
+    previousShownTo: row.shownTo ?? row.madeBy,
   };
   const told = {
     workspaceId,
@@ -71,7 +75,7 @@ export async function planRotateKey(
   };
   return {
     statements: [
-      guardCaller(db, workspaceId, actor, rotator.memberId),
+      guardCaller(db, workspaceId, actor, rotator),
       ...guardRevision(db, workspaceId, keyId, ifMatch),
       guardActive(db, workspaceId, keyId, actor.at),
       db

@@ -34,7 +34,7 @@ const createEndpoint = endpoint(
   },
   async (call) => {
     const access = call.access();
-    const maker = { memberId: access.memberId, grants: grantsOf(call) };
+    const maker = { memberId: access.memberId, holderId: holderOf(call), grants: grantsOf(call) };
     const { tokenSecret } = requireSettings(call.env);
     const plan = await planCreateKey(call.db, access.id, call.actor, tokenSecret, maker, call.body);
     const { row, secret } = plan.value;
@@ -145,7 +145,13 @@ const rotateEndpoint = endpoint(
   async (call) => {
     const { id, memberId } = call.access();
     const isPerson = call.principal?.kind === "session";
-    const rotator = { memberId, grants: grantsOf(call), isPerson, madeBy: madeByFor(call) };
+    const rotator = {
+      memberId,
+      holderId: holderOf(call),
+      grants: grantsOf(call),
+      isPerson,
+      madeBy: madeByFor(call),
+    };
     const { tokenSecret } = requireSettings(call.env);
     const { overlap_seconds: overlap } = call.body;
     const plan = await planRotateKey(
@@ -204,6 +210,11 @@ type Caller = Pick<Call<unknown, unknown, unknown>, "principal" | "access">;
 function madeByFor(call: Caller): string | null {
   const { memberId, role } = call.access();
   return role === null || roleHas(role, "keys:manage") ? null : memberId;
+}
+
+/** Who is shown a secret: the member who calls, or who holds the key that calls. */
+function holderOf(call: Caller): string {
+  return call.principal?.kind === "key" ? call.principal.holderId : call.access().memberId;
 }
 
 /** What the caller may hand on to a key: a key its own scopes, a member the scopes of their role, a personal token what both have. */

@@ -1,5 +1,5 @@
 /** Changing and ending memberships. Whoever goes takes along, in the same moment, their keys, the invites they sent and what they were offered. */
-import { and, eq, gt, isNull, ne, sql } from "drizzle-orm";
+import { and, eq, gt, isNull, ne, or, sql } from "drizzle-orm";
 import { scopes, roleHas, type Role } from "../access/permissions.js";
 import type { Actor, Principal } from "../access/principal.js";
 import { auditEach, auditIfChanged } from "../audit/audit.js";
@@ -105,8 +105,11 @@ export function planRemoveMember(
   return { statements, value: undefined };
 }
 
+/** Those they made, and those of others whose secret, or the one before it while it still works, was shown to them by a rotation. */
 function revokeKeysOf(db: Database, workspaceId: string, actor: Actor, memberId: string): Statement[] {
-  const theirs = and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.madeBy, memberId), isNull(apiKeys.revokedAt));
+  const holdsPrevious = and(eq(apiKeys.previousShownTo, memberId), gt(apiKeys.previousUntil, actor.at));
+  const isTheirs = or(eq(apiKeys.madeBy, memberId), eq(apiKeys.shownTo, memberId), holdsPrevious);
+  const theirs = and(eq(apiKeys.workspaceId, workspaceId), isTheirs, isNull(apiKeys.revokedAt));
   const told = {
     workspaceId,
     action: "api_key.revoked",

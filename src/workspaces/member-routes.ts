@@ -97,7 +97,7 @@ const removeEndpoint = endpoint(
     operation: "removeMember",
     summary: "Remove a member, or leave",
     description:
-      "`me` leaves. From the answer on their sessions open nothing here, the keys they made are revoked, and so are the open invites they sent.",
+      "`me` leaves. From the answer on their sessions open nothing here, the keys they made or whose secret a rotation showed them are revoked, and so are the open invites they sent.",
     tag: "Members",
     permission: { ...manage, self: "id" },
     publishes: true,

@@ -214,6 +214,46 @@ describe("who rotates a key", () => {
   });
 });
 
+describe("who was shown a key's secret", () => {
+  const wide = ["keys:manage", ...scopes];
+
+  it("loses it with their membership, whoever made the key and however they came by it", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const admin = await seedMember(workspace.id, "ADMIN");
+    const asAdmin = { id: workspace.id, token: admin.token };
+    const makeWide = async () => (await makeKey(workspace, { scopes: wide })).body;
+    const [rotated, overlapping, left, untouched] = [
+      await makeWide(),
+      await makeWide(),
+      await makeWide(),
+      await makeWide(),
+    ];
+    const shown = (await rotate(asAdmin, rotated.id)).body.secret;
+    const byShown = { id: workspace.id, token: shown };
+    const child = (await makeKey(byShown, { scopes })).body;
+    const byChild = (await rotate(byShown, child.id)).body.secret;
+    const before = (await rotate(asAdmin, overlapping.id)).body.secret;
+    await rotate(workspace, overlapping.id, 3600);
+    const over_ = (await rotate(asAdmin, left.id)).body.secret;
+    const present = (await rotate(workspace, left.id)).body.secret;
+
+    const gone = await call("DELETE", `/workspaces/${workspace.id}/members/${admin.memberId}`, {
+      token: workspace.token,
+    });
+    expect(gone.status).toBe(204);
+    for (const secret of [shown, byChild, before]) {
+      expect(await worth(workspace.id, secret)).toEqual(["key_revoked", 401]);
+    }
+    expect(await worth(workspace.id, over_)).toEqual(over);
+    for (const secret of [present, untouched.secret]) {
+      expect(await worth(workspace.id, secret)).toEqual(living);
+    }
+    for (const { id } of [rotated, child, overlapping]) {
+      expect((await auditOf(workspace.id, id)).at(-1)?.action).toBe("api_key.revoked");
+    }
+  });
+});
+
 describe("rotations at the same moment", () => {
   it("come out as one when they name the state they read", async ({ expect }) => {
     for (let round = 0; round < deep(2, 100); round += 1) {
