@@ -4,7 +4,7 @@ import { openDatabase } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
 import { sweepRefused } from "./connections/confirm.js";
 import { sweepAnswers } from "./http/idempotency.js";
-import { sweepCodes } from "./identity/codes.js";
+import { sweepCodes } from "./identity/code-limits.js";
 import { sweepChallenges } from "./identity/passkeys.js";
 import { sweepSessions } from "./identity/own-sessions.js";
 import { sweepExpiringKeys } from "./keys/expiry-warnings.js";

@@ -20,7 +20,7 @@ export const idempotency = sqliteTable(
     workspaceId: text("workspace_id"),
     createdAt: integer("created_at").notNull(),
   },
-  (table) => [index("idempotency_age").on(table.createdAt)],
+  (table) => [index("idempotency_age").on(table.createdAt), index("idempotency_of_workspace").on(table.workspaceId)],
 );
 
 /** Headers that a stored answer brings back, as the row's JSON holds them. */

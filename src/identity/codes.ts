@@ -10,23 +10,11 @@ import type { Secret } from "../base/secret.js";
 import type { LetterKind, MailMessage } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
 import { deriveCode, digestHandle, isCode, mintHandle, networkOf } from "./code.js";
+import { mayAsk, mayTry, rememberNetwork, triesPerCode } from "./code-limits.js";
 import { emailCodes, type CodePurpose } from "./model.js";
 
 /** How long a code is good. */
 const codeMs = 10 * 60_000;
-/** Tries of one code, and of all of an address's codes in a day. */
-export const triesPerCode = 5;
-export const triesPerDay = 100;
-
-const hourMs = 3_600_000;
-const dayMs = 24 * hourMs;
-
-/**
- * Codes an hour. One network may ask five times for one address, so that a stranger elsewhere cannot use up the owner's
- * asks; the ceilings over all networks and all addresses only bound what a mailbox receives and one place sends.
- */
-export const asksPerHour = { pair: 5, address: 20, network: 60 } as const;
-
 /** What a code is asked for. */
 export interface CodeOrder {
   readonly purpose: CodePurpose;
@@ -80,12 +68,9 @@ export async function planCode(
   const { purpose, email, locale, subjectId, workspaceId } = order;
   const network = networkOf(actor.ip);
   const expiresAt = actor.at + (order.lifeMs ?? codeMs);
-  const since = actor.at - hourMs;
   const insert = db.insert(emailCodes).select(
     sql`SELECT ${codeId}, ${purpose}, ${subjectId}, ${email}, ${locale}, ${mailSecret.primary}, ${handleDigest}, ${network}, 0,
-      ${actor.at}, ${expiresAt}, NULL WHERE ${asked(sql`email = ${email} AND network = ${network}`, purpose, since)} < ${asksPerHour.pair}
-      AND ${asked(sql`email = ${email}`, purpose, since)} < ${asksPerHour.address}
-      AND ${asked(sql`network = ${network}`, purpose, since)} < ${asksPerHour.network}`,
+      ${actor.at}, ${expiresAt}, NULL WHERE ${mayAsk(actor, purpose, email)}`,
   );
   const letter = planLetters(
     db,
@@ -98,34 +83,9 @@ export async function planCode(
   };
 }
 
-function asked(where: SQL, purpose: CodePurpose, since: number): SQL {
-  return sql`(SELECT count(*) FROM email_codes WHERE ${where} AND purpose = ${purpose} AND created_at > ${since})`;
-}
-
-/** How long until this place may ask again for this address, in ms: when the ask that fills its limit is an hour old. */
-export async function askAgainMs(
-  db: Database,
-  purpose: CodePurpose,
-  email: string,
-  ip: string | null,
-  now: number,
-): Promise<number> {
-  const network = networkOf(ip);
-  const filling = (where: SQL, limit: number): SQL =>
-    sql`coalesce((SELECT created_at FROM email_codes WHERE ${where} AND purpose = ${purpose} ORDER BY created_at DESC LIMIT 1 OFFSET ${limit - 1}), 0)`;
-  const { pair, address, network: place } = asksPerHour;
-  const [row] = await hideSql(
-    db.all<{ at: number }>(
-      sql`SELECT max(${filling(sql`email = ${email} AND network = ${network}`, pair)}, ${filling(sql`email = ${email}`, address)},
-        ${filling(sql`network = ${network}`, place)}) AS at`,
-    ),
-  );
-  return Math.max(1000, (row?.at ?? now) + hourMs - now);
-}
-
 /**
  * Tries a code. The try is counted first, by one conditional statement, so parallel tries cannot slip past a limit.
- * Throws `code_refused` alike for a wrong, used, expired or unknown one; `rate_limited` when the address's tries of a day
+ * Throws `code_refused` alike for a wrong, used, expired or unknown one; `rate_limited` when the tries of a day
  * are used up.
  */
 export async function tryCode(
@@ -145,13 +105,11 @@ export async function tryCode(
     isNull(emailCodes.usedAt),
     gt(emailCodes.expiresAt, actor.at),
   );
-  const tried = sql`(SELECT coalesce(sum(c.tries), 0) FROM email_codes AS c
-    WHERE c.email = email_codes.email AND c.purpose = email_codes.purpose AND c.created_at > ${actor.at - dayMs})`;
   const [row] = await hideSql(
     db
       .update(emailCodes)
       .set({ tries: sql`${emailCodes.tries} + 1` })
-      .where(and(isOpen, lt(emailCodes.tries, triesPerCode), sql`${tried} < ${triesPerDay}`))
+      .where(and(isOpen, lt(emailCodes.tries, triesPerCode), mayTry(actor.at)))
       .returning(),
   );
   if (row === undefined) {
@@ -165,10 +123,15 @@ export async function tryCode(
     .update(emailCodes)
     .set({ usedAt: actor.at })
     .where(and(eq(emailCodes.id, row.id), isNull(emailCodes.usedAt)));
-  return { codeId: row.id, email: row.email, subjectId: row.subjectId, use: [use, guardChanged(db, "code_refused")] };
+  return {
+    codeId: row.id,
+    email: row.email,
+    subjectId: row.subjectId,
+    use: [use, guardChanged(db, "code_refused"), rememberNetwork(db, row.email, row.network, actor.at)],
+  };
 }
 
-/** An open code with tries left was refused, so it was the address's day that is full. */
+/** An open code with tries left was refused, so it was the day's tries that are used up. */
 async function refusal(db: Database, isOpen: SQL | undefined): Promise<AppError> {
   const [left] = await hideSql(
     db
@@ -177,7 +140,7 @@ async function refusal(db: Database, isOpen: SQL | undefined): Promise<AppError>
       .where(and(isOpen, lt(emailCodes.tries, triesPerCode)))
       .all(),
   );
-  return left === undefined ? new AppError("code_refused") : new AppError("rate_limited", { retryAfterMs: hourMs });
+  return left === undefined ? new AppError("code_refused") : new AppError("rate_limited", { retryAfterMs: 3_600_000 });
 }
 
 /** One audit row for each code whose tries were all wrong: who guesses is told of, and cannot flood the log. */
@@ -193,9 +156,4 @@ async function noteExhausted(db: Database, actor: Actor, row: typeof emailCodes.
     outcome: "denied",
   });
   await commit(db, [told]);
-}
-
-/** Drops codes older than a day, which no limit counts any more. Run by cron. */
-export async function sweepCodes(db: Database, now: number): Promise<void> {
-  await commit(db, [db.delete(emailCodes).where(lt(emailCodes.createdAt, now - dayMs))]);
 }

@@ -5,7 +5,7 @@ import { requireSettings } from "../base/settings.js";
 import { languageOf, layOut, type LetterLanguage, type LetterTexts } from "../mail/layout.js";
 import type { LetterSubject, WrittenLetter } from "../mail/letter.js";
 import { deriveCode } from "./code.js";
-import { triesPerCode } from "./codes.js";
+import { triesPerCode } from "./code-limits.js";
 import { emailCodes } from "./model.js";
 import { findAccountByEmail, maySignUp } from "./sign-up.js";
 

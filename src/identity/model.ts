@@ -1,6 +1,6 @@
 /** Accounts, sessions, codes and personal tokens. The first four tables are better-auth's own, in its names and types (times are ISO 8601 text), so that its code and ours read the same rows. */
 import { sql } from "drizzle-orm";
-import { check, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { check, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { isTokenScope, tokenScopes, type TokenScope } from "../access/permissions.js";
 
@@ -58,7 +58,10 @@ export const accounts = sqliteTable(
     createdAt: text("createdAt").notNull(),
     updatedAt: text("updatedAt").notNull(),
   },
-  (table) => [index("account_user").on(table.userId)],
+  (table) => [
+    index("account_user").on(table.userId),
+    uniqueIndex("account_of_provider").on(table.providerId, table.accountId),
+  ],
 );
 
 export const verifications = sqliteTable(
@@ -116,6 +119,18 @@ export const emailCodes = sqliteTable(
     index("email_codes_of_network").on(table.network, table.createdAt),
     index("email_codes_age").on(table.createdAt),
   ],
+);
+
+/** Where codes of an address were asked for that came back right: ceilings that strangers can fill do not stop these places. */
+export const codeNetworks = sqliteTable(
+  "code_networks",
+  {
+    email: text("email").notNull(),
+    /** As in `email_codes`. */
+    network: text("network").notNull(),
+    seenAt: integer("seen_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.email, table.network] }), index("code_networks_age").on(table.seenAt)],
 );
 
 /** Public keys of passkeys. No row opens anything: the private key never leaves its authenticator. */

@@ -33,6 +33,10 @@ export const outbox = sqliteTable(
       .where(sql`state = 'queued'`),
     index("outbox_subject").on(table.subjectId, table.version),
     index("outbox_newest").on(table.createdAt, table.id),
+    index("outbox_of_workspace").on(table.workspaceId, table.id),
+    index("outbox_loose")
+      .on(table.createdAt)
+      .where(sql`workspace_id IS NULL`),
   ],
 );
 

@@ -146,6 +146,7 @@ export const invites = sqliteTable(
       .on(table.workspaceId, table.email)
       .where(sql`state = 'pending'`),
     index("invites_of_workspace").on(table.workspaceId, table.createdAt, table.id),
+    index("invites_by_id").on(table.workspaceId, table.id),
     index("invites_open")
       .on(table.workspaceId, table.expiresAt)
       .where(sql`state = 'pending'`),

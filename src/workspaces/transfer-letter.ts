@@ -3,7 +3,7 @@ import { and, eq } from "drizzle-orm";
 import { hideSql, type Database } from "../base/database.js";
 import { requireSettings } from "../base/settings.js";
 import { deriveCode } from "../identity/code.js";
-import { triesPerCode } from "../identity/codes.js";
+import { triesPerCode } from "../identity/code-limits.js";
 import { emailCodes, users } from "../identity/model.js";
 import { languageOf, layOut, type LetterLanguage, type LetterTexts } from "../mail/layout.js";
 import type { LetterSubject, WrittenLetter } from "../mail/letter.js";

@@ -3,7 +3,7 @@ import { AppError, invalidField } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
 import { endpoint, type Call, type Endpoint } from "../http/endpoint.js";
 import { noContent, reply } from "../http/reply.js";
-import { askAgainMs } from "../identity/codes.js";
+import { askAgainMs } from "../identity/code-limits.js";
 import { enqueueLetters } from "../mail/outbox.js";
 import { findMember, type MemberRecord } from "./members.js";
 import { findOffer, planCancel, planConfirm, planOffer, type Owner } from "./transfer.js";

@@ -6,7 +6,8 @@ import { guardChanged, guardThat, hideSql, type Change, type Database, type Stat
 import { AppError, invalidField } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
-import { planCode, triesPerCode, tryCode } from "../identity/codes.js";
+import { triesPerCode } from "../identity/code-limits.js";
+import { planCode, tryCode } from "../identity/codes.js";
 import { emailCodes, users } from "../identity/model.js";
 import type { MailMessage } from "../mail/model.js";
 import { members, workspaces } from "../tenancy/model.js";
