@@ -173,6 +173,19 @@ describe("an ownership transfer", () => {
     },
   );
 
+  it("confirmed while it is taken back is one or the other", { timeout: deep(30_000, 600_000) }, async ({ expect }) => {
+    for (let round = 0; round < deep(5, 100); round += 1) {
+      const team = await seedWorkspace();
+      const heir = await seedMember(team.id, "ADMIN");
+      const code = await codeOf((await offer(team, heir.memberId)).body.id);
+      const [confirmed] = await Promise.all([confirm(team, code), cancel(team)]);
+      const isDone = confirmed.status === 200;
+      expect((await ownerIdOf(team)) === heir.memberId).toBe(isDone);
+      const last = isDone ? "ownership.transferred" : "ownership.offer_cancelled";
+      expect(await actionsOf(team.id)).toEqual(["ownership.offered", last]);
+    }
+  });
+
   it(
     "confirmed while its heir is removed ends in one of the two: an owner who belongs, or the old one",
     { timeout: deep(30_000, 600_000) },
