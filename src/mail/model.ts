@@ -32,6 +32,7 @@ export const outbox = sqliteTable(
       .on(table.createdAt)
       .where(sql`state = 'queued'`),
     index("outbox_subject").on(table.subjectId, table.version),
+    index("outbox_of_address").on(table.workspaceId, table.recipient, table.createdAt),
     index("outbox_newest").on(table.createdAt, table.id),
     index("outbox_of_workspace").on(table.workspaceId, table.id),
     index("outbox_loose")

@@ -54,9 +54,6 @@ export const workspaces = sqliteTable(
     index("workspaces_deleted")
       .on(table.deletedAt)
       .where(sql`deleted_at IS NOT NULL`),
-    uniqueIndex("workspaces_own_name")
-      .on(table.createdBy, table.nameKey)
-      .where(sql`deleted_at IS NULL`),
     index("workspaces_unapplied")
       .on(table.id)
       .where(sql`applied_version < config_version`),

@@ -1,8 +1,9 @@
 /** Creating a workspace: tenant row, owner, data key and first credentials in one batch, all or nothing. */
+import { sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { randomBytes, toBase32 } from "../base/bytes.js";
-import type { Change, Database, Statement } from "../base/database.js";
+import { guardThat, type Change, type Database, type Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
 import { planCredential, type PreparedCredential } from "../connections/credentials.js";
@@ -42,6 +43,7 @@ export async function planWorkspace(
   const row = toRow(accountId, actor.at, input);
   const dataKey = await newDataKey(keyring, row.id, actor.at);
   const statements: Statement[] = [
+    guardOwnName(db, accountId, row.nameKey),
     db.insert(workspaces).values(row),
     db.insert(members).values({
       id: row.ownerMemberId,
@@ -62,10 +64,7 @@ export async function planWorkspace(
     const planned = await planCredential(db, row.id, actor, dataKey.key, prepared, name);
     statements.push(...planned.statements);
   }
-  const conflicts = {
-    "workspaces.slug": "workspace_exists",
-    "workspaces.created_by": "workspace_exists",
-  } as const;
+  const conflicts = { "workspaces.slug": "workspace_exists" } as const;
   return { statements, value: { row, ownerMemberId: row.ownerMemberId }, conflicts };
 }
 
@@ -112,7 +111,17 @@ function toRow(accountId: string, at: number, input: NewWorkspace): WorkspaceRow
   };
 }
 
-/** One spelling per name: a person has one workspace of a name. */
+/** One spelling per name: nobody makes a second workspace of a name they own one of. */
 export function nameKey(name: string): string {
   return name.normalize("NFKC").toLowerCase();
+}
+
+/**
+ * A guard before a workspace of this name comes to life for the account: `workspace_exists` when they own a living one of
+ * that name. Only they may learn that, so a rename, which an admin may do to another's workspace, is not held to it.
+ */
+export function guardOwnName(db: Database, accountId: string, name: string): Statement {
+  const taken = sql`EXISTS (SELECT 1 FROM members AS m JOIN workspaces AS w ON w.id = m.workspace_id AND w.owner_member_id = m.id
+    WHERE m.user_id = ${accountId} AND w.name_key = ${name} AND w.deleted_at IS NULL)`;
+  return guardThat(db, sql`NOT ${taken}`, "workspace_exists");
 }

@@ -68,7 +68,8 @@ const restore = endpoint(
   },
   async (call) => {
     const access = call.access();
-    const change = await planRestoreWorkspace(call.db, access.id, call.actor, access);
+    const owner = { memberId: access.memberId, accountId: call.person().accountId };
+    const change = await planRestoreWorkspace(call.db, access.id, call.actor, owner);
     const { row, answer } = change.value;
     return await call.commit(change, reply(200, answer, { etag: toEtag(row.revision) }));
   },

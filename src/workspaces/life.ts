@@ -6,6 +6,7 @@ import { guardChanged, hideSql, type Change, type Database } from "../base/datab
 import { AppError, invalidField } from "../base/errors.js";
 import { restoreMs, toDeletion, toWorkspace, workspaces } from "../tenancy/model.js";
 import type { WorkspaceDeletion, WorkspaceRow } from "../tenancy/model.js";
+import { guardOwnName } from "./create.js";
 import type { SeenWorkspace } from "./workspaces.js";
 
 /**
@@ -66,7 +67,7 @@ export async function planRestoreWorkspace(
   db: Database,
   workspaceId: string,
   actor: Actor,
-  owner: Pick<WorkspaceAccess, "memberId">,
+  owner: Pick<WorkspaceAccess, "memberId"> & { readonly accountId: string },
 ): Promise<Change<SeenWorkspace>> {
   const row = await readRow(db, workspaceId);
   if (row.deletedAt === null) {
@@ -84,6 +85,7 @@ export async function planRestoreWorkspace(
   const living = { ...row, deletedAt: null, updatedAt: actor.at, revision: row.revision + 1 };
   return {
     statements: [
+      guardOwnName(db, owner.accountId, row.nameKey),
       db
         .update(workspaces)
         .set({ deletedAt: null, updatedAt: living.updatedAt, revision: living.revision })
@@ -98,7 +100,6 @@ export async function planRestoreWorkspace(
       }),
     ],
     value: see(living),
-    conflicts: { "workspaces.created_by": "workspace_exists" },
   };
 }
 

@@ -118,7 +118,7 @@ export function planUpdateWorkspace(
       after: toPublic(next),
     }),
   ];
-  const conflicts = { "workspaces.slug": "workspace_exists", "workspaces.created_by": "workspace_exists" } as const;
+  const conflicts = { "workspaces.slug": "workspace_exists" } as const;
   const answer = toWorkspace(updated, seen.answer.role, seen.answer.members);
   return { statements, value: { row: updated, answer }, conflicts };
 }

@@ -88,6 +88,25 @@ describe("creating a workspace", () => {
     expect(aside.body.slug).toMatch(/^blue-[0-9a-z]{6}$/);
   });
 
+  it("two of one name at once make one: the other is workspace_exists", async ({ expect }) => {
+    const { id, token } = await seedAccount();
+    const make = () => call("POST", "/workspaces", { token, body: { name: "Race" } });
+    const answers = await Promise.all([make(), make(), make()]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409, 409]);
+    expect(new Set(answers.map(({ body }) => body.code))).toEqual(new Set([undefined, "workspace_exists"]));
+    expect(await db.$count(workspaces, eq(workspaces.createdBy, id))).toBe(1);
+  });
+
+  it("an own name is one of a workspace that is the caller's now, whoever made it", async ({ expect }) => {
+    const made = await seedWorkspace();
+    const heir = await seedMember(made.id, "ADMIN");
+    const { name } = (await call("GET", `/workspaces/${made.id}`, { token: made.token })).body;
+    await db.update(workspaces).set({ ownerMemberId: heir.memberId }).where(eq(workspaces.id, made.id)).run();
+    const byHeir = await call("POST", "/workspaces", { token: heir.token, body: { name } });
+    const byMaker = await call("POST", "/workspaces", { token: made.token, body: { name } });
+    expect([byHeir.status, byMaker.status]).toEqual([409, 201]);
+  });
+
   it("reserved words, bad slugs and unknown fields are 422 with their pointers", async ({ expect }) => {
     const { token } = await seedAccount();
     for (const slug of ["current", "members", "invites", "switch", "a", "-a", "A-b", "a--b", "x".repeat(49)]) {
@@ -165,6 +184,15 @@ describe("reading and renaming", () => {
       headers: { "if-none-match": renamed.headers.get("etag") ?? "" },
     });
     expect(read.status).toBe(304);
+  });
+
+  it("a rename tells nobody what else the one who made the workspace, or its owner, has", async ({ expect }) => {
+    const shared = await seedWorkspace();
+    const admin = await seedMember(shared.id, "ADMIN");
+    const hidden = await call("POST", "/workspaces", { token: shared.token, body: { name: "Layoffs" } });
+    expect(hidden.status).toBe(201);
+    const rename = (name: string) => call("PATCH", `/workspaces/${shared.id}`, { token: admin.token, body: { name } });
+    expect([(await rename("Layoffs")).status, (await rename("Picnic")).status]).toEqual([200, 200]);
   });
 
   it("a MEMBER may read but not rename; an ADMIN may", async ({ expect }) => {
