@@ -36,6 +36,8 @@ export interface AttemptDeps {
   findProvider(name: string): Provider | null;
   readonly send: Send;
   readonly keepAliveMs: number;
+  /** Longest opening of a credential. */
+  readonly openMs: number;
   /** What answers of this isolate may hold together. */
   readonly answerBudget: Budget;
 }
@@ -52,9 +54,6 @@ export type Attempt =
       readonly headers: Headers;
       readonly answer: Extract<Answer, { kind: "committed" }>;
     };
-
-/** Opening a credential takes milliseconds, a cold read of the record some more. */
-const openMs = 10_000;
 
 /** Makes one attempt. Never throws; holds no timer and no upstream any more unless it committed a stream. */
 export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptDeps): Promise<Attempt> {
@@ -120,7 +119,7 @@ async function openInTime(ticket: Ticket, deps: AttemptDeps): Promise<OpenInstan
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(
     () => late.reject(new AppError("timeout", { cause: new Error("the credential was not opened in time") })),
-    openMs,
+    deps.openMs,
   );
   try {
     return await Promise.race([deps.openInstance(ticket), late.promise]);

@@ -47,6 +47,8 @@ interface Gateway extends GatewayDeps {
 type GatewayContext = Context<HttpEnv>;
 
 const keepAliveMs = 1_000;
+/** It takes milliseconds, a cold read of the record some more; a probe's lease has room for this. */
+const openMs = 10_000;
 /** No pool's name is longer; what cannot be one is not carried to the Router. */
 const maxModelLength = 128;
 const bodyIdleMs = 30_000;
@@ -137,6 +139,7 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
     findProvider: (name) => findProvider(name, settings),
     send: createSend({ allow: settings.outboundAllow.join(" "), ownHosts: [new URL(settings.publicUrl).host] }),
     keepAliveMs,
+    openMs,
     answerBudget,
   };
 }

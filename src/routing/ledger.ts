@@ -39,6 +39,11 @@ const tables = `
 /** Rows written by one statement; its parameter stays far below SQLite's 2 MB. */
 const chunkRows = 400;
 
+/** As it is on disk, where it may be damaged. */
+interface StoredWindow extends Record<string, SqlStorageValue> {
+  key_id: string;
+}
+
 /** Makes the tables of a new object; does nothing on one that has them. */
 export function openLedger(sql: SqlStorage): void {
   sql.exec(tables);
@@ -59,10 +64,10 @@ export function loadState(sql: SqlStorage): RouterState {
   }
   loadConfig(sql, state);
   loadCooldowns(sql, state.cooldowns);
-  for (const { key_id: id, slots, start_ms: start } of sql.exec("SELECT * FROM windows")) {
+  for (const { key_id: id, slots, start_ms: start } of sql.exec<StoredWindow>("SELECT * FROM windows")) {
     const window = unpackWindow(start, slots);
     if (window !== null) {
-      state.windows.set(String(id), window);
+      state.windows.set(id, window);
     }
   }
   for (const { body } of sql.exec<{ body: string }>("SELECT body FROM requests")) {

@@ -348,17 +348,19 @@ describe("callRouter", () => {
   });
 });
 
-describe("an admit without an answer", () => {
-  async function admitWith(failure: Error, abandon: RouterApi["abandon"]) {
-    const waits: Promise<void>[] = [];
-    const makeStub = () => ({ admit: () => Promise.reject(failure), abandon }) as unknown as RouterApi;
-    const line = connectRouter(makeStub, (promise) => waits.push(promise));
-    const request = { request_id: "req_1", key_digest: "d", scope: "models:invoke", model: "mix" };
-    const code = await codeOf(() => line.admit(request));
-    await Promise.all(waits);
-    return { code, waits: waits.length };
-  }
+async function admitWith(failure: Error, abandon: RouterApi["abandon"]) {
+  const waits: Promise<void>[] = [];
+  const makeStub = () => ({ admit: () => Promise.reject(failure), abandon }) as unknown as RouterApi;
+  const line = connectRouter(makeStub, (promise) => waits.push(promise));
+  const request = { request_id: "req_1", key_digest: "d", scope: "models:invoke", model: "mix" };
+  const code = await codeOf(() => line.admit(request));
+  await Promise.all(waits);
+  return { code, waits: waits.length };
+}
 
+const ofAnOldRelease = () => Promise.reject(new TypeError("The RPC receiver does not implement the method"));
+
+describe("an admit without an answer", () => {
   it("is taken back, since the Router may hold its place, unless the Router is drowning", async ({ expect }) => {
     const abandoned: string[] = [];
     const abandon = async (id: string) => void abandoned.push(id);
@@ -369,8 +371,7 @@ describe("an admit without an answer", () => {
   });
 
   it("stays a 503 when the Router is of a release that cannot take it back", async ({ expect }) => {
-    const old = () => Promise.reject(new TypeError("The RPC receiver does not implement the method"));
-    expect(await admitWith(thrown({}), old)).toEqual({ code: "router_unavailable", waits: 1 });
+    expect(await admitWith(thrown({}), ofAnOldRelease)).toEqual({ code: "router_unavailable", waits: 1 });
   });
 });
 

@@ -130,6 +130,7 @@ async function play(scene: Scene) {
       return await (scene.upstream ?? (() => Response.json(okJson)))(request, calls.sent.length);
     },
     keepAliveMs: 1_000,
+    openMs: 100,
     answerBudget,
     ...scene.deps,
   };
@@ -477,6 +478,9 @@ describe("relay", () => {
     expect(calls.next).toMatchObject([{ ours: true, code: "undecryptable" }, { ours: true }]);
     expect(response.status).toBe(500);
     expect((await errorOf(response)).code).toBe("undecryptable");
+    const stuck = await play({ deps: { openInstance: () => new Promise(() => undefined) } });
+    expect(stuck.calls.next).toMatchObject([{ ours: true, code: "timeout" }, { ours: true }]);
+    expect(stuck.response.status).toBe(504);
     const gone = await play({ deps: { openInstance: () => Promise.resolve(null) } });
     expect(gone.response.status).toBe(502);
     expect(gone.calls.next[0]).toMatchObject({ ours: true, code: "instance_gone" });
