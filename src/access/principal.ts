@@ -12,6 +12,9 @@ export interface SessionPrincipal {
   readonly via: "token" | "cookie" | "jwt" | "issuer";
 }
 
+/** A session of ours that was shown itself. */
+export type OwnSession = SessionPrincipal & { readonly sessionId: string };
+
 /** A token that a person made for automation: that person, cut to its scopes. Their role is read anew and still bounds it. */
 export interface TokenPrincipal {
   readonly kind: "token";
@@ -22,6 +25,8 @@ export interface TokenPrincipal {
   readonly name: string;
   readonly email: string;
   readonly scopes: readonly TokenScope[];
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
 }
 
 export interface KeyPrincipal {
@@ -33,6 +38,8 @@ export interface KeyPrincipal {
   readonly memberId: string;
   /** The member who was shown the secret that it comes with: the maker, or who rotated it last. */
   readonly holderId: string;
+  /** When the secret that it comes with ends, epoch milliseconds; null for never. */
+  readonly expiresAt: number | null;
   /** Already cut to what its maker's present role has. */
   readonly scopes: readonly Scope[];
 }
@@ -68,8 +75,8 @@ export interface Actor {
 /** What an endpoint demands. There is no default: a route without one does not compile. */
 export type Permission =
   | { readonly kind: "public" }
-  /** Any signed-in person; API keys are refused, and personal tokens but for those with the scope that `tokens` names. */
-  | { readonly kind: "session"; readonly tokens?: TokenScope }
+  /** Any signed-in person; API keys are refused, and personal tokens but for those with the scope that `tokens` names. `own`: only by the session itself. */
+  | { readonly kind: "session"; readonly tokens?: TokenScope; readonly own?: boolean }
   /** A scope in the path's workspace. `keys: false` for rows that never accept a key; `least` for rows above the scope's own role; `self` names the path parameter by which a signed-in person may do it to their own membership, whatever their role. */
   | {
       readonly kind: "workspace";
@@ -80,6 +87,11 @@ export type Permission =
       readonly own?: boolean;
       readonly self?: string;
     };
+
+/** Whether the session itself was shown: an access token's five minutes must not turn into more. */
+export function isOwnSession(session: SessionPrincipal): session is OwnSession {
+  return session.sessionId !== null && session.via !== "jwt" && session.via !== "issuer";
+}
 
 /** Whether a role in the workspace meets a workspace permission. */
 export function roleMeets(role: Role, permission: Extract<Permission, { kind: "workspace" }>): boolean {

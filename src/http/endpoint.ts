@@ -1,8 +1,9 @@
 /** One declaration per endpoint: it yields the permission gate, the check of the input, safe retries, publishing, and the OpenAPI entry. */
 import type { z } from "@hono/zod-openapi";
-import { keyMeets, principalName, roleMeets, tokenMeets } from "../access/principal.js";
+import { isOwnSession, keyMeets, principalName, roleMeets, tokenMeets } from "../access/principal.js";
 import type {
   Actor,
+  OwnSession,
   Permission,
   Principal,
   SessionPrincipal,
@@ -79,6 +80,8 @@ export interface Call<P, Q, B> {
   person(): SessionPrincipal | TokenPrincipal;
   /** The caller's session. Throws `forbidden` for who comes without one. */
   session(): SessionPrincipal;
+  /** The caller's session, shown itself. For endpoints whose permission is `own`, which refuses all others before a stored answer is replayed. */
+  ownSession(): OwnSession;
   /** Commits a change together with its stored answer, and gives the answer back. Call it at most once. */
   readonly commit: (change: Change<unknown>, answer: Reply) => Promise<Reply>;
 }
@@ -90,6 +93,7 @@ export interface Endpoint {
 }
 
 const personsOnly = "Only a signed-in person may do this, not an API key or a token.";
+const ownSessionOnly = "Use your session for this, not an access token.";
 const defaultMaxBodyBytes = 256 * 1024;
 
 /** Declares an endpoint together with what it does. */
@@ -169,6 +173,9 @@ function admitCaller(permission: Permission, context: HttpContext): void {
 
 function admitPerson(permission: Extract<Permission, { kind: "session" }>, principal: Principal): void {
   if (principal.kind === "session") {
+    if (permission.own === true && !isOwnSession(principal)) {
+      throw new AppError("forbidden", { detail: ownSessionOnly });
+    }
     return;
   }
   const { tokens } = permission;
@@ -255,6 +262,12 @@ function makeCall<P, Q, B>(context: HttpContext, input: Input<P, Q, B>, write: W
     session() {
       if (principal?.kind !== "session") {
         throw new AppError("forbidden", { detail: personsOnly });
+      }
+      return principal;
+    },
+    ownSession() {
+      if (principal?.kind !== "session" || !isOwnSession(principal)) {
+        throw new AppError("forbidden", { detail: ownSessionOnly });
       }
       return principal;
     },

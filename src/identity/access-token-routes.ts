@@ -4,7 +4,6 @@ import { requireSettings } from "../base/settings.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { reply } from "../http/reply.js";
 import { accessTokenSeconds, signAccessToken } from "./access-tokens.js";
-import { requireOwnSession } from "./sessions.js";
 import { publicKeys } from "./signing-keys.js";
 
 const AccessToken = z
@@ -39,12 +38,12 @@ const issueToken = endpoint(
     description:
       "A JWT (`typ` at+jwt, EdDSA) that says who you are: `sub` the account, `sid` the session. What you may do is read anew at every call, so it ends with the session.",
     tag: "Sign-in",
-    permission: { kind: "session" },
+    permission: { kind: "session", own: true },
     responses: { 200: { description: "The token.", schema: AccessToken } },
     errors: [],
   },
   async (call) => {
-    const session = requireOwnSession(call.session());
+    const session = call.ownSession();
     const token = await signAccessToken(requireSettings(call.env), session, call.now);
     return reply(200, { access_token: token.reveal(), token_type: "Bearer", expires_in: accessTokenSeconds });
   },

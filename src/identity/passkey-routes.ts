@@ -15,7 +15,7 @@ import {
   planRemovePasskey,
   requestOptions,
 } from "./passkeys.js";
-import { requireOwnSession, sessionMs } from "./sessions.js";
+import { sessionMs } from "./sessions.js";
 
 const base64Url = z
   .string()
@@ -51,6 +51,7 @@ const CeremonyOptions = z
   .openapi("PasskeyOptions");
 
 const session = { kind: "session" } as const;
+const ownSession = { kind: "session", own: true } as const;
 
 const startSignIn = endpoint(
   {
@@ -108,14 +109,14 @@ const startAdding = endpoint(
     operation: "startAddingPasskey",
     summary: "Start adding a passkey",
     tag: "You",
-    permission: session,
+    permission: ownSession,
     storedAnswer: "never",
     responses: { 200: { description: "What the browser needs.", schema: CeremonyOptions } },
     errors: [],
   },
   async (call) => {
     const settings = requireSettings(call.env);
-    const person = requireOwnSession(call.session());
+    const person = call.ownSession();
     const challenge = await mintChallenge(settings.authSecret, `add|${person.accountId}`, call.now);
     const known = await listPasskeys(call.db, person.accountId);
     return reply(200, creationOptions(relyingParty(settings, call.request), person, challenge, known));
@@ -129,7 +130,7 @@ const addPasskey = endpoint(
     operation: "addPasskey",
     summary: "Add a passkey",
     tag: "You",
-    permission: session,
+    permission: ownSession,
     maxBodyBytes: 64 * 1024,
     body: z.strictObject({ name: DisplayName, response: RegistrationResponse }).openapi("AddPasskey"),
     responses: { 201: { description: "Added.", schema: Passkey } },
@@ -137,7 +138,7 @@ const addPasskey = endpoint(
   },
   async (call) => {
     const settings = requireSettings(call.env);
-    const { accountId } = requireOwnSession(call.session());
+    const { accountId } = call.ownSession();
     let challenge = "";
     const made = await checkNewPasskey(call.body.response, {
       party: relyingParty(settings, call.request),

@@ -6,7 +6,6 @@ import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { noContent, reply } from "../http/reply.js";
 import { CreatedPersonalToken, CreatePersonalToken, PersonalToken, toPersonalToken } from "./model.js";
 import { listTokens, planCreateToken, planRevokeToken } from "./personal-tokens.js";
-import { requireOwnSession } from "./sessions.js";
 
 const permission = { kind: "session" } as const;
 const path = "/me/tokens";
@@ -20,7 +19,7 @@ const createOne = endpoint(
     description:
       "For your own automation. It acts as you, cut to its scopes and to your role where it is used; the answer holds it, this once.",
     tag: "You",
-    permission,
+    permission: { ...permission, own: true },
     storedAnswer: "sealed",
     body: CreatePersonalToken,
     responses: { 201: { description: "The token, with its secret.", schema: CreatedPersonalToken } },
@@ -28,7 +27,7 @@ const createOne = endpoint(
   },
   async (call) => {
     const { tokenSecret } = requireSettings(call.env);
-    const { accountId } = requireOwnSession(call.session());
+    const { accountId } = call.ownSession();
     const plan = await planCreateToken(call.db, tokenSecret, call.actor, accountId, call.body);
     const { row, secret } = plan.value;
     const body = { ...toPersonalToken(row, call.now), secret: secret.reveal() };

@@ -94,15 +94,6 @@ export async function readSession(
   return { kind: "session", via, ...row };
 }
 
-/** A session that was shown itself. Throws `forbidden` for an access token: five minutes must not turn into more. */
-export function requireOwnSession(session: SessionPrincipal): SessionPrincipal & { readonly sessionId: string } {
-  const { sessionId, via } = session;
-  if (sessionId === null || via === "jwt" || via === "issuer") {
-    throw new AppError("forbidden", { detail: "Use your session for this, not an access token." });
-  }
-  return { ...session, sessionId };
-}
-
 /** The secret as better-auth takes it: the keyring entry's base64url text. */
 export function signingSecret(authSecret: Keyring, id: string): string | null {
   const key = authSecret.get(id);

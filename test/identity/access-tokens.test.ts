@@ -160,6 +160,17 @@ describe("access tokens", () => {
     expect(await verifyingKey(rotated, current.kid, now)).not.toBeNull();
     expect((await publicKeys(rotated, now)).length).toBe(6);
   });
+
+  it("get no stored answer of what only the session itself may do", async ({ expect }) => {
+    const me = await seedAccount();
+    const body = { name: "Longer", scopes: ["workspace:read"] };
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    const made = await call("POST", "/me/tokens", { token: me.token, body, headers });
+    expect((await call("POST", "/me/tokens", { token: me.token, body, headers })).text).toBe(made.text);
+    const replayed = await call("POST", "/me/tokens", { token: await issue(me.token), body, headers });
+    expect([replayed.status, replayed.body.code]).toEqual([403, "forbidden"]);
+    expect(replayed.text).not.toContain(made.body.secret);
+  });
 });
 
 const trusting = {
