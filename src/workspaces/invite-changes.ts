@@ -7,7 +7,7 @@ import { AppError } from "../base/errors.js";
 import type { MailMessage } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
 import { invites, workspaces } from "../tenancy/model.js";
-import { guardReopened, guardResends } from "./invite-limits.js";
+import { guardLetters, guardReopened, guardResends } from "./invite-limits.js";
 import type { Invite } from "./invite-schema.js";
 import { toInvite } from "./invites.js";
 import { guardManager } from "./member-changes.js";
@@ -52,7 +52,7 @@ export async function findInvite(
 /**
  * Plans a new letter with a new link, good for the whole time again, by the member `managerId`, who vouches for it from
  * now on. An expired invite is opened anew by this, if there is a seat. Throws `invite_closed`; the change may fail with
- * `rate_limited` (three an hour), `already_member`, `seat_limit_reached`, or `conflict` when another resend was faster.
+ * `rate_limited` (three an hour, four letters to its address), `already_member`, `seat_limit_reached`, or `conflict` when another resend was faster.
  */
 export function planResend(
   db: Database,
@@ -87,6 +87,7 @@ export function planResend(
     guardChanged(db, "conflict"),
     ...(row.expiresAt <= actor.at ? guardReopened(db, workspaceId, actor.at) : []),
     letters.statement,
+    guardLetters(db, workspaceId, [row.email], actor.at, "rate_limited"),
     auditRow(db, actor, {
       workspaceId,
       action: "invite.resent",

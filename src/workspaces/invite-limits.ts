@@ -10,6 +10,9 @@ export const openInvites = 100;
 /** Times that one invite may be sent again in any hour. */
 export const resendsPerHour = 3;
 
+/** Letters that one address may get from a workspace in any hour, by however many invites: the first and as many again as one invite may be resent. */
+export const lettersPerHour = 1 + resendsPerHour;
+
 const hourMs = 3_600_000;
 
 /** How many more can be invited now, and what keeps it from being more. */
@@ -62,15 +65,54 @@ export function guardResends(db: Database, inviteId: string, at: number): Statem
   return guardThat(db, sql`${resent} < ${resendsPerHour}`, "rate_limited");
 }
 
-/** How long until an invite may be sent again, in ms. */
-export async function resendAgainMs(db: Database, inviteId: string, now: number): Promise<number> {
+/**
+ * Guards for right after letters of invites were written: `code` when one of their addresses had its letters of the
+ * hour. Revoking and inviting anew does not get around it, for the letters stay counted.
+ */
+export function guardLetters(
+  db: Database,
+  workspaceId: string,
+  recipients: readonly string[],
+  at: number,
+  code: ErrorCode,
+): Statement {
+  const tooMany = sql`EXISTS (SELECT 1 FROM json_each(${JSON.stringify(recipients)}) AS e
+    WHERE ${nthNewest(workspaceId, sql`e.value`, at, lettersPerHour + 1)} IS NOT NULL)`;
+  return guardThat(db, sql`NOT ${tooMany}`, code);
+}
+
+/** When the oldest of an address's letters of the hour was written, if it had as many as it may have; else null. */
+export function fullSince(workspaceId: string, recipient: SQL, now: number): SQL {
+  return nthNewest(workspaceId, recipient, now, lettersPerHour);
+}
+
+/** How long until one more may be sent when the oldest of the hour is from `at`, in ms. */
+export function againMs(at: number, now: number): number {
+  return Math.max(1000, at + hourMs - now);
+}
+
+/** How long until an invite may be sent again to its address, in ms. */
+export async function resendAgainMs(
+  db: Database,
+  workspaceId: string,
+  invite: { readonly id: string; readonly email: string },
+  now: number,
+): Promise<number> {
+  const ofInvite = sql`(SELECT l.created_at FROM outbox AS l WHERE l.subject_id = ${invite.id} AND l.version > 1 AND l.created_at > ${now - hourMs}
+    ORDER BY l.created_at DESC LIMIT 1 OFFSET ${resendsPerHour - 1})`;
   const [row] = await hideSql(
-    db.all<{ at: number }>(
-      sql`SELECT l.created_at AS at FROM outbox AS l WHERE l.subject_id = ${inviteId} AND l.version > 1
-        ORDER BY l.created_at DESC LIMIT 1 OFFSET ${resendsPerHour - 1}`,
+    db.all<{ invite: number | null; address: number | null }>(
+      sql`SELECT ${ofInvite} AS invite, ${fullSince(workspaceId, sql`${invite.email}`, now)} AS address`,
     ),
   );
-  return Math.max(1000, (row?.at ?? now) + hourMs - now);
+  const times = [row?.invite ?? null, row?.address ?? null].filter((at) => at !== null);
+  return againMs(times.length === 0 ? now : Math.max(...times), now);
+}
+
+/** When the n-th newest of the letters was written that invite to a workspace at this address within the last hour; null when there are fewer. */
+function nthNewest(workspaceId: string, recipient: SQL, now: number, n: number): SQL {
+  return sql`(SELECT l.created_at FROM outbox AS l WHERE l.workspace_id = ${workspaceId} AND l.recipient = ${recipient}
+    AND l.kind = 'invite' AND l.created_at > ${now - hourMs} ORDER BY l.created_at DESC LIMIT 1 OFFSET ${n - 1})`;
 }
 
 function countSent(workspaceId: string, now: number): SQL {

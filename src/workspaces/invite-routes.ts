@@ -169,7 +169,7 @@ const resendInvite = endpoint(
       } catch (error) {
         const code = error instanceof AppError ? error.code : null;
         if (code === "rate_limited") {
-          const retryAfterMs = await resendAgainMs(call.db, found.row.id, call.now);
+          const retryAfterMs = await resendAgainMs(call.db, access.id, found.row, call.now);
           throw new AppError("rate_limited", { retryAfterMs });
         }
         if (code !== "conflict" || round === maxRounds) {

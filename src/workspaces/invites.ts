@@ -11,7 +11,7 @@ import { EmailAddress, users } from "../identity/model.js";
 import { outbox, type MailMessage } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
 import { invites, members } from "../tenancy/model.js";
-import { guardRoom, readRoom, type InviteRoom } from "./invite-limits.js";
+import { againMs, fullSince, guardLetters, guardRoom, readRoom, type InviteRoom } from "./invite-limits.js";
 import type { Invite, InviteMembers, InviteResult } from "./invite-schema.js";
 
 /** How long an invite can be accepted: what the workspace's settings say, in days; `w` is its row. */
@@ -25,11 +25,12 @@ export interface PlannedInvites {
   readonly limited: AppError | null;
 }
 
-/** What the record knows of an address: `memberId` of a living member, `inviteId` of a pending invite that has not expired. */
+/** What the record knows of an address: `memberId` of a living member, `inviteId` of a pending invite that has not expired, since when it had its letters of the hour. */
 interface Known {
   readonly email: string;
   readonly memberId: string | null;
   readonly inviteId: string | null;
+  readonly fullSince: number | null;
 }
 
 interface FreshInvite {
@@ -52,11 +53,7 @@ export async function planInvites(
   const addresses = input.emails.map((given) => ({ given, email: EmailAddress.safeParse(given).data ?? null }));
   const distinct = [...new Set(addresses.flatMap(({ email }) => email ?? []))];
   const known = await readKnown(db, workspaceId, distinct, actor.at);
-  const unknown = known.filter(({ memberId, inviteId }) => memberId === null && inviteId === null);
-  const room = await readRoom(db, workspaceId, actor.at);
-  const fresh = unknown.slice(0, room.left).map(({ email }): FreshInvite => ({ id: newId("invite"), email }));
-  const limited = fresh.length === unknown.length ? null : toLimit(room);
-  const kept = limited === null ? [] : unknown.slice(room.left).map(({ email }) => toLimitedResult(email, limited));
+  const { fresh, kept, limited } = await choose(db, workspaceId, known, actor.at);
   const first = new Map([...known.flatMap(toKnownResult), ...fresh.map(toFreshResult), ...kept]);
   const seen = new Set<string>();
   const results = addresses.map(({ given, email }) => toResult(given, email, first, seen));
@@ -78,8 +75,32 @@ export async function planInvites(
     ...guardRoom(db, workspaceId, actor.at),
     auditRows(db, actor, audit),
     letters.statement,
+    guardLetters(
+      db,
+      workspaceId,
+      fresh.map(({ email }) => email),
+      actor.at,
+      "conflict",
+    ),
   ];
   return { statements, value: { results, messages: letters.messages, limited } };
+}
+
+/** Who of the addresses is invited, and what those get who are kept out: the workspace has no room, or the address had its letters. */
+async function choose(db: Database, workspaceId: string, known: readonly Known[], now: number) {
+  const unknown = known.filter(({ memberId, inviteId }) => memberId === null && inviteId === null);
+  const full = unknown.flatMap((one) => (one.fullSince === null ? [] : { email: one.email, since: one.fullSince }));
+  const free = unknown.filter((one) => one.fullSince === null);
+  const room = await readRoom(db, workspaceId, now);
+  const fresh = free.slice(0, room.left).map(({ email }): FreshInvite => ({ id: newId("invite"), email }));
+  const noRoom = fresh.length === free.length ? null : toLimit(room);
+  const firstFree = Math.min(...full.map(({ since }) => since));
+  const noLetter = full.length === 0 ? null : toLetterLimit(againMs(firstFree, now));
+  const kept = [
+    ...(noRoom === null ? [] : free.slice(room.left).map(({ email }) => toLimitedResult(email, noRoom))),
+    ...(noLetter === null ? [] : full.map(({ email }) => toLimitedResult(email, noLetter))),
+  ];
+  return { fresh, kept, limited: noRoom ?? noLetter };
 }
 
 /** Whether a member, given as values or columns, still stands in a living workspace with the right to give any grantable role. */
@@ -131,7 +152,8 @@ async function readKnown(
         (SELECT m.id FROM members AS m JOIN user AS u ON u.id = m.user_id
           WHERE m.workspace_id = ${workspaceId} AND m.removed_at IS NULL AND u.email = e.value) AS "memberId",
         (SELECT i.id FROM invites AS i
-          WHERE i.workspace_id = ${workspaceId} AND i.email = e.value AND i.state = 'pending' AND i.expires_at > ${now}) AS "inviteId"
+          WHERE i.workspace_id = ${workspaceId} AND i.email = e.value AND i.state = 'pending' AND i.expires_at > ${now}) AS "inviteId",
+        ${fullSince(workspaceId, sql.raw("e.value"), now)} AS "fullSince"
         FROM json_each(${JSON.stringify(emails)}) AS e`,
     ),
   );
@@ -186,6 +208,13 @@ function toLimitedResult(email: string, limited: AppError): [string, InviteResul
 
 function toLimit({ limit, retryAfterMs }: InviteRoom): AppError {
   return new AppError(limit, retryAfterMs === null ? {} : { retryAfterMs });
+}
+
+function toLetterLimit(retryAfterMs: number): AppError {
+  return new AppError("rate_limited", {
+    detail: "This address had its letters of the hour from this workspace. Wait, then try again.",
+    retryAfterMs,
+  });
 }
 
 /** The result of one place in the list; an address that stands there again is invited only once. */

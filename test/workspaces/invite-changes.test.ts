@@ -172,6 +172,50 @@ describe("a revoked invite", () => {
     await expect(db.update(invites).set({ state: "pending" }).where(eq(invites.id, id)).run()).rejects.toThrow();
   });
 
+  it("does not get its address more letters: four an hour, and then one more when the first is an hour old", async ({
+    expect,
+  }) => {
+    const team = await seedWorkspace();
+    const email = freshAddress();
+    for (let round = 0; round < 2; round += 1) {
+      const id = await inviteOne(team, email);
+      expect((await resend(team, id)).status).toBe(202);
+      await revoke(team, id);
+    }
+    const refused = await invite(team, [email]);
+    const wait = Number(refused.headers.get("retry-after"));
+    expect([refused.status, refused.body.code, wait > 3500 && wait <= 3600]).toEqual([429, "rate_limited", true]);
+    const listed = await invite(team, [freshAddress(), email]);
+    expect([listed.status, statuses(listed)]).toEqual([200, ["invited", "limit"]]);
+    expect(listed.body.results[1].detail).toContain("letters of the hour");
+    expect((await invite(await seedWorkspace(), [email])).status).toBe(200);
+    const ofAddress = and(eq(outbox.workspaceId, team.id), eq(outbox.recipient, email));
+    expect(await db.$count(outbox, ofAddress)).toBe(4);
+    const [oldest] = await db.select().from(outbox).where(ofAddress).orderBy(outbox.createdAt).limit(1).all();
+    await db
+      .update(outbox)
+      .set({ createdAt: Date.now() - hourMs })
+      .where(eq(outbox.id, oldest?.id ?? ""))
+      .run();
+    const again = await resend(team, await inviteOne(team, email));
+    expect([again.status, Number(again.headers.get("retry-after")) > 3500]).toEqual([429, true]);
+  });
+
+  it("and invited anew by many at once still means four letters", async ({ expect }) => {
+    const team = await seedWorkspace();
+    const email = freshAddress();
+    const inviteAndTakeBack = async (): Promise<void> => {
+      const { body } = await invite(team, [email]);
+      const id = body.results?.[0]?.invite_id ?? body.invite_id ?? "inv_none";
+      await Promise.all([resend(team, id), revoke(team, id)]);
+    };
+    await Promise.all(Array.from({ length: 8 }, inviteAndTakeBack));
+    for (let round = 0; round < 4; round += 1) {
+      await inviteAndTakeBack();
+    }
+    expect(await db.$count(outbox, and(eq(outbox.workspaceId, team.id), eq(outbox.recipient, email)))).toBe(4);
+  });
+
   it("while it is accepted is one or the other", { timeout: deep(30_000, 600_000) }, async ({ expect }) => {
     for (let round = 0; round < deep(3, 100); round += 1) {
       const team = await seedWorkspace();
