@@ -4,14 +4,14 @@ import { guardThat, hideSql, type Database, type Statement } from "../base/datab
 import type { ErrorCode } from "../base/errors.js";
 
 /** Invites that a workspace may send in any hour, and have open at once. */
-export const invitesPerHour = 100;
-export const openInvites = 100;
+const invitesPerHour = 100;
+const openInvites = 100;
 
 /** Times that one invite may be sent again in any hour. */
-export const resendsPerHour = 3;
+const resendsPerHour = 3;
 
 /** Letters that one address may get from a workspace in any hour, by however many invites: the first and as many again as one invite may be resent. */
-export const lettersPerHour = 1 + resendsPerHour;
+const lettersPerHour = 1 + resendsPerHour;
 
 const hourMs = 3_600_000;
 

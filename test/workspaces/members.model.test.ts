@@ -62,6 +62,8 @@ interface Model {
   readonly invites: SentInvite[];
   readonly keys: MadeKey[];
   readonly asks: Map<Person, number>;
+  /** Letters that invited somebody, all within the hour. */
+  readonly letters: Map<Person, number>;
   owner: Membership;
   offer: Offer | null;
   seatLimit: number;
@@ -71,7 +73,7 @@ interface Model {
 
 type Role = "OWNER" | "ADMIN" | "MEMBER" | null;
 
-const resendsPerHour = 3;
+const lettersPerHour = 4;
 const triesPerCode = 5;
 const asksPerHour = 5;
 const people: Person[] = [];
@@ -79,7 +81,7 @@ const people: Person[] = [];
 /** Every deed with every status that the model expected of it, so that a run which shows little can be told. */
 const reached = new Set<string>();
 const outcomes = Object.entries({
-  invite: [200, 403, 404, 409],
+  invite: [200, 403, 404, 409, 429],
   accept: [200, 401, 403, 404, 409],
   decline: [200, 404],
   revoke: [204, 403, 404, 409],
@@ -118,6 +120,15 @@ function refusal(model: Model, person: Person, least: "OWNER" | "ADMIN" | "MEMBE
 function inviteOf(model: Model, index: number): SentInvite | undefined {
   const open = openInvites(model);
   return pick(index > 6 && open.length > 0 ? open : model.invites, index);
+}
+
+function countLetter(model: Model, person: Person): void {
+  model.letters.set(person, (model.letters.get(person) ?? 0) + 1);
+}
+
+/** As many as one invite has with its resends; inviting the address anew gives it no more. */
+function hasItsLetters(model: Model, person: Person): boolean {
+  return (model.letters.get(person) ?? 0) >= lettersPerHour;
 }
 
 function livingCount(model: Model): number {
@@ -210,14 +221,16 @@ function invite(by: number, to: number, role: "ADMIN" | "MEMBER"): Deed {
     const isKnown =
       membershipOf(model, person) !== undefined || openInvites(model).some((open) => open.person === person);
     const isFull = model.seatLimit > 0 && livingCount(model) + openInvites(model).length >= model.seatLimit;
+    const found = isKnown ? 409 : hasItsLetters(model, person) ? 429 : isFull ? 409 : 200;
     const body = { emails: [person.email], role };
     const answer = await send(actor, "POST", `/workspaces/${model.workspaceId}/members/invite`, body);
-    real.must(answer, refusal(model, actor, "ADMIN") ?? (isKnown || isFull ? 409 : 200));
+    real.must(answer, refusal(model, actor, "ADMIN") ?? found);
     const sender = membershipOf(model, actor);
     if (answer.status === 200 && sender !== undefined) {
       const { invite_id: id } = answer.body.results[0];
       model.people.push(...(person === guest ? [guest] : []));
       model.invites.push({ id, person, role, by: sender, version: 1, state: "pending" });
+      countLetter(model, person);
       model.logged += 1;
     }
   };
@@ -279,11 +292,12 @@ function resend(by: number, index: number): Deed {
     if (sent !== undefined) {
       const old = await linkOf(sent);
       const answer = await send(actor, "POST", `/workspaces/${model.workspaceId}/invites/${sent.id}/resend`);
-      const isSpent = sent.version > resendsPerHour;
+      const isSpent = hasItsLetters(model, sent.person);
       real.must(answer, refusal(model, actor, "ADMIN") ?? (sent.state !== "pending" ? 409 : isSpent ? 429 : 202));
       const sender = membershipOf(model, actor);
       if (answer.status === 202 && sender !== undefined) {
         sent.version += 1;
+        countLetter(model, sent.person);
         sent.by = sender;
         model.logged += 1;
         real.must(await call("GET", old), 404);
@@ -484,6 +498,7 @@ async function newModel(): Promise<Model> {
     invites: [],
     keys: [],
     asks: new Map(),
+    letters: new Map(),
     owner,
     offer: null,
     seatLimit: 0,
@@ -556,6 +571,7 @@ describe("people of a workspace, whatever they do in whatever order", () => {
       const accepting = fc
         .tuple(who, fc.constantFrom("invitee" as const, "invitee" as const, "nobody" as const, "other" as const))
         .map(([index, by]) => step(`accept(${index}, ${by})`, accept(index, by)));
+      const resending = fc.tuple(manager, who).map(([by, index]) => step(`resend(${by}, ${index})`, resend(by, index)));
       const steps = [
         inviting,
         inviting,
@@ -564,7 +580,8 @@ describe("people of a workspace, whatever they do in whatever order", () => {
         accepting,
         who.map((index) => step(`decline(${index})`, decline(index))),
         fc.tuple(manager, who).map(([by, index]) => step(`revoke(${by}, ${index})`, revoke(by, index))),
-        fc.tuple(manager, who).map(([by, index]) => step(`resend(${by}, ${index})`, resend(by, index))),
+        resending,
+        resending,
         fc.tuple(manager, who, role).map(([by, to, as]) => step(`setRole(${by}, ${to}, ${as})`, setRole(by, to, as))),
         fc.tuple(manager, who).map(([by, target]) => step(`remove(${by}, ${target})`, remove(by, target))),
         fc.tuple(manager, who).map(([by, to]) => step(`offer(${by}, ${to})`, offer(by, to))),
