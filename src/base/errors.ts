@@ -60,6 +60,11 @@ export const errorTable = {
     title: "Scope too high",
     detail: "A key cannot have a scope that its maker does not have.",
   },
+  limit_too_high: {
+    status: 403,
+    title: "Limit too high",
+    detail: "What you call with may not make or leave a key with looser limits or a later end than this.",
+  },
   origin_not_allowed: {
     status: 403,
     title: "Origin not allowed",

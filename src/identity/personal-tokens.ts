@@ -141,7 +141,8 @@ async function findPrincipal(db: Database, digest: string, now: number): Promise
     waitUntil(noteUse(db, token.id, now));
   }
   const scopes = readTokenScopes(token.scopes);
-  return { kind: "token", tokenId: token.id, tokenName: token.name, accountId: token.userId, name, email, scopes };
+  const { id: tokenId, name: tokenName, userId: accountId, expiresAt } = token;
+  return { kind: "token", tokenId, tokenName, accountId, name, email, scopes, expiresAt };
 }
 
 /** Off the request's path: nobody waits for it, and a failure costs a time in a list. */

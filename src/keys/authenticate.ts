@@ -58,6 +58,7 @@ async function findPrincipal(db: Database, parsed: ParsedKey, now: number): Prom
     workspaceId: key.workspaceId,
     memberId: key.madeBy,
     holderId: (isPresent ? key.shownTo : key.previousShownTo) ?? key.madeBy,
+    expiresAt: isPresent ? key.expiresAt : key.previousUntil,
     scopes: cutScopes(key.scopes, roleOf(key.madeBy, found.ownerMemberId, found.role)),
   };
 }

@@ -10,7 +10,8 @@ import type { Keyring } from "../base/keyring.js";
 import type { Secret } from "../base/secret.js";
 import type { Position } from "../http/page.js";
 import { workspaces, type Region } from "../tenancy/model.js";
-import { apiKeys, readLimits, readScopes, type ApiKeyRow, type CreateApiKey } from "./model.js";
+import { boundExpiry, boundLimits, guardBounds, type KeyMaker } from "./caller.js";
+import { apiKeys, readLimits, readScopes, type ApiKeyRow, type CreateApiKey, type KeyLimits } from "./model.js";
 import {
   grantable,
   guardCaller,
@@ -23,15 +24,6 @@ import {
 } from "./policy.js";
 import { mintKey, type MintedKey } from "./token.js";
 
-/** Who makes a key, and what they may hand on. */
-export interface KeyMaker {
-  readonly memberId: string;
-  /** The maker's own scopes: of their role, or of the key they call with. */
-  readonly grants: readonly Scope[];
-  /** The member who is shown the secret, when a key calls that somebody else may hold; the maker when left out. */
-  readonly holderId?: string;
-}
-
 /** A key row beside what tells whether its revocation is in force. */
 export interface KeyRecord {
   readonly row: ApiKeyRow;
@@ -41,6 +33,7 @@ export interface KeyRecord {
 
 /**
  * Plans a new key. Throws `scope_too_high` for a scope its maker lacks (a MEMBER's keys call models and tools, nothing else),
+ * `limit_too_high` for an expiry or limit beyond those of the key or token that calls (what is left out is theirs),
  * `forbidden` for a MEMBER where members make none, `limit_not_available` for `tpm` and `budget_usd`, `validation_failed`
  * for an expiry that is not ahead or beyond the workspace's policy; the change may fail with `name_taken`, `conflict` when
  * the settings moved meanwhile, or `forbidden` when the maker has lost their place.
@@ -57,10 +50,12 @@ export async function planCreateKey(
   refuseMemberKeys(policy);
   refuseHighScopes(input.scopes, grantable(policy.role, maker.grants), "You cannot give a key");
   refuseUnbuiltLimits(input.limits ?? {});
-  const expiresAt = readExpiry(input.expires_at, actor.at, policy.maxDays);
+  const limits = boundLimits(input.limits ?? {}, maker.bounds);
+  const asked = readExpiry(input.expires_at, actor.at, policy.maxDays);
+  const expiresAt = boundExpiry(input.expires_at !== undefined, asked, maker.bounds);
   const region = input.region ?? policy.region;
   const minted = await mintKey(keyring, workspaceId, region);
-  const row = newRow(workspaceId, actor, maker, input, { minted, region, expiresAt });
+  const row = newRow(workspaceId, actor, maker, input, { minted, region, expiresAt, limits });
   const told = {
     workspaceId,
     action: "api_key.created",
@@ -70,6 +65,7 @@ export async function planCreateKey(
   return {
     statements: [
       guardCaller(db, workspaceId, actor, maker),
+      ...guardBounds(db, workspaceId, maker),
       guardPolicy(db, workspaceId, policy),
       db.insert(apiKeys).values(row),
       auditRow(db, actor, told),
@@ -84,9 +80,14 @@ function newRow(
   actor: Actor,
   maker: KeyMaker,
   input: CreateApiKey,
-  made: { readonly minted: MintedKey; readonly region: Region; readonly expiresAt: number | null },
+  made: {
+    readonly minted: MintedKey;
+    readonly region: Region;
+    readonly expiresAt: number | null;
+    readonly limits: KeyLimits;
+  },
 ): ApiKeyRow {
-  const { minted, region, expiresAt } = made;
+  const { minted, region, expiresAt, limits } = made;
   return {
     id: newId("key"),
     workspaceId,
@@ -95,7 +96,7 @@ function newRow(
     prefix: minted.prefix,
     lastFour: minted.lastFour,
     scopes: JSON.stringify([...new Set(input.scopes)]),
-    limits: JSON.stringify(input.limits ?? {}),
+    limits: JSON.stringify(limits),
     region,
     madeBy: maker.memberId,
     expiresAt,

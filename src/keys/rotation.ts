@@ -1,29 +1,16 @@
 /** A key's secret replaced under the same id, limits and windows. A rotation neither revives a key nor lets any secret of it live longer than it had. */
 import { and, eq, sql } from "drizzle-orm";
-import type { Scope } from "../access/permissions.js";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { guardChanged, guardThat, type Change, type Database, type Statement } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import type { Keyring } from "../base/keyring.js";
 import type { Secret } from "../base/secret.js";
+import { refuseHigherKey, type KeyCaller } from "./caller.js";
 import { findKey, guardRevision } from "./keys.js";
-import { apiKeys, readScopes, type ApiKeyRow } from "./model.js";
+import { apiKeys, type ApiKeyRow } from "./model.js";
 import { guardCaller } from "./policy.js";
 import { mintKey } from "./token.js";
-
-/** Who rotates a key. */
-export interface KeyRotator {
-  readonly memberId: string;
-  /** The member who is shown the new secret, when a key calls that somebody else may hold; `memberId` when left out. */
-  readonly holderId?: string;
-  /** What the caller may hand on; the new secret goes to them. */
-  readonly grants: readonly Scope[];
-  /** A person signed in here as the key's maker: the key is theirs whatever it may do. */
-  readonly isPerson: boolean;
-  /** Only keys of this member; null for all. */
-  readonly madeBy: string | null;
-}
 
 /** What a rotation leaves behind. */
 export interface RotatedKey {
@@ -35,7 +22,7 @@ export interface RotatedKey {
 /**
  * Plans a rotation. The present secret goes on for `overlapSeconds`, at most to the key's own expiry; a secret still left from
  * an earlier rotation ends now. Throws `not_found`, `key_not_active` for a revoked or expired key, and `scope_too_high` when
- * the key may do what the caller may not; the change may fail with `key_not_active`, with `conflict` when another change
+ * the key may do what the caller may not, `forbidden` for the secret before it that rotates its own key; the change may fail with `key_not_active`, with `conflict` when another change
  * was faster (its secret stands), with `precondition_failed`, or with `forbidden` when the caller has lost their place.
  */
 export async function planRotateKey(
@@ -43,7 +30,7 @@ export async function planRotateKey(
   workspaceId: string,
   actor: Actor,
   keyring: Keyring,
-  rotator: KeyRotator,
+  rotator: KeyCaller,
   keyId: string,
   overlapSeconds: number,
   ifMatch: number | null,
@@ -52,7 +39,7 @@ export async function planRotateKey(
   if (row.revokedAt !== null || (row.expiresAt !== null && row.expiresAt <= actor.at)) {
     throw new AppError("key_not_active");
   }
-  refuseHigherKey(row, rotator);
+  refuseRotator(row, actor, rotator);
   const minted = await mintKey(keyring, workspaceId, row.region);
   const next = {
     digest: minted.digest,
@@ -91,11 +78,14 @@ export async function planRotateKey(
 }
 
 /** Who rotates a key holds it from then on: nobody gets more than they have, but a maker their own key. */
-function refuseHigherKey(row: ApiKeyRow, rotator: KeyRotator): void {
-  const isTheirs = rotator.isPerson && row.madeBy === rotator.memberId;
-  if (!isTheirs && !readScopes(row.scopes).every((scope) => rotator.grants.includes(scope))) {
-    throw new AppError("scope_too_high", {
-      detail: "This key can do more than you can. Only its maker, or who has all its scopes, can rotate it.",
+function refuseRotator(row: ApiKeyRow, actor: Actor, rotator: KeyCaller): void {
+  if (!(rotator.isPerson && row.madeBy === rotator.memberId)) {
+    refuseHigherKey(row, rotator);
+  }
+  const secretEnd = rotator.bounds?.expiresAt ?? null;
+  if (actor.type === "key" && actor.id === row.id && secretEnd !== row.expiresAt) {
+    throw new AppError("forbidden", {
+      detail: "A secret that was rotated away makes no new one. Use the present one.",
     });
   }
 }

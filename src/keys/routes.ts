@@ -1,11 +1,11 @@
 /** The doors to API keys: make and rotate (a secret is shown this once), list, read, change, revoke. A MEMBER passes for their own keys. */
 import { z } from "@hono/zod-openapi";
-import { roleHas, scopes, type Scope } from "../access/permissions.js";
 import { requireSettings } from "../base/settings.js";
-import { endpoint, type Call, type Endpoint } from "../http/endpoint.js";
+import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { toEtag } from "../http/etag.js";
 import { PageQuery, pageOf, readCursor, toPage } from "../http/page.js";
 import { noContent, reply } from "../http/reply.js";
+import { madeByFor, readCaller } from "./caller.js";
 import { findKey, listKeys, planCreateKey, planRevokeKey } from "./keys.js";
 import { ApiKey, CreateApiKey, CreatedApiKey, RotateApiKey, toApiKey, UpdateApiKey } from "./model.js";
 import { planRotateKey } from "./rotation.js";
@@ -23,18 +23,18 @@ const createEndpoint = endpoint(
     operation: "createApiKey",
     summary: "Make an API key",
     description:
-      "The answer holds the key itself, this once. Its scopes never reach beyond what its maker may do now. A MEMBER makes keys with `models:invoke` and `tools:invoke` only, where the workspace's key policy lets members make any. Without `expires_at` it lives 90 days, or as long as the policy allows when that is less.",
+      "The answer holds the key itself, this once. Its scopes never reach beyond what its maker may do now. A MEMBER makes keys with `models:invoke` and `tools:invoke` only, where the workspace's key policy lets members make any. Without `expires_at` it lives 90 days, or as long as the policy allows when that is less. A key or token makes none with a later end or looser limits than its own; what is left out is its own.",
     tag: "API keys",
     permission,
     publishes: true,
     storedAnswer: "sealed",
     body: CreateApiKey,
     responses: { 201: { description: "The key, with its secret.", schema: CreatedApiKey } },
-    errors: ["scope_too_high", "name_taken", "conflict", "limit_not_available"],
+    errors: ["scope_too_high", "limit_too_high", "name_taken", "conflict", "limit_not_available"],
   },
   async (call) => {
     const access = call.access();
-    const maker = { memberId: access.memberId, holderId: holderOf(call), grants: grantsOf(call) };
+    const maker = await readCaller(call.db, call.principal, access);
     const { tokenSecret } = requireSettings(call.env);
     const plan = await planCreateKey(call.db, access.id, call.actor, tokenSecret, maker, call.body);
     const { row, secret } = plan.value;
@@ -63,7 +63,7 @@ const listEndpoint = endpoint(
   },
   async (call) => {
     const { limit, cursor } = call.query;
-    const records = await listKeys(call.db, call.access().id, madeByFor(call), {
+    const records = await listKeys(call.db, call.access().id, madeByFor(call.access()), {
       limit,
       after: readCursor(cursor),
     });
@@ -91,7 +91,7 @@ const getEndpoint = endpoint(
     errors: [],
   },
   async (call) => {
-    const { row, appliedVersion } = await findKey(call.db, call.access().id, call.params.id, madeByFor(call));
+    const { row, appliedVersion } = await findKey(call.db, call.access().id, call.params.id, madeByFor(call.access()));
     const key = toApiKey(row, call.now, appliedVersion);
     return reply(200, key, { etag: etagOf(row.revision, key) });
   },
@@ -103,7 +103,8 @@ const updateEndpoint = endpoint(
     path: onePath,
     operation: "updateApiKey",
     summary: "Change an API key's name, limits or scopes",
-    description: "What is left out stays. Scopes can only be taken away; the expiry never changes.",
+    description:
+      "What is left out stays. Scopes can only be taken away; the expiry never changes. Limits can only be tightened but by an admin who is signed in.",
     tag: "API keys",
     permission,
     publishes: true,
@@ -111,12 +112,12 @@ const updateEndpoint = endpoint(
     params: KeyParams,
     body: UpdateApiKey,
     responses: { 200: { description: "The key as it is now, in force everywhere.", schema: ApiKey } },
-    errors: ["scope_too_high", "name_taken", "key_not_active", "conflict", "limit_not_available"],
+    errors: ["scope_too_high", "limit_too_high", "name_taken", "key_not_active", "conflict", "limit_not_available"],
   },
   async (call) => {
     const { id } = call.access();
-    const mine = madeByFor(call);
-    const plan = await planUpdateKey(call.db, id, call.actor, call.params.id, mine, call.body, call.ifMatch);
+    const caller = await readCaller(call.db, call.principal, call.access());
+    const plan = await planUpdateKey(call.db, id, call.actor, call.params.id, caller, call.body, call.ifMatch);
     const { row, appliedVersion } = plan.value;
     const key = toApiKey(row, call.now, appliedVersion);
     return await call.commit(plan, reply(200, key, { etag: etagOf(row.revision, key) }));
@@ -143,15 +144,8 @@ const rotateEndpoint = endpoint(
     errors: ["scope_too_high", "key_not_active", "conflict"],
   },
   async (call) => {
-    const { id, memberId } = call.access();
-    const isPerson = call.principal?.kind === "session";
-    const rotator = {
-      memberId,
-      holderId: holderOf(call),
-      grants: grantsOf(call),
-      isPerson,
-      madeBy: madeByFor(call),
-    };
+    const { id } = call.access();
+    const rotator = await readCaller(call.db, call.principal, call.access());
     const { tokenSecret } = requireSettings(call.env);
     const { overlap_seconds: overlap } = call.body;
     const plan = await planRotateKey(
@@ -189,7 +183,7 @@ const revokeEndpoint = endpoint(
   },
   async (call) => {
     const { id } = call.access();
-    const plan = await planRevokeKey(call.db, id, call.actor, call.params.id, madeByFor(call), call.ifMatch);
+    const plan = await planRevokeKey(call.db, id, call.actor, call.params.id, madeByFor(call.access()), call.ifMatch);
     return await call.commit(plan, noContent());
   },
 );
@@ -203,30 +197,6 @@ export const keyEndpoints: readonly Endpoint[] = [
   rotateEndpoint,
   revokeEndpoint,
 ];
-
-type Caller = Pick<Call<unknown, unknown, unknown>, "principal" | "access">;
-
-/** Whose keys the caller reaches: null for all, else the member's whose keys they must be. */
-function madeByFor(call: Caller): string | null {
-  const { memberId, role } = call.access();
-  return role === null || roleHas(role, "keys:manage") ? null : memberId;
-}
-
-/** Who is shown a secret: the member who calls, or who holds the key that calls. */
-function holderOf(call: Caller): string {
-  return call.principal?.kind === "key" ? call.principal.holderId : call.access().memberId;
-}
-
-/** What the caller may hand on to a key: a key its own scopes, a member the scopes of their role, a personal token what both have. */
-function grantsOf(call: Caller): readonly Scope[] {
-  if (call.principal?.kind === "key") {
-    return call.principal.scopes;
-  }
-  const { role } = call.access();
-  const granted = role === null ? [] : scopes.filter((scope) => roleHas(role, scope));
-  const token = call.principal?.kind === "token" ? call.principal : null;
-  return token === null ? granted : granted.filter((scope) => token.scopes.includes(scope));
-}
 
 /** Status, overlap and last use move without a change, so they stand in the tag: a cached answer must not keep saying `revoking`. */
 function etagOf(revision: number, key: ApiKey): string {

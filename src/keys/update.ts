@@ -1,9 +1,10 @@
-/** Changing a key: its name and limits freely, its scopes only downwards. */
+/** Changing a key: its name freely, its scopes only downwards, its limits too but for an admin who is signed in. */
 import { and, eq, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
 import { guardThat, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
+import { refuseHigherKey, refuseLooserLimits, type KeyCaller } from "./caller.js";
 import { findKey, toAudit, type KeyRecord } from "./keys.js";
 import {
   apiKeys,
@@ -17,7 +18,8 @@ import {
 import { refuseHighScopes, refuseUnbuiltLimits } from "./policy.js";
 
 /**
- * Plans a change; what it leaves out stays, and what already stands writes nothing. `madeBy` narrows it to one member's keys.
+ * Plans a change; what it leaves out stays, and what already stands writes nothing. A key or token, and a MEMBER for their own keys, may
+ * only tighten limits (`limit_too_high`): those may be an admin's. A key or token reaches no key above itself (`scope_too_high`).
  * Throws `not_found`, `key_not_active` for a revoked key, `scope_too_high` for a scope the key does not have, and
  * `limit_not_available`; the change may fail with `name_taken`, and with `precondition_failed` or `conflict` when the key
  * is no longer at `ifMatch`, or at what was read here.
@@ -27,15 +29,22 @@ export async function planUpdateKey(
   workspaceId: string,
   actor: Actor,
   keyId: string,
-  madeBy: string | null,
+  caller: KeyCaller,
   input: UpdateApiKey,
   ifMatch: number | null,
 ): Promise<Change<KeyRecord>> {
-  const { row, appliedVersion } = await findKey(db, workspaceId, keyId, madeBy);
+  const { row, appliedVersion } = await findKey(db, workspaceId, keyId, caller.madeBy);
   if (row.revokedAt !== null) {
     throw new AppError("key_not_active", { detail: "This API key is revoked. It cannot be changed any more." });
   }
+  if (!caller.isPerson) {
+    refuseHigherKey(row, caller);
+  }
   const next = merge(row, input);
+  if (!caller.isPerson || caller.madeBy !== null) {
+    const because = "Only an admin who is signed in loosens a limit, and it is less now";
+    refuseLooserLimits(readLimits(next.limits), readLimits(row.limits), because);
+  }
   const isThis = and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId));
   const expected = ifMatch ?? row.revision;
   const holds = sql`EXISTS (SELECT 1 FROM ${apiKeys} WHERE ${isThis} AND ${apiKeys.revision} = ${expected})`;

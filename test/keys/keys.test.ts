@@ -13,7 +13,7 @@ import { requireSettings } from "../../src/base/settings.js";
 import { call } from "../support/client.js";
 import { breakRouter } from "../support/router.js";
 import { db, seedMember, seedWorkspace } from "../support/seed.js";
-import { admitted, auditOf, day, makeKey } from "./calls.js";
+import { admitted, auditOf, day, makeKey, rotate } from "./calls.js";
 
 function listWith(secret: string) {
   return call("GET", "/workspaces/current/api-keys", { token: secret });
@@ -125,6 +125,55 @@ describe("a new API key", () => {
     const child = await makeKey(byKey, { scopes: ["models:invoke"] });
     expect([child.status, child.body.made_by]).toEqual([201, parent.made_by]);
     expect(await auditOf(workspace.id, child.body.id)).toMatchObject([{ actorType: "key", actorId: parent.id }]);
+  });
+
+  it("made by a key lives no longer and is held to no less than the secret it was made with", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    await setPolicy(workspace, { max_days: null });
+    const limits = { rpm: 5, concurrent: 2, models: ["a", "b"], tools: ["t"] };
+    const end = new Date(Date.now() + day).toISOString();
+    const scopes = ["keys:manage", "models:invoke", "workspace:read"];
+    const { body: parent } = await makeKey(workspace, { scopes, limits, expires_at: end });
+    const byKey = { id: workspace.id, token: parent.secret };
+    const plain = await makeKey(byKey);
+    expect([plain.status, plain.body.expires_at, plain.body.limits]).toEqual([201, end, limits]);
+    const less = { expires_at: new Date(Date.now() + day / 2).toISOString(), limits: { rpm: 4, models: ["b"] } };
+    const narrow = await makeKey(byKey, less);
+    expect([narrow.status, narrow.body.limits]).toEqual([201, { ...limits, ...less.limits }]);
+    const beyond = [
+      [{ expires_at: null }, "/expires_at"],
+      [{ expires_at: new Date(Date.now() + 2 * day).toISOString() }, "/expires_at"],
+      [{ limits: { rpm: 6 } }, "/limits/rpm"],
+      [{ limits: { concurrent: 3 } }, "/limits/concurrent"],
+      [{ limits: { models: ["a", "c"] } }, "/limits/models"],
+      [{ limits: { tools: ["u"] } }, "/limits/tools"],
+    ] as const;
+    for (const [body, pointer] of beyond) {
+      const refused = await makeKey(byKey, body);
+      expect([refused.status, refused.body.code, refused.body.errors?.[0].pointer]).toEqual([
+        403,
+        "limit_too_high",
+        pointer,
+      ]);
+    }
+    const { body: rotated } = await rotate(workspace, parent.id, 3600);
+    expect((await makeKey(byKey)).body.expires_at).toBe(rotated.previous_secret.expires_at);
+    const itself = await rotate(byKey, parent.id);
+    expect([itself.status, itself.body.code]).toEqual([403, "forbidden"]);
+  });
+
+  it("made by a personal token lives no longer than the token", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    await setPolicy(workspace, { max_days: null });
+    const end = new Date(Date.now() + day).toISOString();
+    const { body: token } = await call("POST", "/me/tokens", {
+      token: workspace.token,
+      body: { name: "CI", scopes: ["keys:manage", "models:invoke"], expires_at: end },
+    });
+    const byToken = { id: workspace.id, token: token.secret };
+    expect((await makeKey(byToken)).body.expires_at).toBe(end);
+    const refused = await makeKey(byToken, { expires_at: null });
+    expect([refused.status, refused.body.code]).toEqual([403, "limit_too_high"]);
   });
 
   it("is not made by a key without keys:manage", async ({ expect }) => {

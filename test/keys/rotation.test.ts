@@ -234,7 +234,7 @@ describe("who was shown a key's secret", () => {
     const byChild = (await rotate(byShown, child.id)).body.secret;
     const before = (await rotate(asAdmin, overlapping.id)).body.secret;
     await rotate(workspace, overlapping.id, 3600);
-    const over_ = (await rotate(asAdmin, left.id)).body.secret;
+    const ended = (await rotate(asAdmin, left.id)).body.secret;
     const present = (await rotate(workspace, left.id)).body.secret;
 
     const gone = await call("DELETE", `/workspaces/${workspace.id}/members/${admin.memberId}`, {
@@ -244,7 +244,7 @@ describe("who was shown a key's secret", () => {
     for (const secret of [shown, byChild, before]) {
       expect(await worth(workspace.id, secret)).toEqual(["key_revoked", 401]);
     }
-    expect(await worth(workspace.id, over_)).toEqual(over);
+    expect(await worth(workspace.id, ended)).toEqual(over);
     for (const secret of [present, untouched.secret]) {
       expect(await worth(workspace.id, secret)).toEqual(living);
     }

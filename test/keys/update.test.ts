@@ -103,6 +103,57 @@ describe("a changed API key", () => {
   });
 });
 
+describe("a key's limits", () => {
+  const limits = { rpm: 5, models: ["a", "b"] };
+  const looser = [
+    [{ rpm: null }, "/limits/rpm"],
+    [{ rpm: 6 }, "/limits/rpm"],
+    [{ models: null }, "/limits/models"],
+    [{ models: ["a", "c"] }, "/limits/models"],
+  ] as const;
+
+  it("are only tightened by a key, itself included, and by a token; a key above them is out of their reach", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const scopes = ["keys:manage", "models:invoke"];
+    const { body: key } = await makeKey(workspace, { scopes, limits });
+    const token = await call("POST", "/me/tokens", { token: workspace.token, body: { name: "CI", scopes } });
+    const { body: higher } = await makeKey(workspace, { scopes: ["vault:rotate"] });
+    for (const secret of [key.secret, token.body.secret]) {
+      const caller = { id: workspace.id, token: secret };
+      for (const [change, pointer] of looser) {
+        const refused = await callKey("PATCH", caller, key.id, { limits: change });
+        expect([refused.status, refused.body.code, refused.body.errors?.[0].pointer]).toEqual([
+          403,
+          "limit_too_high",
+          pointer,
+        ]);
+      }
+      expect((await callKey("PATCH", caller, key.id, { name: `renamed ${secret.slice(-4)}` })).status).toBe(200);
+      const above = await callKey("PATCH", caller, higher.id, { limits: { rpm: 1 } });
+      expect([above.status, above.body.code]).toEqual([403, "scope_too_high"]);
+    }
+    const tighter = { rpm: 4, concurrent: 1, models: ["b"] };
+    const changed = await callKey("PATCH", { id: workspace.id, token: key.secret }, key.id, { limits: tighter });
+    expect([changed.status, changed.body.limits]).toEqual([200, tighter]);
+  });
+
+  it("that an admin set on a member's key stay: the member only tightens them", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const member = await seedMember(workspace.id, "MEMBER");
+    const mine = { id: workspace.id, token: member.token };
+    const { body: key } = await makeKey(mine);
+    expect((await callKey("PATCH", workspace, key.id, { limits })).status).toBe(200);
+    for (const [change] of looser) {
+      const refused = await callKey("PATCH", mine, key.id, { limits: change });
+      expect([refused.status, refused.body.code]).toEqual([403, "limit_too_high"]);
+    }
+    expect((await callKey("PATCH", mine, key.id, { limits: { rpm: 4 } })).body.limits).toEqual({ ...limits, rpm: 4 });
+    expect((await callKey("PATCH", workspace, key.id, { limits: { rpm: null } })).status).toBe(200);
+  });
+});
+
 describe("a member's own API keys", () => {
   it("call models and tools, nothing else, and are made, changed, rotated and revoked by themselves", async ({
     expect,
