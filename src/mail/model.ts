@@ -35,9 +35,7 @@ export const outbox = sqliteTable(
     index("outbox_of_address").on(table.workspaceId, table.recipient, table.createdAt),
     index("outbox_newest").on(table.createdAt, table.id),
     index("outbox_of_workspace").on(table.workspaceId, table.id),
-    index("outbox_loose")
-      .on(table.createdAt)
-      .where(sql`workspace_id IS NULL`),
+    index("outbox_age").on(table.workspaceId, table.createdAt),
   ],
 );
 
