@@ -41,6 +41,26 @@ export async function findDeletedAccess(
   return principal.kind === "session" ? await findMemberAccess(db, principal, reference, ownDeleted) : null;
 }
 
+/**
+ * The place that a signed-in person had in a living workspace until their membership ended, without any role: enough to
+ * hear that this is in force. Named like a present one; `member` is that membership's id, or `me`. Null for everybody else.
+ */
+export async function findDepartedAccess(
+  db: Database,
+  principal: Principal,
+  reference: string,
+  chosen: string | null,
+  member: string,
+): Promise<WorkspaceAccess | null> {
+  if (principal.kind !== "session") {
+    return null;
+  }
+  const isThis = member === "me" ? undefined : eq(members.id, member);
+  const state = and(isNull(workspaces.deletedAt), isNotNull(members.removedAt), isThis);
+  const found = await findMemberAccess(db, principal, reference === "current" ? chosen : reference, state);
+  return found === null ? null : { ...found, role: null };
+}
+
 async function findMemberAccess(
   db: Database,
   person: Exclude<Principal, KeyPrincipal>,
@@ -58,7 +78,12 @@ async function findMemberAccess(
       .from(members)
       .innerJoin(workspaces, eq(workspaces.id, members.workspaceId))
       .where(and(eq(members.userId, person.accountId), state, named))
-      .orderBy(sql`${workspaces.id} IS ${switchedTo} DESC`, desc(members.createdAt), desc(members.id))
+      .orderBy(
+        sql`${workspaces.id} IS ${switchedTo} DESC`,
+        desc(members.removedAt),
+        desc(members.createdAt),
+        desc(members.id),
+      )
       .limit(1)
       .all(),
   );

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { and, eq, isNull, sql } from "drizzle-orm";
-import { describe, it } from "vitest";
+import { describe, it, vi } from "vitest";
 import { auditLog } from "../../src/audit/model.js";
 import { users } from "../../src/identity/model.js";
 import { apiKeys } from "../../src/keys/model.js";
@@ -9,6 +9,7 @@ import { listMembers } from "../../src/workspaces/members.js";
 import { findAccess } from "../../src/tenancy/tenancy.js";
 import { call, type Answer } from "../support/client.js";
 import { deep } from "../support/deep.js";
+import { breakRouter } from "../support/router.js";
 import { db, seedAccount, seedKey, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
 interface Shown {
@@ -213,6 +214,15 @@ describe("the list of members", () => {
     await call("GET", at(team, "/me"), { token: member.token });
     expect((await seen()).last_active_at).toBe(shown);
   });
+
+  it("is nobody's workspace: `members` names none, but for inviting to the current one", async ({ expect }) => {
+    const team = await seedWorkspace();
+    for (const method of ["GET", "PATCH", "DELETE"]) {
+      const body = method === "GET" ? {} : { body: { name: "Renamed", slug: team.slug } };
+      expect((await call(method, "/workspaces/members", { token: team.token, ...body })).status).toBe(404);
+    }
+    expect((await call("GET", "/workspaces/members/members", { token: team.token })).status).toBe(404);
+  });
 });
 
 describe("a member's role", () => {
@@ -366,6 +376,52 @@ describe("a membership's end", () => {
       "member.left",
       "member.left",
     ]);
+  });
+
+  it("by leaving can be asked again, with its Idempotency-Key or without, and says 503 until it is in force", async ({
+    expect,
+  }) => {
+    const team = await seedWorkspace();
+    await seedKey(team);
+    const member = await seedMember(team.id, "MEMBER");
+    const { token } = member;
+    const leave = (id: string, headers: Record<string, string> = {}) =>
+      call("DELETE", at(team, `/${id}`), { token, headers });
+    const withKey = { "idempotency-key": "leave-1" };
+    await breakRouter(team.id);
+    for (const answer of [await leave("me", withKey), await leave("me", withKey), await leave(member.memberId)]) {
+      expect([answer.status, answer.body.code]).toEqual([503, "publish_pending"]);
+    }
+    vi.restoreAllMocks();
+    const kept = await leave("me", withKey);
+    expect([kept.status, kept.headers.get("idempotency-replayed")]).toEqual([204, "true"]);
+    expect([(await leave("me")).status, (await leave(member.memberId)).status]).toEqual([204, 204]);
+    const actions = await actionsOf(team.id);
+    expect(actions.filter((action) => action === "member.left")).toHaveLength(1);
+  });
+
+  it("opens nothing else to who has left, and that not to who never was there", async ({ expect }) => {
+    const team = await seedWorkspace();
+    const one = await seedMember(team.id, "ADMIN");
+    const two = await seedMember(team.id, "MEMBER");
+    await call("DELETE", at(team, "/me"), { token: one.token });
+    const stranger = await seedAccount();
+    const asked = [
+      ["DELETE", at(team, `/${two.memberId}`), one.token],
+      ["DELETE", at(team, "/me/"), one.token],
+      ["GET", at(team, "/me"), one.token],
+      ["PATCH", at(team, "/me"), one.token],
+      ["GET", at(team), one.token],
+      ["GET", `/workspaces/${team.id}`, one.token],
+      ["DELETE", at(team, "/me"), stranger.token],
+      ["DELETE", at(team, `/${one.memberId}`), stranger.token],
+    ] as const;
+    for (const [method, path, token] of asked) {
+      const answer = await call(method, path, { token });
+      expect([method, path, answer.status]).toEqual([method, path, 404]);
+    }
+    await db.update(workspaces).set({ deletedAt: Date.now() }).where(eq(workspaces.id, team.id)).run();
+    expect((await call("DELETE", at(team, "/me"), { token: one.token })).status).toBe(404);
   });
 
   it("is for good: who joins again is a new member, and the old keys stay dead", async ({ expect }) => {
