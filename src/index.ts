@@ -9,7 +9,7 @@ import { sweepChallenges } from "./identity/passkeys.js";
 import { sweepSessions } from "./identity/own-sessions.js";
 import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
 import { consumeMail } from "./mail/consumer.js";
-import { sweepOutbox } from "./mail/outbox.js";
+import { sweepClosedLetters, sweepOutbox } from "./mail/outbox.js";
 import { routerFor } from "./routing/router-for.js";
 import { publish, sweepUnapplied } from "./snapshot/publish.js";
 import { letterWriters } from "./workspaces/letters.js";
@@ -33,6 +33,7 @@ export default {
       sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep)),
       sweep("refused", () => sweepRefused(env, (on, id) => publish(on, id, routerFor), now, retriesPerSweep)),
       sweep("outbox", () => sweepOutbox(env, db, now)),
+      sweep("letters", () => sweepClosedLetters(db, now)),
       sweep("answers", () => sweepAnswers(db, now)),
       sweep("codes", () => sweepCodes(db, now)),
       sweep("purge", () => sweepPurges(env, db, now, routerFor)),

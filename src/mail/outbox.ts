@@ -1,5 +1,5 @@
 /** The outbox: a letter's row stands in the batch of the change that asks for it, so mail is owed exactly when the change happened. */
-import { and, asc, eq, isNull, lt, or, sql } from "drizzle-orm";
+import { and, asc, eq, inArray, isNotNull, isNull, lt, ne, or, sql } from "drizzle-orm";
 import { commit, hideSql, type Database, type Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
@@ -20,6 +20,13 @@ const batchSize = 100;
 const freshMs = 30_000;
 /** Longer than a message may take from queue to consumer; a waiting retry moves `enqueued_at` to its own due time. */
 const overdueMs = 10 * 60_000;
+const dayMs = 24 * 3_600_000;
+/** How long a closed letter is kept. A sign-in code's says nothing once a day has passed, and anybody's ask writes one. */
+const looseMs = 2 * dayMs;
+/** An invite shows what became of its letter while it is open: 30 days at most from its last letter. */
+const ownedMs = 90 * dayMs;
+/** D1 gives one statement half a minute; what is left waits a minute for the next run. */
+const dropsPerSweep = 5000;
 
 /** Plans letters: one statement for the change's batch, and the messages to enqueue once it is committed. */
 export function planLetters(
@@ -80,4 +87,22 @@ export async function sweepOutbox(env: Env, db: Database, now: number): Promise<
   );
   await enqueueLetters(env, db, rows, now);
   return rows.length;
+}
+
+/** Drops letters that are closed: without a workspace after 2 days, a workspace's after 90. Run by cron. */
+export async function sweepClosedLetters(db: Database, now: number): Promise<void> {
+  const isLoose = and(isNull(outbox.workspaceId), lt(outbox.createdAt, now - looseMs));
+  const isOld = and(isNotNull(outbox.workspaceId), lt(outbox.createdAt, now - ownedMs));
+  await commit(
+    db,
+    [isLoose, isOld].map((where) => {
+      const some = db
+        .select({ id: outbox.id })
+        .from(outbox)
+        .where(and(where, ne(outbox.state, "queued")))
+        .orderBy(asc(outbox.createdAt))
+        .limit(dropsPerSweep);
+      return db.delete(outbox).where(inArray(outbox.id, some));
+    }),
+  );
 }

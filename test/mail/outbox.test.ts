@@ -5,7 +5,7 @@ import { commit, guardThat, openDatabase } from "../../src/base/database.js";
 import { showOutbox } from "../../src/mail/dev-outbox.js";
 import type { LetterWriter, LetterWriters } from "../../src/mail/letter.js";
 import { letterKinds, outbox, type MailMessage } from "../../src/mail/model.js";
-import { enqueueLetters, planLetters, sweepOutbox } from "../../src/mail/outbox.js";
+import { enqueueLetters, planLetters, sweepClosedLetters, sweepOutbox } from "../../src/mail/outbox.js";
 
 const db = openDatabase(env.DB);
 const minuteMs = 60_000;
@@ -124,6 +124,68 @@ describe("the outbox", () => {
     const { env: environment, bodies } = withQueue();
     await sweepOutbox(environment, db, now);
     expect(bodies).toEqual([lost]);
+  });
+
+  it("forgets closed letters of nobody's workspace after 2 days, a workspace's after 90, and none that is still owed", async ({
+    expect,
+  }) => {
+    await clear();
+    const now = Date.now();
+    const dayMs = 24 * 60 * minuteMs;
+    for (const workspaceId of [null, "ws_1"]) {
+      for (const state of ["queued", "sent", "superseded", "failed"] as const) {
+        for (const days of [1.9, 2.1, 89.9, 90.1]) {
+          const { statement, messages } = planLetters(
+            db,
+            [
+              {
+                kind: "invite",
+                workspaceId,
+                subjectId: `${workspaceId} ${state} ${days}`,
+                version: 1,
+                recipient: "a@b.c",
+              },
+            ],
+            now - days * dayMs,
+          );
+          const id = messages[0]?.id ?? "";
+          await commit(db, [statement, db.update(outbox).set({ state }).where(eq(outbox.id, id))]);
+        }
+      }
+    }
+    await sweepClosedLetters(db, now);
+    const left = (await db.select({ subject: outbox.subjectId }).from(outbox).all()).map(({ subject }) => subject);
+    const closed = ["sent", "superseded", "failed"];
+    expect(left.toSorted()).toEqual(
+      [
+        ...["null", "ws_1"].flatMap((owner) => [1.9, 2.1, 89.9, 90.1].map((days) => `${owner} queued ${days}`)),
+        ...closed.flatMap((state) => [`null ${state} 1.9`, ...[1.9, 2.1, 89.9].map((days) => `ws_1 ${state} ${days}`)]),
+      ].toSorted(),
+    );
+  });
+
+  it("is searched by an index, not read whole, for what a workspace has and for what is to be forgotten", async ({
+    expect,
+  }) => {
+    const cases = {
+      "SELECT * FROM outbox WHERE workspace_id = 'x' AND id > 'x' ORDER BY id":
+        "outbox_of_workspace (workspace_id=? AND id>?)",
+      "SELECT id FROM outbox WHERE workspace_id IS NULL AND created_at < 1 AND state <> 'queued' ORDER BY created_at":
+        "outbox_age (workspace_id=? AND created_at<?)",
+      "SELECT id FROM outbox WHERE workspace_id IS NOT NULL AND created_at < 1 AND state <> 'queued' ORDER BY created_at":
+        "outbox_newest (created_at<?)",
+      "SELECT * FROM idempotency WHERE workspace_id = 'x'": "idempotency_of_workspace (workspace_id=?)",
+      "SELECT * FROM invites WHERE workspace_id = 'x' AND id > 'x' ORDER BY id":
+        "invites_by_id (workspace_id=? AND id>?)",
+      "SELECT * FROM account WHERE providerId = 'x' AND accountId = 'x'":
+        "account_of_provider (providerId=? AND accountId=?)",
+    };
+    for (const [query, index] of Object.entries(cases)) {
+      const { results } = await env.DB.prepare(`EXPLAIN QUERY PLAN ${query}`).all<{ detail: string }>();
+      const plan = results.map(({ detail }) => detail).join("\n");
+      expect(plan).toContain(`USING INDEX ${index}`);
+      expect(plan).not.toContain("TEMP B-TREE");
+    }
   });
 });
 
