@@ -143,6 +143,12 @@ export const errorTable = {
     title: "Too many open invites",
     detail: "The workspace has as many open invites as it may have. Revoke some, or wait for answers.",
   },
+  limit_reached: {
+    status: 409,
+    title: "Limit reached",
+    detail:
+      "There are as many of these as there may be at once. Revoke one that is not needed any more, also an expired one.",
+  },
   invite_closed: {
     status: 409,
     title: "Invite closed",

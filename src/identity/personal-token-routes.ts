@@ -17,13 +17,13 @@ const createOne = endpoint(
     operation: "createPersonalToken",
     summary: "Make a personal token",
     description:
-      "For your own automation. It acts as you, cut to its scopes and to your role where it is used; the answer holds it, this once.",
+      "For your own automation. It acts as you, cut to its scopes and to your role where it is used; the answer holds it, this once. You may have 50 that are not revoked.",
     tag: "You",
     permission: { ...permission, own: true },
     storedAnswer: "sealed",
     body: CreatePersonalToken,
     responses: { 201: { description: "The token, with its secret.", schema: CreatedPersonalToken } },
-    errors: ["name_taken"],
+    errors: ["name_taken", "limit_reached"],
   },
   async (call) => {
     const { tokenSecret } = requireSettings(call.env);

@@ -1,9 +1,9 @@
 /** Personal tokens as deeds: made once with their secret, listed, revoked for good; and as callers, cut to their scopes. */
 import { waitUntil } from "cloudflare:workers";
-import { and, desc, eq, gt, isNull, lt, lte, or } from "drizzle-orm";
+import { and, desc, eq, gt, isNull, lt, lte, or, sql } from "drizzle-orm";
 import type { Actor, TokenPrincipal } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
-import { guardChanged, hideSql, type Change, type Database } from "../base/database.js";
+import { guardChanged, guardThat, hideSql, type Change, type Database } from "../base/database.js";
 import { AppError, invalidField } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Keyring } from "../base/keyring.js";
@@ -18,10 +18,13 @@ import { digestToken, mintToken, tokenPrefix } from "./personal-token.js";
 /** The longest a token may live, and how long it does when nothing is said. */
 const tokenLifeMs = 90 * 24 * 3_600_000;
 
+/** Tokens of one person; an expired one counts until it is revoked, as it is listed. */
+export const tokensPerAccount = 50;
+
 /** `last_used_at` moves at most this often. */
 const lastUsedStepMs = 60_000;
 
-/** Plans a new token. Throws `validation_failed` for an expiry that is not ahead, or over 90 days; may fail with `name_taken`. */
+/** Plans a new token. Throws `validation_failed` for an expiry that is not ahead, or over 90 days; may fail with `name_taken` or `limit_reached`. */
 export async function planCreateToken(
   db: Database,
   tokenSecret: Keyring,
@@ -48,8 +51,10 @@ export async function planCreateToken(
     targets: [{ type: "personal_token", id: row.id }],
     after: { name: row.name, scopes: input.scopes, expires_at: new Date(row.expiresAt).toISOString() },
   });
+  const hasRoom = sql`(SELECT count(*) FROM ${personalTokens}
+    WHERE ${personalTokens.userId} = ${accountId} AND ${personalTokens.revokedAt} IS NULL) < ${tokensPerAccount}`;
   return {
-    statements: [db.insert(personalTokens).values(row), told],
+    statements: [guardThat(db, hasRoom, "limit_reached"), db.insert(personalTokens).values(row), told],
     value: { row, secret: minted.secret },
     conflicts: { "personal_tokens.name": "name_taken" },
   };

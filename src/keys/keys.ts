@@ -15,6 +15,7 @@ import { apiKeys, readLimits, readScopes, type ApiKeyRow, type CreateApiKey, typ
 import {
   grantable,
   guardCaller,
+  guardCount,
   guardPolicy,
   readExpiry,
   readPolicy,
@@ -36,7 +37,7 @@ export interface KeyRecord {
  * `limit_too_high` for an expiry or limit beyond those of the key or token that calls (what is left out is theirs),
  * `forbidden` for a MEMBER where members make none, `limit_not_available` for `tpm` and `budget_usd`, `validation_failed`
  * for an expiry that is not ahead or beyond the workspace's policy; the change may fail with `name_taken`, `conflict` when
- * the settings moved meanwhile, or `forbidden` when the maker has lost their place.
+ * the settings moved meanwhile, `limit_reached` when there are too many, or `forbidden` when the maker has lost their place.
  */
 export async function planCreateKey(
   db: Database,
@@ -67,6 +68,7 @@ export async function planCreateKey(
       guardCaller(db, workspaceId, actor, maker),
       ...guardBounds(db, workspaceId, maker),
       guardPolicy(db, workspaceId, policy),
+      guardCount(db, workspaceId, maker.memberId, policy.role),
       db.insert(apiKeys).values(row),
       auditRow(db, actor, told),
     ],

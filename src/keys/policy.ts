@@ -113,6 +113,18 @@ export function guardPolicy(db: Database, workspaceId: string, policy: MakerPoli
   return guardThat(db, same, "conflict");
 }
 
+/** Living keys of a workspace, and of those that one MEMBER made; an expired key counts until it is revoked, as it is listed and keeps its name. */
+export const keysPerWorkspace = 1_000;
+export const keysPerMember = 50;
+
+/** Refuses the batch with `limit_reached` when the workspace, or a MEMBER who makes a key, has as many as may be. */
+export function guardCount(db: Database, workspaceId: string, memberId: string, role: Role): Statement {
+  const living = sql`(SELECT count(*) FROM ${apiKeys} WHERE ${apiKeys.workspaceId} = ${workspaceId} AND ${apiKeys.revokedAt} IS NULL`;
+  const hasRoom = sql`${living}) < ${keysPerWorkspace}`;
+  const mayHaveMore = sql`${hasRoom} AND ${living} AND ${apiKeys.madeBy} = ${memberId}) < ${keysPerMember}`;
+  return guardThat(db, role === "MEMBER" ? mayHaveMore : hasRoom, "limit_reached");
+}
+
 /**
  * What let the caller in was read before this batch: a member removed or a key revoked in between gets no secret, and neither
  * does a member removed who holds another's key. Refuses the batch with `forbidden`.

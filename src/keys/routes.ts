@@ -23,14 +23,14 @@ const createEndpoint = endpoint(
     operation: "createApiKey",
     summary: "Make an API key",
     description:
-      "The answer holds the key itself, this once. Its scopes never reach beyond what its maker may do now. A MEMBER makes keys with `models:invoke` and `tools:invoke` only, where the workspace's key policy lets members make any. Without `expires_at` it lives 90 days, or as long as the policy allows when that is less. A key or token makes none with a later end or looser limits than its own; what is left out is its own.",
+      "The answer holds the key itself, this once. Its scopes never reach beyond what its maker may do now. A MEMBER makes keys with `models:invoke` and `tools:invoke` only, where the workspace's key policy lets members make any. Without `expires_at` it lives 90 days, or as long as the policy allows when that is less. A key or token makes none with a later end or looser limits than its own; what is left out is its own. A workspace has at most 1,000 keys that are not revoked, a MEMBER 50.",
     tag: "API keys",
     permission,
     publishes: true,
     storedAnswer: "sealed",
     body: CreateApiKey,
     responses: { 201: { description: "The key, with its secret.", schema: CreatedApiKey } },
-    errors: ["scope_too_high", "limit_too_high", "name_taken", "conflict", "limit_not_available"],
+    errors: ["scope_too_high", "limit_too_high", "name_taken", "limit_reached", "conflict", "limit_not_available"],
   },
   async (call) => {
     const access = call.access();

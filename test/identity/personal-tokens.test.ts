@@ -4,6 +4,7 @@ import { describe, it } from "vitest";
 import { endpoints } from "../../src/app.js";
 import { auditLog } from "../../src/audit/model.js";
 import { personalTokens } from "../../src/identity/model.js";
+import { tokensPerAccount } from "../../src/identity/personal-tokens.js";
 import { call, type Answer } from "../support/client.js";
 import { db, seedAccount, seedMember, seedWorkspace } from "../support/seed.js";
 
@@ -52,6 +53,22 @@ describe("personal tokens", () => {
     expect((await makeToken(me.token, ["workspace:read"], { name: "Twice" })).body.code).toBe("name_taken");
     await call("DELETE", `/me/tokens/${first.body.id}`, { token: me.token });
     expect((await makeToken(me.token, ["workspace:read"], { name: "Twice" })).status).toBe(201);
+  });
+
+  it("are fifty at most, expired ones counted; one that is revoked makes room", async ({ expect }) => {
+    const me = await seedAccount();
+    const { body: first } = await makeToken(me.token, ["workspace:read"]);
+    const [row] = await db.select().from(personalTokens).where(eq(personalTokens.id, first.id));
+    for (let i = 2; row !== undefined && i < tokensPerAccount; i += 1) {
+      await db
+        .insert(personalTokens)
+        .values({ ...row, id: `${row.id}${i}`, name: `T ${i}`, digest: `${row.id}${i}`, expiresAt: 1 });
+    }
+    const both = await Promise.all([makeToken(me.token, ["workspace:read"]), makeToken(me.token, ["workspace:read"])]);
+    expect(both.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+    expect((await makeToken(me.token, ["workspace:read"])).body.code).toBe("limit_reached");
+    await call("DELETE", `/me/tokens/${first.id}`, { token: me.token });
+    expect((await makeToken(me.token, ["workspace:read"])).status).toBe(201);
   });
 
   it("act as their maker within their scopes, and write down that it was a token", async ({ expect }) => {

@@ -6,6 +6,7 @@ import { afterEach, describe, it, vi } from "vitest";
 import { commit, commitChange } from "../../src/base/database.js";
 import { planCreateKey } from "../../src/keys/keys.js";
 import { apiKeys } from "../../src/keys/model.js";
+import { keysPerMember, keysPerWorkspace } from "../../src/keys/policy.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import { sweepUnapplied } from "../../src/snapshot/publish.js";
 import { members, workspaces } from "../../src/tenancy/model.js";
@@ -13,7 +14,7 @@ import { requireSettings } from "../../src/base/settings.js";
 import { call } from "../support/client.js";
 import { breakRouter } from "../support/router.js";
 import { db, seedMember, seedWorkspace } from "../support/seed.js";
-import { admitted, auditOf, day, makeKey, rotate } from "./calls.js";
+import { admitted, auditOf, callKey, day, makeKey, rotate } from "./calls.js";
 
 function listWith(secret: string) {
   return call("GET", "/workspaces/current/api-keys", { token: secret });
@@ -267,6 +268,38 @@ describe("a new API key", () => {
       "/scopes/0",
     ]);
     expect((await makeKey(workspace, { scopes: [] })).body.errors[0].pointer).toBe("/scopes");
+  });
+
+  it("is the last one when a workspace has 1,000, or a MEMBER 50; one that is revoked makes room", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const member = await seedMember(workspace.id, "MEMBER");
+    const mine = { id: workspace.id, token: member.token };
+    /** Copies of a key, until `count` of its maker's or the workspace's keys live. */
+    const fill = async (keyId: string, count: number) => {
+      const [columns, copied] = ["region, made_by, created_at, scopes, limits, revision", "prefix, last_four"];
+      await env.DB.prepare(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+         INSERT INTO api_keys (id, workspace_id, name, digest, ${columns}, ${copied})
+         SELECT id || i, workspace_id, id || i, id || i, ${columns}, ${copied} FROM api_keys, n WHERE id = ?1`,
+      )
+        .bind(keyId, count)
+        .run();
+    };
+    const { body: own } = await makeKey(mine);
+    await fill(own.id, keysPerMember - 2);
+    const both = await Promise.all([makeKey(mine), makeKey(mine), makeKey(mine)]);
+    expect(both.map(({ status }) => status).toSorted()).toEqual([201, 409, 409]);
+    const full = await makeKey(mine);
+    expect([full.status, full.body.code]).toEqual([409, "limit_reached"]);
+    await callKey("DELETE", mine, own.id);
+    expect((await makeKey(mine)).status).toBe(201);
+
+    const { body: first } = await makeKey(workspace);
+    await fill(first.id, keysPerWorkspace - keysPerMember - 2);
+    expect((await makeKey(workspace)).status).toBe(201);
+    expect((await makeKey(workspace)).body.code).toBe("limit_reached");
   });
 
   it("takes no living key's name, one of twenty at the same moment wins, and a revoked one gives its name back", async ({
