@@ -27,15 +27,7 @@ export type InviteResult = z.infer<typeof InviteResult>;
 export const InviteResults = z.object({ results: z.array(InviteResult) }).openapi("InviteResults");
 
 /** States as people read them: the row's, its letter's and the clock's in one word. */
-const inviteWireStates = [
-  "pending",
-  "sent",
-  "delivery_failed",
-  "accepted",
-  "declined",
-  "revoked",
-  "expired",
-] as const;
+const inviteWireStates = ["pending", "sent", "delivery_failed", "accepted", "declined", "revoked", "expired"] as const;
 
 export const Invite = z
   .object({
