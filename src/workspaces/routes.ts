@@ -173,8 +173,9 @@ const updateWorkspace = endpoint(
     errors: ["workspace_exists", "conflict"],
   },
   async (call) => {
-    const seen = await findWorkspace(call.db, call.access());
-    const change = planUpdateWorkspace(call.db, seen, call.actor, call.body, call.ifMatch);
+    const access = call.access();
+    const seen = await findWorkspace(call.db, access);
+    const change = planUpdateWorkspace(call.db, seen, call.actor, access.memberId, call.body, call.ifMatch);
     const { row, answer } = change.value;
     return await call.commit(change, reply(200, answer, { etag: toEtag(row.revision) }));
   },

@@ -9,6 +9,7 @@ import { members, readSettingsOf, restoreMs, toWorkspace, workspaces } from "../
 import type { Workspace, WorkspaceRow } from "../tenancy/model.js";
 import { nameKey } from "./create.js";
 import type { WorkspacesQuery } from "./life-schema.js";
+import { guardManager } from "./member-changes.js";
 import { mergeSettings } from "./settings.js";
 import type { UpdateWorkspace } from "./model.js";
 
@@ -83,12 +84,14 @@ export async function listWorkspaces(
 /**
  * Plans a change of name, slug or settings. What is given replaces what is there; an update to what already stands
  * writes nothing. `seats_taken` for a seat limit below the
- * people who are there; `precondition_failed` when `ifMatch` (or the row read here) is no longer the row's revision.
+ * people who are there; `forbidden` when the member `managerId`, for whom or whose key it is done, is no admin any
+ * more; `precondition_failed` when `ifMatch` (or the row read here) is no longer the row's revision.
  */
 export function planUpdateWorkspace(
   db: Database,
   seen: SeenWorkspace,
   actor: Actor,
+  managerId: string,
   input: UpdateWorkspace,
   ifMatch: number | null,
 ): Change<SeenWorkspace> {
@@ -105,6 +108,7 @@ export function planUpdateWorkspace(
     next.seatLimit !== row.seatLimit;
   const updated = { ...row, ...next, ...(isChanged ? { revision: expected + 1, updatedAt: actor.at } : {}) };
   const statements = [
+    guardManager(db, row.id, actor, managerId),
     guardThat(db, holds, ifMatch === null ? "conflict" : "precondition_failed"),
     db
       .update(workspaces)

@@ -1,8 +1,12 @@
 import { desc, eq } from "drizzle-orm";
 import { describe, it } from "vitest";
+import type { Actor } from "../../src/access/principal.js";
 import { auditLog } from "../../src/audit/model.js";
+import { commitChange } from "../../src/base/database.js";
+import { newId } from "../../src/base/ids.js";
 import { credentials } from "../../src/connections/model.js";
-import { workspaces } from "../../src/tenancy/model.js";
+import { members, workspaces } from "../../src/tenancy/model.js";
+import { findWorkspace, planUpdateWorkspace } from "../../src/workspaces/workspaces.js";
 import { call } from "../support/client.js";
 import { db, seedAccount, seedMember, seedWorkspace } from "../support/seed.js";
 
@@ -207,5 +211,26 @@ describe("reading and renaming", () => {
       body: { slug: `s-${id.slice(-10)}` },
     });
     expect([allowed.status, allowed.body.role]).toEqual([200, "ADMIN"]);
+  });
+
+  it("a change by somebody who is no admin any more when it is committed changes nothing", async ({ expect }) => {
+    const { id, slug } = await seedWorkspace();
+    const admin = await seedMember(id, "ADMIN");
+    const { memberId } = admin;
+    const place = { id, slug, role: "ADMIN", memberId, ownerMemberId: "mem_owner", lastActiveAt: null } as const;
+    const seen = await findWorkspace(db, place);
+    const actor: Actor = {
+      type: "account",
+      id: admin.id,
+      name: "Admin",
+      requestId: "req_test",
+      ip: null,
+      opId: newId("operation"),
+      at: Date.now(),
+    };
+    const change = planUpdateWorkspace(db, seen, actor, memberId, { name: "Too late" }, null);
+    await db.update(members).set({ role: "MEMBER" }).where(eq(members.id, memberId)).run();
+    await expect(commitChange(db, change)).rejects.toMatchObject({ code: "forbidden" });
+    expect(await db.$count(workspaces, eq(workspaces.name, "Too late"))).toBe(0);
   });
 });
