@@ -56,17 +56,18 @@ async function readWorkspace(db: Database, workspaceId: string, after: string): 
 
 async function readMembers(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {
   const query = db
-    .select({ row: members, name: users.name, email: users.email })
+    .select({ row: members, name: users.name, email: users.email, ownerId: workspaces.ownerMemberId })
     .from(members)
     .innerJoin(users, eq(users.id, members.userId))
+    .innerJoin(workspaces, eq(workspaces.id, members.workspaceId))
     .where(and(eq(members.workspaceId, workspaceId), gt(members.id, after)))
     .orderBy(asc(members.id));
-  return (await hideSql(query.limit(pageRows).all())).map(({ row, name, email }) => ({
+  return (await hideSql(query.limit(pageRows).all())).map(({ row, name, email, ownerId }) => ({
     cursor: row.id,
     data: {
       id: row.id,
       account: { id: row.userId, name, email },
-      role: row.role,
+      role: row.id === ownerId ? "OWNER" : row.role,
       joined_at: toIso(row.createdAt),
       last_active_at: toIso(row.lastActiveAt),
       removed_at: toIso(row.removedAt),

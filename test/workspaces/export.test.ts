@@ -69,6 +69,10 @@ describe("exporting a workspace", () => {
     const rowsOf = (name: string) =>
       (bySection.get(name) ?? []).map((line) => (JSON.parse(line) as { data: Record<string, unknown> }).data);
     expect(new Set(rowsOf("invites").map(({ email }) => email)).size).toBe(450);
+    expect(Object.fromEntries(rowsOf("members").map(({ id, role }) => [id === admin.memberId, role]))).toEqual({
+      false: "OWNER",
+      true: "ADMIN",
+    });
     expect(rowsOf("pools")).toMatchObject([{ name: "chat", instances: [{ alias: "a", weight: 3 }] }]);
     expect(rowsOf("audit_log").at(-1)).toMatchObject({
       action: "workspace.exported",
