@@ -47,9 +47,9 @@ export function layOut(to: string, texts: LetterTexts): Letter {
 }
 
 /** One line without control characters, and without those that turn the direction of what follows: a name must not rearrange a sentence. */
-function toLine(text: string): string {
+export function toLine(text: string): string {
   return text
-    .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "")
+    .replace(/\p{Bidi_Control}/gu, "")
     .replace(/[\p{Cc}\s]+/gu, " ")
     .trim();
 }

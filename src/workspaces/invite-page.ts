@@ -1,6 +1,6 @@
 /** The page an invite's link opens: who invites to what, and two buttons. It needs no script, no console, and nothing from anywhere else. */
 import { randomBytes, toBase32 } from "../base/bytes.js";
-import type { LetterLanguage } from "../mail/layout.js";
+import { toLine, type LetterLanguage } from "../mail/layout.js";
 import { escapeHtml } from "../mail/letter.js";
 import { pageTexts, type OfferFacts, type PageProblem } from "./invite-texts.js";
 
@@ -56,7 +56,7 @@ function writePage(view: InviteView, language: LetterLanguage, nonce: string): s
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <meta name="color-scheme" content="light dark">
-<title>${escapeHtml(title)}</title>
+<title>${write(title)}</title>
 <style nonce="${nonce}">
 body { font: 16px/1.6 system-ui, -apple-system, "Segoe UI", "PingFang SC", "Microsoft YaHei", sans-serif; max-width: 32rem; margin: 12vh auto; padding: 0 1.25rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; line-height: 1.3; }
@@ -71,7 +71,7 @@ button.quiet { background: none; color: inherit; border-color: GrayText; }
 </head>
 <body>
 <main>
-<h1>${escapeHtml(title)}</h1>
+<h1>${write(title)}</h1>
 ${body}
 </main>
 </body>
@@ -89,7 +89,7 @@ function writeView(view: InviteView, language: LetterLanguage): { readonly title
     case "joined":
       return {
         title: texts.joined(view.workspace),
-        body: `<p><a href="/" rel="noreferrer">${escapeHtml(texts.goOn)}</a></p>`,
+        body: `<p><a href="/" rel="noreferrer">${write(texts.goOn)}</a></p>`,
       };
     case "declined":
       return { title: texts.declined(view.workspace), body: "" };
@@ -102,7 +102,7 @@ function writeOffer(view: Extract<InviteView, { kind: "offer" }>, language: Lett
   const texts = pageTexts[language];
   const { facts, invitee, otherEmail, token } = view;
   const isAsked = invitee === "signed_out";
-  const nameField = `<label for="name">${escapeHtml(texts.name)}</label>
+  const nameField = `<label for="name">${write(texts.name)}</label>
 <input id="name" name="name" maxlength="100" autocomplete="name">
 `;
   return [
@@ -112,14 +112,14 @@ function writeOffer(view: Extract<InviteView, { kind: "offer" }>, language: Lett
     isAsked ? paragraph(texts.signInFirst(facts)) : "",
     form(token, "accept", `${invitee === "new" ? nameField : ""}${button(isAsked ? texts.sendCode : texts.accept)}`),
     form(token, "decline", button(texts.decline, "quiet")),
-    `<p><small>${escapeHtml(texts.terms(facts))}</small></p>`,
+    `<p><small>${write(texts.terms(facts))}</small></p>`,
   ].join("\n");
 }
 
 function writeCodeForm(view: Extract<InviteView, { kind: "code" }>, language: LetterLanguage): string {
   const texts = pageTexts[language];
   const fields = `<input type="hidden" name="handle" value="${escapeHtml(view.handle)}">
-<label for="code">${escapeHtml(texts.code)}</label>
+<label for="code">${write(texts.code)}</label>
 <input id="code" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="20" required autofocus>
 `;
   return [
@@ -135,11 +135,11 @@ function form(token: string, deed: "accept" | "decline", inner: string): string 
 }
 
 function button(label: string, look?: "quiet"): string {
-  return `<button${look === undefined ? "" : ` class="${look}"`}>${escapeHtml(label)}</button>`;
+  return `<button${look === undefined ? "" : ` class="${look}"`}>${write(label)}</button>`;
 }
 
 function paragraph(text: string): string {
-  return `<p>${escapeHtml(text)}</p>`;
+  return `<p>${write(text)}</p>`;
 }
 
 function alert(problem: PageProblem | "bad_name" | null, language: LetterLanguage): string {
@@ -147,5 +147,10 @@ function alert(problem: PageProblem | "bad_name" | null, language: LetterLanguag
     return "";
   }
   const { problems, badName } = pageTexts[language];
-  return `<p role="alert">${escapeHtml(problem === "bad_name" ? badName : problems[problem])}</p>`;
+  return `<p role="alert">${write(problem === "bad_name" ? badName : problems[problem])}</p>`;
+}
+
+/** Names that people chose stand in these texts: they must not rearrange the sentence, as in letters. */
+function write(text: string): string {
+  return escapeHtml(toLine(text));
 }

@@ -95,6 +95,15 @@ describe("the page of an invite", () => {
     expect(await db.$count(users, eq(users.email, email))).toBe(0);
   });
 
+  it("shows no name that rearranges its sentences", async ({ expect }) => {
+    const team = await seedWorkspace();
+    await db.update(workspaces).set({ name: "Evil\u202e\u2066\u061c gro.elpmaxe" }).where(eq(workspaces.id, team.id));
+    await db.update(users).set({ name: "Eve\u202e" }).where(eq(users.id, team.owner.id));
+    const page = await open(await seedLink(team, freshAddress()));
+    expect(page.text).toContain("Eve invites you to join the workspace Evil gro.elpmaxe as a member.");
+    expect(page.text).not.toMatch(/\p{Bidi_Control}/u);
+  });
+
   it("is in Chinese for an invite in Chinese", async ({ expect }) => {
     const team = await seedWorkspace();
     const page = await open(await seedLink(team, freshAddress(), { locale: "zh-CN" }));
