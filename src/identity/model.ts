@@ -200,13 +200,14 @@ export const EmailAddress = z
   .max(254)
   .pipe(z.email({ error: "Give an e-mail address such as ada@example.com." }));
 
-/** A name that people read: printable, 1–100 characters. */
+/** A name that people read: 1–100 characters, some of them visible, and none that turns the direction of what follows it. */
 export const DisplayName = z
   .string()
   .trim()
-  .min(1, "Give a name.")
+  .min(1, { error: "Give a name.", abort: true })
   .max(100, "At most 100 characters.")
-  .regex(/^[^\p{Cc}]*$/u, "Leave out control characters.");
+  .regex(/^[^\p{Cc}\p{Bidi_Control}]*$/u, "Leave out control characters, those for the writing direction too.")
+  .refine((name) => /[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name), "Give a name that can be seen.");
 
 /** A language tag, RFC 5646. */
 export const LanguageTag = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
