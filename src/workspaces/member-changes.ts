@@ -12,12 +12,14 @@ import type { Member } from "./member-schema.js";
 import { toMember, type MemberRecord } from "./members.js";
 import { ownershipTransfers } from "./model.js";
 
-/** A key or token gives nobody more than it has itself. Throws `role_too_high`. */
+/** A key or token gives a role, by invite or by change, only when it has every scope of that role itself. Throws `role_too_high`. */
 export function refuseHighRole(principal: Principal | null, role: Exclude<Role, "OWNER">): void {
   const own = principal?.kind === "key" || principal?.kind === "token" ? principal.scopes : scopes;
-  const needed = role === "ADMIN" ? scopes.filter((scope) => roleHas(role, scope)) : [];
-  if (needed.some((scope) => !own.includes(scope))) {
-    throw new AppError("role_too_high", { detail: "Only a key or token with every scope of an admin may make one." });
+  const missing = scopes.filter((scope) => roleHas(role, scope) && !own.includes(scope));
+  if (missing.length > 0) {
+    throw new AppError("role_too_high", {
+      detail: `A key or token gives a role only with every scope of it, and this one lacks ${missing.join(", ")}.`,
+    });
   }
 }
 

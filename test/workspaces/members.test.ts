@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { and, eq, isNull, sql } from "drizzle-orm";
 import { describe, it, vi } from "vitest";
+import { roleHas, scopes } from "../../src/access/permissions.js";
 import { auditLog } from "../../src/audit/model.js";
 import { users } from "../../src/identity/model.js";
 import { apiKeys } from "../../src/keys/model.js";
@@ -236,7 +237,7 @@ describe("a member's role", () => {
     expect([raised.status, raised.body.role]).toEqual([200, "ADMIN"]);
     const key = await call("POST", `/workspaces/${team.id}/api-keys`, {
       token: member.token,
-      body: { name: "managing", scopes: ["members:read", "members:manage"] },
+      body: { name: "managing", scopes: [...scopes.filter((scope) => roleHas("MEMBER", scope)), "members:manage"] },
     });
     expect(key.status).toBe(201);
     const invited = await inviteBy(team, member.token, `guest-${member.id}@example.com`);
@@ -282,18 +283,47 @@ describe("a member's role", () => {
     expect((await remove()).status).toBe(204);
   });
 
-  it("ADMIN is not given by a key that is less than an admin itself", async ({ expect }) => {
+  it("is given by a key or token, in place or by invite, only when it has every scope of that role", async ({
+    expect,
+  }) => {
     const team = await seedWorkspace();
     const member = await seedMember(team.id, "MEMBER");
-    const key = await call("POST", `/workspaces/${team.id}/api-keys`, {
-      token: team.token,
-      body: { name: "managing", scopes: ["members:manage"] },
-    });
-    const raise = await call("PATCH", at(team, `/${member.memberId}`), {
-      token: key.body.secret,
-      body: { role: "ADMIN" },
-    });
-    expect([raise.status, raise.body.code]).toEqual([403, "role_too_high"]);
+    const ofRole = (role: "ADMIN" | "MEMBER") => scopes.filter((scope) => roleHas(role, scope));
+    const cases = [
+      [["members:manage"], 403, 403],
+      [[...ofRole("MEMBER"), "members:manage"], 403, 200],
+      [ofRole("ADMIN").filter((scope) => scope !== "usage:read"), 403, 403],
+      [ofRole("ADMIN"), 200, 200],
+    ] as const;
+    for (const [index, [held, asAdmin, asMember]] of cases.entries()) {
+      const body = { name: `managing ${index}`, scopes: held };
+      const made = [
+        await call("POST", `/workspaces/${team.id}/api-keys`, { token: team.token, body }),
+        await call("POST", "/me/tokens", { token: team.token, body }),
+      ];
+      for (const [turn, { body: credential }] of made.entries()) {
+        const token = credential.secret;
+        for (const [role, status] of [
+          ["ADMIN", asAdmin],
+          ["MEMBER", asMember],
+        ] as const) {
+          const emails = [`guest-${role}-${index}-${turn}-${member.id}@example.com`];
+          const answers = [
+            await call("PATCH", at(team, `/${member.memberId}`), { token, body: { role } }),
+            await call("POST", at(team, "/invite"), { token, body: { emails, role } }),
+          ];
+          const code = status === 403 ? "role_too_high" : undefined;
+          expect([held.length, role, answers.map((answer) => [answer.status, answer.body.code])]).toEqual([
+            held.length,
+            role,
+            [
+              [status, code],
+              [status, code],
+            ],
+          ]);
+        }
+      }
+    }
   });
 });
 
