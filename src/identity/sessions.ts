@@ -27,7 +27,7 @@ export async function planSession(
   authSecret: Keyring,
   db: Database,
   accountId: string,
-  from: { readonly ip: string | null; readonly userAgent: string | null; readonly requestId?: string },
+  from: { readonly ip: string | null; readonly userAgent: string | null; readonly requestId: string | null },
   now: number,
 ): Promise<PlannedSession> {
   const token = toBase32(randomBytes(32));
@@ -42,7 +42,7 @@ export async function planSession(
     expiresAt: new Date(now + sessionMs).toISOString(),
     ipAddress: from.ip,
     userAgent: from.userAgent?.slice(0, 300) ?? null,
-    requestId: from.requestId ?? null,
+    requestId: from.requestId,
   });
   const signature = await sign(authSecret, authSecret.primary, token);
   return { statement, sessionId, token: new Secret(`${token}.${signature}`) };

@@ -12,7 +12,7 @@ import { demoAccountId } from "./setup.js";
 /** Plans a new session for the demo account, which is made when missing; its earlier sessions end. */
 export async function planDemoSession(db: Database, settings: Settings, actor: Actor): Promise<Change<Secret>> {
   const at = new Date(actor.at).toISOString();
-  const from = { ip: actor.ip, userAgent: "npm start" };
+  const from = { ip: actor.ip, userAgent: "npm start", requestId: actor.requestId };
   const session = await planSession(settings.authSecret, db, demoAccountId, from, actor.at);
   const account = {
     id: demoAccountId,

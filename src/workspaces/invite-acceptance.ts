@@ -116,9 +116,8 @@ export async function planAcceptance(
   const { account, isNew, getsSession } = invitee;
   const by: Actor = { ...actor, type: "account", id: account.id, name: account.name };
   const memberId = newId("member");
-  const session = getsSession
-    ? await planSession(authSecret, db, account.id, { ip: actor.ip, userAgent }, actor.at)
-    : null;
+  const from = { ip: actor.ip, userAgent, requestId: actor.requestId };
+  const session = getsSession ? await planSession(authSecret, db, account.id, from, actor.at) : null;
   const member = {
     id: memberId,
     workspaceId: workspace.id,

@@ -54,7 +54,8 @@ export async function planSetup(
     createdAt: at,
     updatedAt: at,
   };
-  const session = await planSession(settings.authSecret, db, account.id, { ip: actor.ip, userAgent }, actor.at);
+  const from = { ip: actor.ip, userAgent, requestId: actor.requestId };
+  const session = await planSession(settings.authSecret, db, account.id, from, actor.at);
   const by: Actor = { ...actor, type: "setup", id: account.id, name: account.name };
   const { name, slug } = input.workspace;
   const named = { name, slug: slug ?? slugOf(name), seatLimit: settings.seatLimit };

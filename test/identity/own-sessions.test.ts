@@ -10,7 +10,7 @@ import { call, origin } from "../support/client.js";
 import { db, seedAccount } from "../support/seed.js";
 
 async function anotherSession(accountId: string): Promise<{ id: string; token: string }> {
-  const from = { ip: "192.0.2.7", userAgent: "another" };
+  const from = { ip: "192.0.2.7", userAgent: "another", requestId: null };
   const made = await planSession(requireSettings(env).authSecret, db, accountId, from, Date.now());
   await commit(db, [made.statement]);
   return { id: made.sessionId, token: made.token.reveal() };

@@ -36,7 +36,7 @@ export async function seedAccount(): Promise<SeededAccount> {
     requireSettings(env).authSecret,
     db,
     id,
-    { ip: null, userAgent: "test" },
+    { ip: null, userAgent: "test", requestId: null },
     Date.now(),
   );
   await db.insert(users).values({ id, name: `Person ${count}`, email, createdAt: at, updatedAt: at });

@@ -1,8 +1,9 @@
 import { env } from "cloudflare:workers";
-import { ne } from "drizzle-orm";
+import { eq, ne } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { call } from "../support/client.js";
 import { db } from "../support/seed.js";
+import { auditLog } from "../../src/audit/model.js";
 import { users } from "../../src/identity/model.js";
 import { workspaces } from "../../src/tenancy/model.js";
 import { demoAccountId } from "../../src/workspaces/setup.js";
@@ -54,6 +55,15 @@ describe("the first run", () => {
     expect(answers.filter((answer) => answer.body.code === "already_set_up").length).toBe(9);
     expect([await db.$count(users, ne(users.id, demoAccountId)), await db.$count(workspaces)]).toEqual([1, 1]);
     const { account, workspace, session_token } = won[0]?.body ?? {};
+    const told = await db
+      .select()
+      .from(auditLog)
+      .where(eq(auditLog.requestId, won[0]?.headers.get("x-request-id") ?? ""));
+    expect(told.map(({ action }) => action).toSorted()).toEqual([
+      "account.created",
+      "session.created",
+      "workspace.created",
+    ]);
     expect(workspace).toMatchObject({ name: "Émile & co", slug: "emile-co", role: "OWNER", members: 1 });
     expect(workspace.settings).toMatchObject({ locale: "en-US", timezone: "UTC", region: "auto", seat_limit: 0 });
     expect(account.email).toMatch(/^ada\d@example\.com$/);
