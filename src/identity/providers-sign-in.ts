@@ -6,6 +6,7 @@ import { log } from "../base/log.js";
 import { checkOutboundUrl } from "../base/outbound.js";
 import type { Settings } from "../base/settings.js";
 import { cookiePrefix } from "./cookie.js";
+import { DisplayName } from "./model.js";
 import { sessionMs, signingSecret } from "./sessions.js";
 import { maySignUp } from "./sign-up.js";
 
@@ -100,11 +101,7 @@ async function hooksOf(asked: SignInRequest): Promise<NonNullable<BetterAuthOpti
           if (!user.emailVerified) {
             throw new APIError("FORBIDDEN", { code: "email_not_verified", message: "The provider must verify it." });
           }
-          const fallback = user.email.slice(0, user.email.indexOf("@"));
-          const name = user.name.trim().slice(0, 100);
-          return Promise.resolve({
-            data: { ...user, name: name === "" ? fallback : name, signedUpBy: provider },
-          });
+          return Promise.resolve({ data: { ...user, name: nameOf(user), signedUpBy: provider } });
         },
       },
     },
@@ -126,6 +123,17 @@ async function hooksOf(asked: SignInRequest): Promise<NonNullable<BetterAuthOpti
       },
     },
   };
+}
+
+/** The provider's name for a person as our own forms would take it, or the address's. */
+function nameOf(user: { readonly name: string; readonly email: string }): string {
+  const cut = user.name
+    .replaceAll(/\p{Cc}/gu, "")
+    .trim()
+    .slice(0, 100);
+  // A pair of surrogates may have been cut in two.
+  const name = DisplayName.safeParse(cut.isWellFormed() ? cut : cut.slice(0, -1));
+  return name.success ? name.data : user.email.slice(0, user.email.indexOf("@")).slice(0, 100);
 }
 
 /** Only the provider that is asked for, so that one's trouble is not another's. */

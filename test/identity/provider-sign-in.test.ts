@@ -5,7 +5,7 @@ import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { app, endpoints } from "../../src/app.js";
 import { auditLog } from "../../src/audit/model.js";
-import { accounts, sessions, users, verifications } from "../../src/identity/model.js";
+import { DisplayName, accounts, sessions, users, verifications } from "../../src/identity/model.js";
 import { call, origin } from "../support/client.js";
 import { db, seedAccount } from "../support/seed.js";
 
@@ -49,11 +49,18 @@ function cookieOf(response: Response, name: string): string {
 }
 
 /** Goes the browser's whole way: start, the provider's page, back. */
-async function signIn(provider: string, as: string, more: Settings & { verified?: string } = {}): Promise<Response> {
-  const { verified = "true", ...settings } = more;
+async function signIn(
+  provider: string,
+  as: string,
+  more: Settings & { verified?: string; called?: string } = {},
+): Promise<Response> {
+  const { verified = "true", called = "Person of the issuer", ...settings } = more;
   const started = await start(provider, "/workspaces?x=1", settings);
   const { url } = await started.json<{ url: string }>();
-  const page = await fetch(`${url}&as=${encodeURIComponent(as)}&verified=${verified}`, { redirect: "manual" });
+  const page = await fetch(
+    `${url}&as=${encodeURIComponent(as)}&verified=${verified}&called=${encodeURIComponent(called)}`,
+    { redirect: "manual" },
+  );
   const back = new URL(page.headers.get("location") ?? "");
   const headers = {
     cookie: cookieOf(started, "gatehouse.oauth_state"),
@@ -125,6 +132,24 @@ describe("signing in by a provider", () => {
       .from(auditLog)
       .where(eq(auditLog.actorId, made?.id ?? ""));
     expect(told.map(({ action }) => action)).toEqual(["account.created", "identity.linked", "session.created"]);
+  });
+
+  it("gives a new account a name as our own form takes it, whatever the provider calls the person", async ({
+    expect,
+  }) => {
+    const cases = {
+      " Ada\u0007\nLovelace ": "AdaLovelace",
+      "\u0000\u0001": "called-1",
+      ["😀".repeat(60)]: "😀".repeat(50),
+      ["x".repeat(99) + "😀"]: "x".repeat(99),
+    };
+    for (const [index, [called, name]] of Object.entries(cases).entries()) {
+      const email = `called-${index}@acme.example`;
+      expect(whereTo(await signIn("oidc", email, { called }))).toBe(`302 ${origin}/workspaces?x=1`);
+      const [made] = await db.select().from(users).where(eq(users.email, email));
+      expect(made?.name).toBe(name);
+      expect(DisplayName.safeParse(made?.name).success).toBe(true);
+    }
   });
 
   it("takes no address that the provider has not verified, neither for an account there is nor for a new one", async ({

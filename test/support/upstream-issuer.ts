@@ -9,6 +9,7 @@ const issuer = "https://issuer.upstream.test";
 const issuerClient = { id: "gatehouse-tests", secret: "client-secret-of-the-tests" };
 
 interface Grant {
+  readonly name: string;
   readonly email: string;
   readonly verified: boolean;
   readonly nonce: string | null;
@@ -82,6 +83,7 @@ function authorize(url: URL): Response {
   const code = crypto.randomUUID();
   grants.set(code, {
     email: get("as"),
+    name: url.searchParams.get("called") ?? "Person of the issuer",
     verified: get("verified") !== "false",
     nonce: url.searchParams.get("nonce"),
     challenge: url.searchParams.get("code_challenge"),
@@ -113,11 +115,11 @@ async function exchange(body: string): Promise<Response> {
   if (!isGood) {
     return Response.json({ error: "invalid_grant" }, { status: 400 });
   }
-  const { email, verified, nonce } = grant;
+  const { email, name, verified, nonce } = grant;
   const claims = {
     email,
     email_verified: verified,
-    name: "Person of the issuer",
+    name,
     ...(nonce === null ? {} : { nonce }),
   };
   const idToken = await new SignJWT(claims)
