@@ -17,7 +17,7 @@ const fetchMs = 5_000;
 type KeySet = ReturnType<typeof createRemoteJWKSet>;
 const keySets = new WeakMap<Settings, KeySet>();
 
-/** The account whose verified address the token names, or null: a bad token, an unverified address, or nobody here. */
+/** The account whose address the token names, proven there and here, or null: a bad token, an address not proven, or nobody here. */
 export async function findByOutsideToken(
   db: Database,
   settings: Settings,
@@ -31,7 +31,8 @@ export async function findByOutsideToken(
   }
   const email = EmailAddress.safeParse(claims["email"]);
   const account = email.success ? await findAccountByEmail(db, email.data) : undefined;
-  if (account === undefined) {
+  // Set-up takes an address at its word: whoever typed it need not be whom the issuer means by it.
+  if (account === undefined || !account.emailVerified) {
     return null;
   }
   const { id, name } = account;

@@ -1,5 +1,6 @@
 import { createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
 import {
   createLocalJWKSet,
   decodeJwt,
@@ -15,9 +16,10 @@ import { app } from "../../src/app.js";
 import { parseKeyring } from "../../src/base/keyring.js";
 import { requireSettings, type Settings } from "../../src/base/settings.js";
 import { signAccessToken } from "../../src/identity/access-tokens.js";
+import { users } from "../../src/identity/model.js";
 import { keyPeriodMs, publicKeys, signingKey, verifyingKey } from "../../src/identity/signing-keys.js";
 import { call, origin } from "../support/client.js";
-import { seedAccount, seedWorkspace } from "../support/seed.js";
+import { db, seedAccount, seedWorkspace } from "../support/seed.js";
 
 const settings: Settings = requireSettings(env);
 const issuer = "https://issuer.upstream.test";
@@ -206,9 +208,15 @@ async function callTrusting(path: string, token: string, init: RequestInit = {})
   return await app.fetch(request, trusting, createExecutionContext());
 }
 
+/** As the first code, an invite's link or a provider proves an address. */
+async function prove(email: string): Promise<void> {
+  await db.update(users).set({ emailVerified: true }).where(eq(users.email, email));
+}
+
 describe("a trusted outside issuer", () => {
   it("vouches for who has an account here with that verified address, and for nobody else", async ({ expect }) => {
     const team = await seedWorkspace();
+    await prove(team.owner.email);
     const token = await outside({ email: team.owner.email.toUpperCase() });
     const answer = await callTrusting(`/workspaces/${team.id}`, token);
     expect([answer.status, (await answer.json<{ role: string }>()).role]).toEqual([200, "OWNER"]);
@@ -223,8 +231,17 @@ describe("a trusted outside issuer", () => {
     }
   });
 
+  it("opens no account whose own address was never proven here, until it is", async ({ expect }) => {
+    const { email } = await seedAccount();
+    const token = await outside({ email });
+    expect((await callTrusting("/workspaces", token)).status).toBe(401);
+    await prove(email);
+    expect((await callTrusting("/workspaces", token)).status).toBe(200);
+  });
+
   it("gets no longer-lived token out of its own, and is nobody unless configured", async ({ expect }) => {
     const me = await seedAccount();
+    await prove(me.email);
     const token = await outside({ email: me.email });
     expect((await callTrusting("/workspaces", token)).status).toBe(200);
     expect((await callTrusting("/auth/token", token)).status).toBe(403);
@@ -240,6 +257,7 @@ describe("a trusted outside issuer", () => {
 
   it("is not taken at its word in any forged form", async ({ expect }) => {
     const { email } = await seedAccount();
+    await prove(email);
     const now = Math.floor(Date.now() / 1000);
     const { jwk } = await fetch(`${issuer}/sign`, {
       method: "POST",
