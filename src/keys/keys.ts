@@ -10,7 +10,7 @@ import type { Keyring } from "../base/keyring.js";
 import type { Secret } from "../base/secret.js";
 import type { Position } from "../http/page.js";
 import { workspaces, type Region } from "../tenancy/model.js";
-import { boundExpiry, boundLimits, guardBounds, type KeyMaker } from "./caller.js";
+import { boundExpiry, boundLimits, guardBounds, type KeyCaller, type KeyMaker } from "./caller.js";
 import { apiKeys, readLimits, readScopes, type ApiKeyRow, type CreateApiKey, type KeyLimits } from "./model.js";
 import {
   grantable,
@@ -65,7 +65,7 @@ export async function planCreateKey(
   };
   return {
     statements: [
-      guardCaller(db, workspaceId, actor, maker),
+      guardCaller(db, workspaceId, actor, { ...maker, madeBy: policy.role === "MEMBER" ? maker.memberId : null }),
       ...guardBounds(db, workspaceId, maker),
       guardPolicy(db, workspaceId, policy),
       guardCount(db, workspaceId, maker.memberId, policy.role),
@@ -163,17 +163,18 @@ export async function findKey(
 
 /**
  * Plans a revocation; the secret of before dies with the present one. Planned again it changes nothing and writes no audit row, whatever `ifMatch` says then (RFC 9110
- * §13.1.1: what was asked for is already so). Throws `not_found`; the change may fail with `precondition_failed`.
+ * §13.1.1: what was asked for is already so). Throws `not_found`; the change may fail with `precondition_failed`, or with
+ * `forbidden` when the caller (null: the service itself) has lost their place.
  */
 export async function planRevokeKey(
   db: Database,
   workspaceId: string,
   actor: Actor,
   keyId: string,
-  madeBy: string | null,
+  caller: KeyCaller | null,
   ifMatch: number | null,
 ): Promise<Change<undefined>> {
-  const { row } = await findKey(db, workspaceId, keyId, madeBy);
+  const { row } = await findKey(db, workspaceId, keyId, caller?.madeBy ?? null);
   const isThis = and(eq(apiKeys.workspaceId, workspaceId), eq(apiKeys.id, keyId));
   const told = {
     workspaceId,
@@ -186,7 +187,12 @@ export async function planRevokeKey(
     .set({ revokedAt: actor.at, revision: sql`${apiKeys.revision} + 1` })
     .where(and(isThis, isNull(apiKeys.revokedAt)));
   return {
-    statements: [...guardRevision(db, workspaceId, keyId, ifMatch), revoke, auditIfChanged(db, actor, told)],
+    statements: [
+      ...(caller === null ? [] : [guardCaller(db, workspaceId, actor, caller)]),
+      ...guardRevision(db, workspaceId, keyId, ifMatch),
+      revoke,
+      auditIfChanged(db, actor, told),
+    ],
     value: undefined,
   };
 }

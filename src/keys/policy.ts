@@ -126,20 +126,30 @@ export function guardCount(db: Database, workspaceId: string, memberId: string, 
 }
 
 /**
- * What let the caller in was read before this batch: a member removed or a key revoked in between gets no secret, and neither
- * does a member removed who holds another's key. Refuses the batch with `forbidden`.
+ * What let the caller in was read before this batch: a member removed or a key revoked in between changes nothing and gets no
+ * secret, and neither does a member removed who holds another's key, nor, beyond their own keys, one who is no admin any
+ * more (`madeBy` null). Refuses the batch with `forbidden`.
  */
 export function guardCaller(
   db: Database,
   workspaceId: string,
   actor: Actor,
-  caller: { readonly memberId: string; readonly holderId?: string },
+  caller: { readonly memberId: string; readonly holderId?: string; readonly madeBy: string | null },
 ): Statement {
   const isLiving = (memberId: string) => sql`EXISTS (SELECT 1 FROM ${members} JOIN ${workspaces}
     ON ${workspaces.id} = ${members.workspaceId} WHERE ${members.workspaceId} = ${workspaceId} AND ${members.id} = ${memberId}
     AND ${members.removedAt} IS NULL AND ${workspaces.deletedAt} IS NULL)`;
-  const stands = sql`${isLiving(caller.memberId)} AND ${isLiving(caller.holderId ?? caller.memberId)}`;
-  const keyStands = sql`EXISTS (SELECT 1 FROM ${apiKeys}
-    WHERE ${apiKeys.workspaceId} = ${workspaceId} AND ${apiKeys.id} = ${actor.id} AND ${apiKeys.revokedAt} IS NULL)`;
-  return guardThat(db, actor.type === "key" ? sql`${stands} AND ${keyStands}` : stands, "forbidden");
+  const manages = sql`EXISTS (SELECT 1 FROM ${members} JOIN ${workspaces} ON ${workspaces.id} = ${members.workspaceId}
+    WHERE ${members.workspaceId} = ${workspaceId} AND ${members.id} = ${caller.memberId}
+    AND (${members.role} = 'ADMIN' OR ${workspaces.ownerMemberId} = ${members.id}))`;
+  const keyStands = sql`EXISTS (SELECT 1 FROM ${apiKeys} WHERE ${apiKeys.workspaceId} = ${workspaceId}
+    AND ${apiKeys.id} = ${actor.id} AND ${apiKeys.revokedAt} IS NULL
+    AND EXISTS (SELECT 1 FROM json_each(${apiKeys.scopes}) WHERE value = 'keys:manage'))`;
+  const stands = [
+    isLiving(caller.memberId),
+    ...(caller.holderId === undefined ? [] : [isLiving(caller.holderId)]),
+    ...(caller.madeBy === null ? [manages] : []),
+    ...(actor.type === "key" ? [keyStands] : []),
+  ];
+  return guardThat(db, sql.join(stands, sql` AND `), "forbidden");
 }

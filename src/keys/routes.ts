@@ -183,7 +183,8 @@ const revokeEndpoint = endpoint(
   },
   async (call) => {
     const { id } = call.access();
-    const plan = await planRevokeKey(call.db, id, call.actor, call.params.id, madeByFor(call.access()), call.ifMatch);
+    const caller = await readCaller(call.db, call.principal, call.access());
+    const plan = await planRevokeKey(call.db, id, call.actor, call.params.id, caller, call.ifMatch);
     return await call.commit(plan, noContent());
   },
 );

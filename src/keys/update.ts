@@ -15,14 +15,14 @@ import {
   type ChangedLimits,
   type UpdateApiKey,
 } from "./model.js";
-import { refuseHighScopes, refuseUnbuiltLimits } from "./policy.js";
+import { guardCaller, refuseHighScopes, refuseUnbuiltLimits } from "./policy.js";
 
 /**
  * Plans a change; what it leaves out stays, and what already stands writes nothing. A key or token, and a MEMBER for their own keys, may
  * only tighten limits (`limit_too_high`): those may be an admin's. A key or token reaches no key above itself (`scope_too_high`).
  * Throws `not_found`, `key_not_active` for a revoked key, `scope_too_high` for a scope the key does not have, and
  * `limit_not_available`; the change may fail with `name_taken`, and with `precondition_failed` or `conflict` when the key
- * is no longer at `ifMatch`, or at what was read here.
+ * is no longer at `ifMatch`, or at what was read here, and with `forbidden` when the caller has lost their place.
  */
 export async function planUpdateKey(
   db: Database,
@@ -53,6 +53,7 @@ export async function planUpdateKey(
   const after = { ...row, ...next, revision: isChanged ? expected + 1 : row.revision };
   return {
     statements: [
+      guardCaller(db, workspaceId, actor, caller),
       guardThat(db, holds, ifMatch === null ? "conflict" : "precondition_failed"),
       db
         .update(apiKeys)

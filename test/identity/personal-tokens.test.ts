@@ -65,7 +65,7 @@ describe("personal tokens", () => {
         .values({ ...row, id: `${row.id}${i}`, name: `T ${i}`, digest: `${row.id}${i}`, expiresAt: 1 });
     }
     const both = await Promise.all([makeToken(me.token, ["workspace:read"]), makeToken(me.token, ["workspace:read"])]);
-    expect(both.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+    expect(both.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, 409]);
     expect((await makeToken(me.token, ["workspace:read"])).body.code).toBe("limit_reached");
     await call("DELETE", `/me/tokens/${first.id}`, { token: me.token });
     expect((await makeToken(me.token, ["workspace:read"])).status).toBe(201);

@@ -1,8 +1,14 @@
 /** A key changes by name and limits, and only downwards by scopes; and what is a member's own is theirs, and no more. */
+import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { sha256Hex } from "../../src/base/bytes.js";
+import { commit, commitChange } from "../../src/base/database.js";
+import { planRevokeKey } from "../../src/keys/keys.js";
+import { apiKeys } from "../../src/keys/model.js";
+import { planUpdateKey } from "../../src/keys/update.js";
+import { members } from "../../src/tenancy/model.js";
 import { call } from "../support/client.js";
-import { seedMember, seedPool, seedWorkspace } from "../support/seed.js";
+import { db, seedMember, seedPool, seedWorkspace } from "../support/seed.js";
 import { admitted, auditOf, callKey, chat, living, makeKey, rotate, rowOf, worth } from "./calls.js";
 
 describe("a changed API key", () => {
@@ -100,6 +106,40 @@ describe("a changed API key", () => {
     await callKey("DELETE", workspace, made.body.id);
     const dead = await callKey("PATCH", workspace, made.body.id, { name: "third" });
     expect([dead.status, dead.body.code]).toEqual([409, "key_not_active"]);
+  });
+});
+
+describe("who changes or revokes an API key", () => {
+  it("still may when it is written: one demoted, removed or without their own key by then changes nothing", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const admin = await seedMember(workspace.id, "ADMIN");
+    const { body: key } = await makeKey(workspace);
+    const { body: calling } = await makeKey(workspace, { scopes: ["keys:manage", "models:invoke"] });
+    const grants = ["models:invoke"] as const;
+    const person = { memberId: admin.memberId, grants, isPerson: true, madeBy: null };
+    const byKey = { ...person, memberId: key.made_by, isPerson: false };
+    const isAdmin = eq(members.id, admin.memberId);
+    const losses = [
+      [person, "account", db.update(members).set({ role: "MEMBER" }).where(isAdmin)],
+      [{ ...byKey, holderId: admin.memberId }, "key", db.update(members).set({ removedAt: 1 }).where(isAdmin)],
+      [byKey, "key", db.update(apiKeys).set({ scopes: '["models:invoke"]' }).where(eq(apiKeys.id, calling.id))],
+    ] as const;
+    for (const [caller, type, loss] of losses) {
+      const id = type === "key" ? calling.id : admin.id;
+      const actor = { type, id, name: "a", requestId: "r", ip: null, opId: "o", at: Date.now() } as const;
+      const plans = [
+        await planUpdateKey(db, workspace.id, actor, key.id, caller, { name: "late" }, null),
+        await planRevokeKey(db, workspace.id, actor, key.id, caller, null),
+      ];
+      const before = await rowOf(key.id);
+      await commit(db, [loss]);
+      for (const plan of plans) {
+        await expect(commitChange<unknown>(db, plan)).rejects.toMatchObject({ code: "forbidden" });
+      }
+      expect(await rowOf(key.id)).toEqual(before);
+    }
   });
 });
 
