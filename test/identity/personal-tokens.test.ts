@@ -58,11 +58,12 @@ describe("personal tokens", () => {
   it("are fifty at most, expired ones counted; one that is revoked makes room", async ({ expect }) => {
     const me = await seedAccount();
     const { body: first } = await makeToken(me.token, ["workspace:read"]);
-    const [row] = await db.select().from(personalTokens).where(eq(personalTokens.id, first.id));
-    for (let i = 2; row !== undefined && i < tokensPerAccount; i += 1) {
-      await db
-        .insert(personalTokens)
-        .values({ ...row, id: `${row.id}${i}`, name: `T ${i}`, digest: `${row.id}${i}`, expiresAt: 1 });
+    const rows = await db.select().from(personalTokens).where(eq(personalTokens.id, first.id));
+    for (const row of rows) {
+      for (let i = 2; i < tokensPerAccount; i += 1) {
+        const id = `${row.id}${i}`;
+        await db.insert(personalTokens).values({ ...row, id, name: `T ${i}`, digest: id, expiresAt: 1 });
+      }
     }
     const both = await Promise.all([makeToken(me.token, ["workspace:read"]), makeToken(me.token, ["workspace:read"])]);
     expect(both.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, 409]);

@@ -20,6 +20,18 @@ function listWith(secret: string) {
   return call("GET", "/workspaces/current/api-keys", { token: secret });
 }
 
+/** Adds so many copies of a key. */
+async function fill(keyId: string, count: number): Promise<void> {
+  const columns = "prefix, last_four, region, made_by, created_at, scopes, limits, revision";
+  await env.DB.prepare(
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+     INSERT INTO api_keys (id, workspace_id, name, digest, ${columns})
+     SELECT id || i, workspace_id, id || i, id || i, ${columns} FROM api_keys, n WHERE id = ?1`,
+  )
+    .bind(keyId, count)
+    .run();
+}
+
 async function setPolicy(workspace: { id: string; token: string }, policy: Record<string, unknown>): Promise<void> {
   const body = { settings: { key_policy: policy } };
   const answer = await call("PATCH", `/workspaces/${workspace.id}`, { token: workspace.token, body });
@@ -276,17 +288,6 @@ describe("a new API key", () => {
     const workspace = await seedWorkspace();
     const member = await seedMember(workspace.id, "MEMBER");
     const mine = { id: workspace.id, token: member.token };
-    /** Copies of a key, until `count` of its maker's or the workspace's keys live. */
-    const fill = async (keyId: string, count: number) => {
-      const [columns, copied] = ["region, made_by, created_at, scopes, limits, revision", "prefix, last_four"];
-      await env.DB.prepare(
-        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
-         INSERT INTO api_keys (id, workspace_id, name, digest, ${columns}, ${copied})
-         SELECT id || i, workspace_id, id || i, id || i, ${columns}, ${copied} FROM api_keys, n WHERE id = ?1`,
-      )
-        .bind(keyId, count)
-        .run();
-    };
     const { body: own } = await makeKey(mine);
     await fill(own.id, keysPerMember - 2);
     const both = await Promise.all([makeKey(mine), makeKey(mine), makeKey(mine)]);

@@ -146,6 +146,10 @@ function median(list: readonly number[]): number {
   return list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0;
 }
 
+function ofRole(role: "ADMIN" | "MEMBER") {
+  return scopes.filter((scope) => roleHas(role, scope));
+}
+
 describe("the list of members", () => {
   it("shows who belongs, in the order they joined, to every member, and no one who has gone", async ({ expect }) => {
     const team = await seedWorkspace();
@@ -237,7 +241,7 @@ describe("a member's role", () => {
     expect([raised.status, raised.body.role]).toEqual([200, "ADMIN"]);
     const key = await call("POST", `/workspaces/${team.id}/api-keys`, {
       token: member.token,
-      body: { name: "managing", scopes: [...scopes.filter((scope) => roleHas("MEMBER", scope)), "members:manage"] },
+      body: { name: "managing", scopes: [...ofRole("MEMBER"), "members:manage"] },
     });
     expect(key.status).toBe(201);
     const invited = await inviteBy(team, member.token, `guest-${member.id}@example.com`);
@@ -288,7 +292,6 @@ describe("a member's role", () => {
   }) => {
     const team = await seedWorkspace();
     const member = await seedMember(team.id, "MEMBER");
-    const ofRole = (role: "ADMIN" | "MEMBER") => scopes.filter((scope) => roleHas(role, scope));
     const cases = [
       [["members:manage"], 403, 403],
       [[...ofRole("MEMBER"), "members:manage"], 403, 200],
