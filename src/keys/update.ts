@@ -4,7 +4,7 @@ import type { Actor } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
 import { guardThat, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
-import { refuseHigherKey, refuseLooserLimits, type KeyCaller } from "./caller.js";
+import { refuseLooserLimits, type KeyCaller } from "./caller.js";
 import { findKey, toAudit, type KeyRecord } from "./keys.js";
 import {
   apiKeys,
@@ -19,7 +19,7 @@ import { guardCaller, refuseHighScopes, refuseUnbuiltLimits } from "./policy.js"
 
 /**
  * Plans a change; what it leaves out stays, and what already stands writes nothing. A key or token, and a MEMBER for their own keys, may
- * only tighten limits (`limit_too_high`): those may be an admin's. A key or token reaches no key above itself (`scope_too_high`).
+ * only tighten limits (`limit_too_high`): those may be an admin's. They may narrow any key of the workspace, as they may revoke it.
  * Throws `not_found`, `key_not_active` for a revoked key, `scope_too_high` for a scope the key does not have, and
  * `limit_not_available`; the change may fail with `name_taken`, and with `precondition_failed` or `conflict` when the key
  * is no longer at `ifMatch`, or at what was read here, and with `forbidden` when the caller has lost their place.
@@ -36,9 +36,6 @@ export async function planUpdateKey(
   const { row, appliedVersion } = await findKey(db, workspaceId, keyId, caller.madeBy);
   if (row.revokedAt !== null) {
     throw new AppError("key_not_active", { detail: "This API key is revoked. It cannot be changed any more." });
-  }
-  if (!caller.isPerson) {
-    refuseHigherKey(row, caller);
   }
   const next = merge(row, input);
   if (!caller.isPerson || caller.madeBy !== null) {

@@ -12,13 +12,14 @@ import type { Member } from "./member-schema.js";
 import { toMember, type MemberRecord } from "./members.js";
 import { ownershipTransfers } from "./model.js";
 
-/** A key or token gives a role, by invite or by change, only when it has every scope of that role itself. Throws `role_too_high`. */
+/** `members:manage` gives the role MEMBER, as the contract says; a key or token gives ADMIN only with every scope of an admin. Throws `role_too_high`. */
 export function refuseHighRole(principal: Principal | null, role: Exclude<Role, "OWNER">): void {
   const own = principal?.kind === "key" || principal?.kind === "token" ? principal.scopes : scopes;
-  const missing = scopes.filter((scope) => roleHas(role, scope) && !own.includes(scope));
+  const needed = role === "ADMIN" ? scopes.filter((scope) => roleHas(role, scope)) : [];
+  const missing = needed.filter((scope) => !own.includes(scope));
   if (missing.length > 0) {
     throw new AppError("role_too_high", {
-      detail: `A key or token gives a role only with every scope of it, and this one lacks ${missing.join(", ")}.`,
+      detail: `A key or token makes an admin only with every scope of one, and this one lacks ${missing.join(", ")}.`,
     });
   }
 }

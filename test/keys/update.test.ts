@@ -152,9 +152,7 @@ describe("a key's limits", () => {
     [{ models: ["a", "c"] }, "/limits/models"],
   ] as const;
 
-  it("are only tightened by a key, itself included, and by a token; a key above them is out of their reach", async ({
-    expect,
-  }) => {
+  it("are only tightened by a key, itself included, and by a token", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const scopes = ["keys:manage", "models:invoke"];
     const { body: key } = await makeKey(workspace, { scopes, limits });
@@ -171,8 +169,9 @@ describe("a key's limits", () => {
         ]);
       }
       expect((await callKey("PATCH", caller, key.id, { name: `renamed ${secret.slice(-4)}` })).status).toBe(200);
-      const above = await callKey("PATCH", caller, higher.id, { limits: { rpm: 1 } });
-      expect([above.status, above.body.code]).toEqual([403, "scope_too_high"]);
+      expect((await callKey("PATCH", caller, higher.id, { limits: { rpm: 1 } })).status).toBe(200);
+      const loosened = await callKey("PATCH", caller, higher.id, { limits: { rpm: null } });
+      expect([loosened.status, loosened.body.code]).toEqual([403, "limit_too_high"]);
     }
     const tighter = { rpm: 4, concurrent: 1, models: ["b"] };
     const changed = await callKey("PATCH", { id: workspace.id, token: key.secret }, key.id, { limits: tighter });

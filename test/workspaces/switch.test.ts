@@ -13,15 +13,13 @@ describe("switching", () => {
   it("makes a workspace what `current` means, until the person switches again or names another", async ({ expect }) => {
     const first = await seedWorkspace();
     const second = await seedWorkspace();
-    await db
-      .insert(members)
-      .values({
-        id: newId("member"),
-        workspaceId: second.id,
-        userId: first.owner.id,
-        role: "MEMBER",
-        createdAt: Date.now() + 1,
-      });
+    await db.insert(members).values({
+      id: newId("member"),
+      workspaceId: second.id,
+      userId: first.owner.id,
+      role: "MEMBER",
+      createdAt: Date.now() + 1,
+    });
     expect(await currentOf(first.token)).toBe(second.id);
     const switched = await call("POST", `/workspaces/${first.slug}/switch`, { token: first.token });
     expect([switched.status, switched.body.id, switched.body.role]).toEqual([200, first.id, "OWNER"]);
