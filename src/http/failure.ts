@@ -1,6 +1,7 @@
 /** Failures in the control plane's own face: RFC 9457 problem documents. */
 import { HTTPException } from "hono/http-exception";
-import { AppError, errorTable } from "../base/errors.js";
+import { errorTable } from "../base/error-table.js";
+import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 
 /** Any thrown thing as an `AppError`; what is unknown becomes `internal` and is logged, never sent. */

@@ -1,6 +1,7 @@
 /** The contract as a document: OpenAPI 3.1, generated from the same declarations that are checked at run time. */
 import { OpenAPIHono, z, type RouteConfig } from "@hono/zod-openapi";
-import { errorTable, type ErrorCode } from "../base/errors.js";
+import { errorTable } from "../base/error-table.js";
+import type { ErrorCode } from "../base/errors.js";
 import type { Endpoint, EndpointSpec } from "./endpoint.js";
 
 type Spec = EndpointSpec<unknown, unknown, unknown>;

@@ -70,7 +70,7 @@ export function cooldownKey(credentialId: string, model: string): string {
 }
 
 /** Whether a request may cool only one instance by failures of this kind: a poison prompt fails everywhere, and not by the instances' fault. */
-export function isBlameable(failure: Failure): boolean {
+function isBlameable(failure: Failure): boolean {
   return failure.class === "transient" || failure.class === "overloaded" || failure.timed_out;
 }
 

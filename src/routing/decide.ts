@@ -9,7 +9,7 @@ import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from ".
 import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 
 /** A ticket outlives the request's total time-out by this, so that a late `settle` still meets it. */
-export const ticketGraceMs = 60_000;
+const ticketGraceMs = 60_000;
 
 /** A probe's lease outlives its commit deadline by this: 10 s each for the ticket's way, the credential's opening, an error's words, and the report's way. */
 const leaseGraceMs = 40_000;

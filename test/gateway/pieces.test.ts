@@ -1,6 +1,7 @@
 import { describe, it, vi } from "vitest";
 import { fromUtf8 } from "../../src/base/bytes.js";
-import { AppError, errorTable } from "../../src/base/errors.js";
+import { errorTable } from "../../src/base/error-table.js";
+import { AppError } from "../../src/base/errors.js";
 import { readBody } from "../../src/gateway/body.js";
 import { answerBudget, type Budget, openHold, requestBudget } from "../../src/gateway/budget.js";
 import { errorResponse, exhaustedError, refusalError } from "../../src/gateway/face.js";

@@ -16,7 +16,8 @@ import { insertDataKey, newDataKey, type DataKey } from "../../src/vault/data-ke
 import { sealSecret } from "../../src/vault/seal.js";
 
 export const db = openDatabase(env.DB);
-export const { keyring, tokenSecret } = requireSettings(env);
+const { keyring, tokenSecret } = requireSettings(env);
+export { tokenSecret };
 
 export const actor: Actor = {
   type: "system",
