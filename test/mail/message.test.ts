@@ -27,10 +27,10 @@ function decodeWords(value: string): string {
   return joined.replace(/=\?UTF-8\?B\?([^?]*)\?=/g, (_, base64: string) => fromBytes(atob(base64)));
 }
 
-/** The text of the n-th part. */
+/** The text of the n-th part. A boundary is a line of its own, so a subject that holds its words is none (RFC 2046 §5.1.1). */
 function partOf(message: string, n: number): string {
-  const part = message.split("--=_mail_1\r\n")[n] ?? "";
-  const body = part.slice(part.indexOf("\r\n\r\n") + 4).replace(/\r\n(?:--=_mail_1--\r\n)?$/, "");
+  const part = message.split("\r\n--=_mail_1\r\n")[n] ?? "";
+  const body = part.slice(part.indexOf("\r\n\r\n") + 4).replace(/\r\n--=_mail_1--\r\n$/, "");
   return fromBytes(
     body
       .replaceAll("=\r\n", "")
