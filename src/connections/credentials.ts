@@ -10,11 +10,11 @@ import { maskSecret, Secret } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
 import type { Position } from "../http/page.js";
 import { findProvider } from "../providers/catalogue.js";
-import type { CredentialInput, Provider } from "../providers/contract.js";
+import type { CredentialInput, CredentialOptions, Provider } from "../providers/contract.js";
 import type { DataKey } from "../vault/data-keys.js";
 import { fingerprintSecret } from "../vault/fingerprint.js";
 import { sealSecret, type SealBinding } from "../vault/seal.js";
-import { credentials, poolInstances, pools, type CreateCredential, type CredentialRow } from "./model.js";
+import { credentials, poolInstances, pools, readOptions, type CreateCredential, type CredentialRow } from "./model.js";
 import { firstStanding, outboundRules, tryCredential, type Standing } from "./validation.js";
 
 /** What the checks of a new credential depend on. */
@@ -26,10 +26,24 @@ export interface PreparedCredential {
   /** Empty for a provider that asks for none. */
   readonly apiKey: Secret;
   readonly baseUrl: string;
+  readonly options: CredentialOptions;
   /** Where the secret may be sent. */
   readonly origin: string;
   readonly standing: Standing;
 }
+
+/** What a new credential has not been through yet. */
+const unused = {
+  expiresAt: null,
+  expiryWarnedAt: null,
+  lastUsedAt: null,
+  previousSealed: null,
+  previousSecretVersion: null,
+  previousDataKeyId: null,
+  previousMasked: null,
+  previousFingerprint: null,
+  previousUntil: null,
+} as const;
 
 /** A pool that uses a credential. */
 export interface PoolName {
@@ -65,6 +79,7 @@ export async function prepareCredential(
     providerName: provider.name,
     apiKey: entered.api_key ?? new Secret(""),
     baseUrl: entered.base_url,
+    options: entered.options,
     origin: new URL(entered.base_url).origin,
     standing: firstStanding(verdict),
   };
@@ -87,14 +102,17 @@ export async function planCredential(
   prepared: PreparedCredential,
   name: string,
 ): Promise<Change<CredentialRow>> {
-  const { providerName, apiKey, baseUrl, origin, standing } = prepared;
+  const { providerName, apiKey, baseUrl, options, origin, standing } = prepared;
   const place = { id: newId("credential"), workspaceId, origin, secretVersion: 1 };
   const row: CredentialRow = {
     ...place,
     ...standing,
+    ...unused,
+    providerType: "model",
     providerName,
     name,
     baseUrl,
+    options: JSON.stringify(options),
     sealed: await sealSecret(dataKey, credentialBinding(place), apiKey),
     dataKeyId: dataKey.id,
     masked: apiKey.reveal() === "" ? "" : maskSecret(apiKey.reveal()),
@@ -224,6 +242,7 @@ function publicFields(row: CredentialRow): Readonly<Record<string, unknown>> {
     provider_name: row.providerName,
     name: row.name,
     base_url: row.baseUrl,
+    options: readOptions(row),
     masked: row.masked,
     status: row.status,
     is_valid: row.isValid,

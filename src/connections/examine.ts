@@ -11,7 +11,7 @@ import { findProvider } from "../providers/catalogue.js";
 import { loadDataKey } from "../vault/data-keys.js";
 import { openSecret } from "../vault/seal.js";
 import { credentialBinding } from "./credentials.js";
-import { credentials, type CredentialRow } from "./model.js";
+import { credentials, readOptions, type CredentialRow } from "./model.js";
 import {
   nextStanding,
   outboundRules,
@@ -39,7 +39,7 @@ export async function examineCredential(
   if (provider === null) {
     return judge(row, { outcome: "unknown", reason: "This provider is not available here.", at: Date.now() });
   }
-  const input = { api_key: secret.reveal() === "" ? null : secret, base_url: row.baseUrl };
+  const input = { api_key: secret.reveal() === "" ? null : secret, base_url: row.baseUrl, options: readOptions(row) };
   return judge(row, await tryCredential(outboundRules(settings), provider, input));
 }
 

@@ -21,9 +21,15 @@ export const credentials = sqliteTable(
   {
     id: text("id").primaryKey(),
     workspaceId: text("workspace_id").notNull(),
+    /** What kind of provider it is for: models or tools. */
+    providerType: text("provider_type", { enum: ["model", "tool"] })
+      .notNull()
+      .default("model"),
     providerName: text("provider_name").notNull(),
     name: text("name").notNull(),
     baseUrl: text("base_url").notNull(),
+    /** Its plain fields beside the base URL, as a JSON object of texts. */
+    options: text("options").notNull().default("{}"),
     /** The origin the secret may be sent to; part of the seal. */
     origin: text("origin").notNull(),
     sealed: text("sealed").notNull(),
@@ -45,6 +51,18 @@ export const credentials = sqliteTable(
     retryAt: integer("retry_at"),
     /** How often it went out that way, one soon after the other: the back-off's exponent. */
     refusals: integer("refusals").notNull().default(0),
+    /** When its owner said that it runs out; reminders count from it, nothing else does. */
+    expiresAt: integer("expires_at"),
+    expiryWarnedAt: integer("expiry_warned_at"),
+    /** When a call last used it, to the minute. */
+    lastUsedAt: integer("last_used_at"),
+    /** The secret before the last rotation, kept for a rollback until `previousUntil`; all null when there is none. */
+    previousSealed: text("previous_sealed"),
+    previousSecretVersion: integer("previous_secret_version"),
+    previousDataKeyId: text("previous_data_key_id"),
+    previousMasked: text("previous_masked"),
+    previousFingerprint: text("previous_fingerprint"),
+    previousUntil: integer("previous_until"),
     revision: integer("revision").notNull().default(1),
     createdAt: integer("created_at").notNull(),
     updatedAt: integer("updated_at").notNull(),
@@ -179,6 +197,7 @@ export const Credential = z
     key_type: z.literal("api_key"),
     name: z.string(),
     base_url: z.string(),
+    options: z.record(z.string(), z.string()).describe("The form's other plain fields."),
     masked: z.record(z.string(), z.string()).describe("Secret fields by name, masked; empty when none was entered."),
     status: z.enum(credentialStatuses),
     is_valid: z.boolean().nullable().describe("What the last validation said; null when it told nothing."),
@@ -197,6 +216,13 @@ export type CreatedCredential = z.infer<typeof CreatedCredential>;
 
 export type CredentialRow = typeof credentials.$inferSelect;
 
+const Options = z.record(z.string(), z.string());
+
+/** A credential's plain fields beside its base URL, by the form's names. */
+export function readOptions(row: Pick<CredentialRow, "options">): Readonly<Record<string, string>> {
+  return Options.parse(JSON.parse(row.options));
+}
+
 /** The answer's view of a credential row. */
 export function toCredential(row: CredentialRow): Credential {
   return {
@@ -206,6 +232,7 @@ export function toCredential(row: CredentialRow): Credential {
     key_type: "api_key",
     name: row.name,
     base_url: row.baseUrl,
+    options: readOptions(row),
     masked: row.masked === "" ? {} : { api_key: row.masked },
     status: row.status,
     is_valid: row.isValid,

@@ -139,9 +139,9 @@ async function call(
     model: opened.model,
     streamUsage: exchange.isStream,
   });
-  const { base_url, api_key, model } = opened;
+  const { base_url, options, api_key, model } = opened;
   const headers = upstreamHeaders(exchange.headers);
-  const address = { endpoint: "chat/completions", base_url, api_key, model } as const;
+  const address = { endpoint: "chat/completions", base_url, options, api_key, model } as const;
   const request = provider.request({ ...address, body, headers, stream: exchange.isStream });
   const disarm = exchange.isStream ? leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte") : nothing;
   const sending = deps.send(provider, request, leash.signal, leftMs(ticket, exchange));

@@ -18,7 +18,12 @@ export interface CredentialInput {
   readonly api_key: Secret | null;
   /** Normalised, without a trailing slash; the provider's default when not given. */
   readonly base_url: string;
+  /** The form's other plain fields, such as a region or an organisation, by name. None is secret. */
+  readonly options: CredentialOptions;
 }
+
+/** Plain fields of a credential beside its base URL, by the form's names. */
+export type CredentialOptions = Readonly<Record<string, string>>;
 
 /** Gateway endpoints an upstream may serve, by OpenAI path. */
 export type UpstreamEndpoint = "chat/completions";
@@ -27,6 +32,7 @@ export type UpstreamEndpoint = "chat/completions";
 export interface UpstreamCall {
   readonly endpoint: UpstreamEndpoint;
   readonly base_url: string;
+  readonly options: CredentialOptions;
   readonly api_key: Secret | null;
   readonly model: string;
   readonly body: Uint8Array<ArrayBuffer>;

@@ -71,6 +71,7 @@ export function parseFields(rules: FormRules, entered: EnteredFields): Credentia
   return {
     api_key: key === "" ? null : new Secret(key),
     base_url: baseUrl === "" ? (rules.defaultBaseUrl ?? "") : baseUrl,
+    options: {},
   };
 }
 

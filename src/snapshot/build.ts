@@ -5,7 +5,7 @@ import { sha256Hex } from "../base/bytes.js";
 import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
-import { credentials, poolInstances, pools, type CredentialRow } from "../connections/model.js";
+import { credentials, poolInstances, pools, readOptions, type CredentialRow } from "../connections/model.js";
 import { backInUseAt } from "../connections/validation.js";
 import { cutScopes, roleOf } from "../keys/keys.js";
 import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
@@ -121,6 +121,7 @@ function toSnapshot(
       id: row.id,
       provider_name: row.providerName,
       base_url: row.baseUrl,
+      options: readOptions(row),
       origin: row.origin,
       sealed: row.sealed,
       secret_version: row.secretVersion,

@@ -85,6 +85,8 @@ export const SnapshotCredential = z.object({
   id: z.string(),
   provider_name: z.string(),
   base_url: z.string(),
+  /** Its other plain fields; the release before wrote none. */
+  options: z.record(z.string(), z.string()).default({}),
   /** The origin the secret may be sent to. */
   origin: z.string(),
   sealed: z.string(),

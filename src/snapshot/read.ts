@@ -19,6 +19,8 @@ import { fileSnapshot, findSnapshot, snapshotKey } from "./store.js";
 export interface OpenInstance {
   readonly provider_name: string;
   readonly base_url: string;
+  /** The credential's other plain fields. */
+  readonly options: Readonly<Record<string, string>>;
   /** The only origin the secret may be sent to. */
   readonly origin: string;
   readonly model: string;
@@ -71,6 +73,7 @@ export async function openInstance(
   return {
     provider_name: instance.provider_name,
     base_url: credential.base_url,
+    options: credential.options,
     origin: credential.origin,
     model: instance.model,
     credential_id: credential.id,

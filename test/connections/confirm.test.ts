@@ -289,7 +289,7 @@ describe("a credential that is out without proof", () => {
 
 describe("a validation call", () => {
   it("ends at its deadline, as unknown", async ({ expect }) => {
-    const input = { api_key: new Secret("k-0123456789"), base_url: "https://mute.upstream.test/v1" };
+    const input = { api_key: new Secret("k-0123456789"), base_url: "https://mute.upstream.test/v1", options: {} };
     const startedAt = Date.now();
     const verdict = await tryCredential(outboundRules(settings), openaiCompatible, input, 300);
     expect([verdict.outcome, verdict.reason]).toEqual(["unknown", "The address did not answer in time."]);
@@ -307,7 +307,7 @@ describe("a validation call", () => {
         return { outcome: "unknown", reason: `Incorrect API key provided: ${secret}.` };
       },
     };
-    const input = { api_key: new Secret(secret), base_url: "https://echo.upstream.test/v1" };
+    const input = { api_key: new Secret(secret), base_url: "https://echo.upstream.test/v1", options: {} };
     const verdict = await tryCredential(outboundRules(settings), echoing, input);
     expect(length).toBe(65_536);
     expect(verdict.reason).toBe("Incorrect API key provided: [redacted].");
@@ -315,7 +315,7 @@ describe("a validation call", () => {
 
   it("that breaks in any way is unknown, never invalid", async ({ expect }) => {
     const broken: Provider = { ...openaiCompatible, transport: () => Promise.reject(new TypeError("broken pipe")) };
-    const input = { api_key: null, base_url: "https://broken.upstream.test/v1" };
+    const input = { api_key: null, base_url: "https://broken.upstream.test/v1", options: {} };
     expect((await tryCredential(outboundRules(settings), broken, input)).outcome).toBe("unknown");
     const times = { validatedAt: 5, restoredAt: 5, retryAt: null, refusals: 0 };
     const before: Standing = { status: "active", isValid: true, reason: null, ...times };

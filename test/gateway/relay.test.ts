@@ -117,6 +117,7 @@ async function play(scene: Scene) {
       return {
         provider_name: "openai_compatible",
         base_url: "https://up.test/v1",
+        options: {},
         origin: "https://up.test",
         model,
         credential_id,
@@ -492,6 +493,7 @@ describe("relay", () => {
         openInstance: async () => ({
           provider_name: "openai_compatible",
           base_url: "https://evil.test/v1",
+          options: {},
           origin: "https://up.test",
           model: "m",
           credential_id: "c",

@@ -103,6 +103,7 @@ describe.each(providers.map((provider) => ({ name: provider.name, provider })))(
       const request = provider.request({
         endpoint: "chat/completions",
         base_url: upstream,
+        options: {},
         api_key: new Secret(goodKey),
         model: "m",
         body,
@@ -127,7 +128,7 @@ describe.each(providers.map((provider) => ({ name: provider.name, provider })))(
   });
 
   it("proves a key by the free model list, with the key in its own header", ({ expect }) => {
-    const request = provider.validationRequest({ api_key: new Secret(goodKey), base_url: upstream });
+    const request = provider.validationRequest({ api_key: new Secret(goodKey), base_url: upstream, options: {} });
     expect(request.method).toBe("GET");
     expect(request.url).toBe(`${upstream}/models`);
     expect(request.redirect).toBe("manual");

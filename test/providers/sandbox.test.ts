@@ -76,6 +76,7 @@ function send(body: object | string, key = "sk-sandbox-ok", signal?: AbortSignal
   const request = sandbox.request({
     endpoint: "chat/completions",
     base_url: sandbox.default_base_url ?? "",
+    options: {},
     api_key: new Secret(key),
     model: "sandbox-chat",
     body: utf8(typeof body === "string" ? body : JSON.stringify(body)),
@@ -320,6 +321,7 @@ describe("sandbox credentials", () => {
       const validation = sandbox.validationRequest({
         api_key: new Secret(key),
         base_url: sandbox.default_base_url ?? "",
+        options: {},
       });
       for (const response of [
         await send(ask("hi"), key),
