@@ -1,0 +1,93 @@
+/** What the parts of the tools room agree on: a tool, how it is called, how its provider is authenticated, and what a call gives. */
+import type { Secret } from "../base/secret.js";
+
+/** A JSON Schema (2020-12) whose root is an object. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** One parameter of an OpenAPI operation, and the input property that fills it. */
+export interface CallParameter {
+  readonly name: string;
+  readonly in: "path" | "query" | "header" | "cookie";
+  /** The input's property; differs from `name` where two parameters share one. */
+  readonly input: string;
+  readonly style: "simple" | "label" | "matrix" | "form" | "spaceDelimited" | "pipeDelimited" | "deepObject";
+  readonly explode: boolean;
+  readonly allow_reserved: boolean;
+  /** Set when the value is sent as text of this media type (`content` instead of `schema`). */
+  readonly content_type: string | null;
+}
+
+/** The body of an OpenAPI operation. */
+export interface CallBody {
+  readonly content_type: string;
+  /** The input's property that holds the whole body; null when the input's remaining properties are the body's own. */
+  readonly input: string | null;
+  /** Names of the body's own properties, when `input` is null. */
+  readonly properties: readonly string[];
+}
+
+/** How an operation of an OpenAPI document is called. */
+export interface OpenApiCall {
+  readonly kind: "openapi";
+  readonly method: string;
+  /** Absolute base, server variables filled, without a trailing slash. */
+  readonly server: string;
+  /** The path template, such as `/repos/{owner}/{repo}`. */
+  readonly path: string;
+  readonly parameters: readonly CallParameter[];
+  readonly body: CallBody | null;
+}
+
+/** How a tool of an MCP server is called. */
+export interface McpCall {
+  readonly kind: "mcp";
+  /** The server's own name for it. */
+  readonly tool: string;
+}
+
+/** A tool as a document or server gives it. `name` matches `[a-zA-Z0-9_-]{1,64}` and is unique in its provider. */
+export interface ToolDefinition {
+  readonly name: string;
+  readonly title: string | null;
+  readonly description: string;
+  readonly input_schema: JsonSchema;
+  readonly call: OpenApiCall | McpCall;
+}
+
+/** How a tool provider wants to be authenticated; the values come from its credential. */
+export type ToolAuth =
+  | { readonly type: "none" }
+  | {
+      readonly type: "api_key";
+      readonly in: "header" | "query";
+      readonly name: string;
+      /** Written before the key, such as `DeepL-Auth-Key `. */
+      readonly prefix?: string;
+    }
+  | { readonly type: "bearer" }
+  | { readonly type: "basic" }
+  | {
+      readonly type: "oauth_client_credentials";
+      readonly token_url: string;
+      readonly scopes: readonly string[];
+    };
+
+/** What a tool provider's credential opens to: its secret, and the plain fields beside it (`username`, `client_id`). */
+export interface OpenedCredential {
+  readonly secret: Secret;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** One piece of a tool's answer. Binary content is base64. */
+export type ToolContent =
+  | { readonly type: "json"; readonly value: unknown }
+  | { readonly type: "text"; readonly text: string; readonly mime_type: string }
+  | { readonly type: "binary"; readonly base64: string; readonly mime_type: string };
+
+/** What came of a call that was answered. `is_error`: the tool itself says that it failed. */
+export interface ToolOutcome {
+  readonly is_error: boolean;
+  /** The upstream's HTTP status; null for MCP. */
+  readonly status: number | null;
+  readonly content: readonly ToolContent[];
+}
