@@ -43,6 +43,7 @@ const unused = {
   previousMasked: null,
   previousFingerprint: null,
   previousUntil: null,
+  previousExpiresAt: null,
 } as const;
 
 /** A pool that uses a credential. */

@@ -63,6 +63,8 @@ export const credentials = sqliteTable(
     previousMasked: text("previous_masked"),
     previousFingerprint: text("previous_fingerprint"),
     previousUntil: integer("previous_until"),
+    /** What `expiresAt` said of the secret before. */
+    previousExpiresAt: integer("previous_expires_at"),
     revision: integer("revision").notNull().default(1),
     createdAt: integer("created_at").notNull(),
     updatedAt: integer("updated_at").notNull(),
@@ -75,6 +77,12 @@ export const credentials = sqliteTable(
     index("credentials_to_retry")
       .on(table.retryAt)
       .where(sql`retry_at IS NOT NULL`),
+    index("credentials_to_forget")
+      .on(table.previousUntil)
+      .where(sql`previous_until IS NOT NULL`),
+    index("credentials_to_remind")
+      .on(table.expiresAt)
+      .where(sql`expires_at IS NOT NULL`),
     foreignKey({ name: "credentials_workspace", columns: [table.workspaceId], foreignColumns: [workspaces.id] }),
     foreignKey({
       name: "credentials_data_key",
