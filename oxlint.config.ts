@@ -11,11 +11,12 @@ const slope = [
   ["identity"],
   ["tenancy"],
   ["vault"],
-  ["keys", "connections", "usage"],
+  ["keys", "connections", "toolbox", "usage"],
   ["snapshot"],
   ["workspaces"],
   ["routing"],
-  ["tools", "gateway"],
+  ["tools"],
+  ["gateway"],
 ] as const;
 
 interface Pattern {
@@ -36,11 +37,11 @@ const doorPattern: Pattern = {
   message: "Only app.ts mounts routes.",
 };
 
-/** Forbids every way out of a room but the ones downhill. `../*` with exceptions would miss `../x/y`. */
-function slopePattern(level: number): Pattern {
+/** Forbids every way out of a room but the ones downhill. `../*` with exceptions would miss `../x/y`. `up` leads from the file to src/. */
+function slopePattern(level: number, up = "../"): Pattern {
   const downhill = slope.slice(0, level).flat();
   return {
-    group: ["../**", ...downhill.map((room) => `!../${room}/**`)],
+    group: [`${up}**`, ...downhill.map((room) => `!${up}${room}/**`)],
     message:
       "Imports run downhill: see the slope in oxlint.config.ts. Move what both need down, or join the two higher up.",
   };
@@ -62,6 +63,17 @@ function restrictRoom(room: string, level: number) {
     all,
     { files: [`${folder}/**/{model,*-schema}.ts`], rules: restrictImports([pattern, honoInModel, doorPattern]) },
     { files: [`${folder}/**/{routes,*-routes,guard}.ts`], rules: restrictImports([pattern, doorPattern]) },
+    // A room's own folders see the room's files beside them.
+    ...restrictFolders(folder, slopePattern(level, "../../")),
+  ];
+}
+
+function restrictFolders(folder: string, pattern: Pattern) {
+  const inner = `${folder}/*`;
+  return [
+    { files: [`${inner}/**/*.ts`], rules: restrictImports([pattern, honoPattern, doorPattern]) },
+    { files: [`${inner}/**/{model,*-schema}.ts`], rules: restrictImports([pattern, honoInModel, doorPattern]) },
+    { files: [`${inner}/**/{routes,*-routes,guard}.ts`], rules: restrictImports([pattern, doorPattern]) },
   ];
 }
 

@@ -22,6 +22,7 @@ export const idPrefixes = {
   passkey: "psk",
   identity: "idn",
   transfer: "xfer",
+  toolProvider: "tprov",
 } as const;
 
 /** A kind of row that has ids. */

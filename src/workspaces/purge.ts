@@ -17,6 +17,7 @@ import { outbox } from "../mail/model.js";
 import { deleteSnapshots, within } from "../snapshot/store.js";
 import { currentWorkspaces, invites, members, regions, restoreMs, toDeletion, workspaces } from "../tenancy/model.js";
 import type { PurgeState, Region, WorkspaceRow } from "../tenancy/model.js";
+import { toolProviders, tools } from "../toolbox/model.js";
 import { dataKeys } from "../vault/model.js";
 import { ownershipTransfers } from "./model.js";
 
@@ -46,6 +47,8 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [pools, pools.workspaceId],
   [poolInstances, poolInstances.workspaceId],
   [credentials, credentials.workspaceId],
+  [tools, tools.workspaceId],
+  [toolProviders, toolProviders.workspaceId],
   [dataKeys, dataKeys.workspaceId],
   [apiKeys, apiKeys.workspaceId],
   [invites, invites.workspaceId],
