@@ -24,8 +24,12 @@ export interface KnownModel {
 }
 
 const none: readonly KnownModel[] = [];
+const free = { input_usd_per_mtok: "0", output_usd_per_mtok: "0", cached_input_usd_per_mtok: "0" };
+const sandboxModels: readonly KnownModel[] = [
+  { model: "sandbox-chat", type: "llm", title: "Sandbox chat", context_window: 128_000, max_output: null, price: free },
+];
 
 /** The known models of a provider, in the catalogue's order; empty for a provider without a list. Loaded when first asked for, off the hot path. */
 export async function knownModels(providerName: string): Promise<readonly KnownModel[]> {
-  return await Promise.resolve(providerName === "" ? none : none);
+  return await Promise.resolve(providerName === "sandbox" ? sandboxModels : none);
 }
