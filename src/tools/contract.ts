@@ -17,13 +17,30 @@ export interface CallParameter {
   readonly content_type: string | null;
 }
 
+/** How one property of a form body, or a whole body that is not JSON, is written. `file`: the input is base64, or {base64, filename, mime_type}. */
+export type BodyEncoding = "value" | "json" | "text" | "file";
+
+/** One property of a body. */
+export interface BodyProperty {
+  /** The property's name, in the body and in the input. */
+  readonly name: string;
+  readonly encoding: BodyEncoding;
+  /** How a list or object is spread over form fields; used for `application/x-www-form-urlencoded` only. */
+  readonly style: CallParameter["style"];
+  readonly explode: boolean;
+  /** The media type of its part, for `multipart/form-data` only; null for the usual one. */
+  readonly content_type: string | null;
+}
+
 /** The body of an OpenAPI operation. */
 export interface CallBody {
   readonly content_type: string;
-  /** The input's property that holds the whole body; null when the input's remaining properties are the body's own. */
+  /** The input's property that holds the whole body; null when `properties` names the body's own properties. */
   readonly input: string | null;
-  /** Names of the body's own properties, when `input` is null. */
-  readonly properties: readonly string[];
+  /** How the whole body is written, when `input` is not null. */
+  readonly encoding: BodyEncoding;
+  /** The body's own properties, when `input` is null. */
+  readonly properties: readonly BodyProperty[];
 }
 
 /** How an operation of an OpenAPI document is called. */
@@ -59,7 +76,8 @@ export type ToolAuth =
   | { readonly type: "none" }
   | {
       readonly type: "api_key";
-      readonly in: "header" | "query";
+      /** `path`: fills `{name}` of the path template; only built-in providers use it (an incoming webhook). */
+      readonly in: "header" | "query" | "cookie" | "path";
       readonly name: string;
       /** Written before the key, such as `DeepL-Auth-Key `. */
       readonly prefix?: string;
@@ -71,6 +89,23 @@ export type ToolAuth =
       readonly token_url: string;
       readonly scopes: readonly string[];
     };
+
+/** What an OpenAPI document gives: who it speaks of, where its calls go, and its operations as tools. */
+export interface ToolDocument {
+  readonly title: string;
+  readonly description: string;
+  /** The document's own version, such as `1.4.0`. */
+  readonly version: string;
+  /** The base that its calls go to, without a trailing slash. Every tool's server has this one's origin. */
+  readonly base_url: string;
+  /** All bases that the document names, server variables filled; the first is the default. */
+  readonly servers: readonly string[];
+  /** What the document's own security asks for, as far as it can be met. */
+  readonly auth: ToolAuth;
+  /** The other ways that the document offers. */
+  readonly auth_alternatives: readonly ToolAuth[];
+  readonly tools: readonly (ToolDefinition & { readonly call: OpenApiCall })[];
+}
 
 /** What a tool provider's credential opens to: its secret, and the plain fields beside it (`username`, `client_id`). */
 export interface OpenedCredential {
