@@ -65,10 +65,8 @@ export function insertDataKey(db: Database, row: NewDataKeyRow): Statement {
 /** The workspace's data key for sealing. Throws `AppError` `undecryptable` when it has none or it cannot be opened, `keyring_entry_missing` as `openDataKey`. */
 export async function loadActiveDataKey(db: Database, keyring: Keyring, workspaceId: string): Promise<DataKey> {
   const isActive = and(eq(dataKeys.workspaceId, workspaceId), eq(dataKeys.state, "active"));
-  // After a change of data key two may be active for a moment: the newest seals.
-  const rows = await hideSql(db.select().from(dataKeys).where(isActive).all());
-  const newest = rows.toSorted((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)).at(-1);
-  return await openRow(keyring, newest);
+  const [active] = await hideSql(db.select().from(dataKeys).where(isActive).limit(1).all());
+  return await openRow(keyring, active);
 }
 
 /** One data key of the workspace by id, also a retired one, for opening. Throws as `loadActiveDataKey`. */

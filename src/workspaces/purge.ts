@@ -18,7 +18,7 @@ import { deleteSnapshots, within } from "../snapshot/store.js";
 import { currentWorkspaces, invites, members, regions, restoreMs, toDeletion, workspaces } from "../tenancy/model.js";
 import type { PurgeState, Region, WorkspaceRow } from "../tenancy/model.js";
 import { toolProviders, tools } from "../toolbox/model.js";
-import { dataKeys } from "../vault/model.js";
+import { dataKeyRotations, dataKeys } from "../vault/model.js";
 import { ownershipTransfers } from "./model.js";
 
 /** The part of a Router that the purge needs. */
@@ -49,6 +49,7 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [credentials, credentials.workspaceId],
   [tools, tools.workspaceId],
   [toolProviders, toolProviders.workspaceId],
+  [dataKeyRotations, dataKeyRotations.workspaceId],
   [dataKeys, dataKeys.workspaceId],
   [apiKeys, apiKeys.workspaceId],
   [invites, invites.workspaceId],

@@ -126,12 +126,16 @@ describe("a data key", () => {
     expect(await openDataKey(ring, oldest, now)).not.toBe(first);
   });
 
-  it("loads from the record: the newest active one for sealing, a retired one only by id", async ({ expect }) => {
+  it("loads from the record: the one active one for sealing, a retired one only by id", async ({ expect }) => {
     const ws = await makeWorkspace();
     const [older, newer] = [await newDataKey(ring, ws, now), await newDataKey(ring, ws, now + 1)];
-    await commit(db, [insertDataKey(db, newer.row), insertDataKey(db, older.row)]);
+    await commit(db, [insertDataKey(db, newer.row)]);
     expect((await loadActiveDataKey(db, ring, ws)).id).toBe(newer.key.id);
-    await commit(db, [db.update(dataKeys).set({ state: "retired" }).where(eq(dataKeys.id, newer.row.id))]);
+    await expect(commit(db, [insertDataKey(db, older.row)])).rejects.toMatchObject({ code: "conflict" });
+    await commit(db, [
+      db.update(dataKeys).set({ state: "retired" }).where(eq(dataKeys.id, newer.row.id)),
+      insertDataKey(db, older.row),
+    ]);
     expect((await loadActiveDataKey(db, ring, ws)).id).toBe(older.key.id);
 
     const binding = { ...place, workspaceId: ws };
