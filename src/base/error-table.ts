@@ -21,7 +21,7 @@ export const errorTable = {
   model_required: {
     status: 400,
     title: "Model required",
-    detail: "Send `model` as a text: the name of a pool. GET /v1/models lists what there is.",
+    detail: "Send `model` as a text: the name of a pool or a model. GET /v1/models lists what there is.",
   },
   invalid_header: { status: 400, title: "Invalid header", detail: "A request header has a value that cannot be read." },
   unauthenticated: {
@@ -80,11 +80,17 @@ export const errorTable = {
     title: "Model not allowed",
     detail: "This API key may not use that model. GET /v1/models lists what it may use.",
   },
+  tool_not_allowed: {
+    status: 403,
+    title: "Tool not allowed",
+    detail: "This API key may not invoke that tool. Its `limits.tools` names the ones it may.",
+  },
   not_found: { status: 404, title: "Not found", detail: "There is nothing here, or you may not see it." },
   model_not_found: {
     status: 404,
     title: "Model not found",
-    detail: "No pool of this workspace has that name. GET /v1/models lists what there is.",
+    detail:
+      "That name is neither a pool of this workspace nor a model of a provider it has a credential for. GET /v1/models lists what there is.",
   },
   method_not_allowed: {
     status: 405,
@@ -108,6 +114,11 @@ export const errorTable = {
     detail: "Something of this kind already has that name here. Choose another name.",
   },
   in_use: { status: 409, title: "In use", detail: "It is still used. Take it out of the places named here first." },
+  model_predefined: {
+    status: 409,
+    title: "Predefined model",
+    detail: "The catalogue knows this model, so it cannot be deleted. Disable it by PATCH with `enabled: false`.",
+  },
   already_member: {
     status: 409,
     title: "Already a member",
@@ -153,6 +164,11 @@ export const errorTable = {
     status: 409,
     title: "Invite closed",
     detail: "This invite was answered, revoked or replaced. Invite the address again.",
+  },
+  credential_missing: {
+    status: 409,
+    title: "Credential missing",
+    detail: "This tool provider has no credential that can be used. Add one, or enter it again.",
   },
   transfer_pending: {
     status: 409,
@@ -240,6 +256,17 @@ export const errorTable = {
     status: 500,
     title: "Internal error",
     detail: "Something failed inside the service. Retry; if it stays, quote the request id.",
+  },
+  tool_failed: {
+    status: 502,
+    title: "Tool failed",
+    detail: "The tool's provider did not give a usable answer. `upstream_status` and `reason` say what it gave.",
+  },
+  tool_timeout: {
+    status: 504,
+    title: "Tool timed out",
+    detail:
+      "The tool's provider did not answer within the provider's `timeout_seconds`. The call may have had its effect.",
   },
   upstream_failed: { status: 502, title: "Upstream failed", detail: "The provider did not give a usable answer." },
   undecryptable: {

@@ -3,7 +3,8 @@ import { utf8 } from "../base/bytes.js";
 import { AppError, type ErrorCode } from "../base/errors.js";
 import { redactSecrets, type Secret } from "../base/secret.js";
 import { readErrorWords } from "../routing/classify.js";
-import type { Failure, Refusal, RefusalCode } from "../routing/model.js";
+import type { Failure, Refusal } from "../routing/model.js";
+import { refusalError } from "../routing/refusal.js";
 import { asRecord } from "./chat-events.js";
 
 /** The inside of OpenAI's error object. */
@@ -26,40 +27,6 @@ const wireTypes: readonly (readonly [status: number, type: string])[] = [
   [429, "rate_limit_error"],
 ];
 
-interface RefusalEntry {
-  readonly code: ErrorCode;
-  readonly detail?: string;
-  /** Used when the Router names no time. */
-  readonly retryAfterMs?: number;
-}
-
-const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
-  key_unknown: { code: "unauthenticated", detail: "This API key is not known. Check it, or make a new one." },
-  key_revoked: { code: "unauthenticated", detail: "This API key was revoked. Use another one." },
-  key_expired: { code: "unauthenticated", detail: "This API key has expired. Use another one." },
-  scope_missing: { code: "scope_missing" },
-  model_not_allowed: { code: "model_not_allowed" },
-  model_not_found: { code: "model_not_found" },
-  rate_limited: { code: "rate_limited", retryAfterMs: 1_000 },
-  concurrency_limited: { code: "concurrency_limited", retryAfterMs: 1_000 },
-  pool_exhausted: { code: "pool_exhausted" },
-  attempts_exhausted: { code: "upstream_failed" },
-  not_configured: { code: "router_unavailable", retryAfterMs: 1_000 },
-};
-
-/** The error that a Router's refusal stands for. */
-export function refusalError(refusal: Refusal): AppError {
-  if (refusal.code === "pool_exhausted" && refusal.retry_after_ms === null) {
-    return new AppError("pool_exhausted", { detail: unusableDetail });
-  }
-  const { code, detail, retryAfterMs } = refusals[refusal.code];
-  const wait = refusal.retry_after_ms ?? retryAfterMs;
-  return new AppError(code, {
-    ...(detail === undefined ? {} : { detail }),
-    ...(wait === undefined ? {} : { retryAfterMs: wait }),
-  });
-}
-
 /** The error of a request whose attempts are used up, by the last failure. A pool that cools as a whole says when it is back. */
 export function exhaustedError(refusal: Refusal | null, failure: Failure, opening: AppError | null): AppError {
   if (refusal !== null && refusal.code !== "attempts_exhausted") {
@@ -77,9 +44,6 @@ export function exhaustedError(refusal: Refusal | null, failure: Failure, openin
     ? new AppError("timeout")
     : new AppError("upstream_failed", { detail: failedDetail(failure) });
 }
-
-const unusableDetail =
-  "No instance of the pool may serve: each is drained, or its credential is refused or cannot be used. Waiting does not help; the pool or a credential has to be changed.";
 
 const busyDetail =
   "Every provider instance that was tried asked to be left alone. Retry after the time in Retry-After.";

@@ -178,7 +178,8 @@ function nameInstance({ row }: LiveInstance): Ticket["instance"] {
   };
 }
 
-function takeRate(state: RouterState, key: LiveKey, now: number): void {
+/** Counts one call in the key's window, if it has a limit. */
+export function takeRate(state: RouterState, key: LiveKey, now: number): void {
   const { id, rpm } = key.row;
   if (rpm === null) {
     return;
@@ -189,7 +190,8 @@ function takeRate(state: RouterState, key: LiveKey, now: number): void {
   state.dirty_windows.add(id);
 }
 
-function rateOf(state: RouterState, key: LiveKey, now: number): RateState | null {
+/** The key's window as its caller sees it; null without a limit. */
+export function rateOf(state: RouterState, key: LiveKey, now: number): RateState | null {
   const { id, rpm } = key.row;
   return rpm === null ? null : describeWindow(state.windows.get(id) ?? createWindow(), rpm, now);
 }

@@ -80,6 +80,8 @@ export type RefusalCode =
   | "scope_missing"
   | "model_not_allowed"
   | "model_not_found"
+  /** Only `admitTool` says it. */
+  | "tool_not_allowed"
   | "rate_limited"
   | "concurrency_limited"
   | "pool_exhausted"
@@ -96,6 +98,19 @@ export interface Refusal {
 }
 
 export type Admission = Ticket | Refusal;
+
+/** A tool's invocation by an API key. */
+export interface AdmitToolRequest extends Pick<AdmitRequest, "key_digest" | "scope"> {
+  /** `provider/tool`, by their wire names. */
+  readonly tool: string;
+}
+
+/** Leave to invoke a tool: it counts in the key's window, and nothing of it stays open. */
+export interface ToolAdmitted {
+  readonly kind: "admitted";
+  readonly key_id: string;
+  readonly rate: RateState | null;
+}
 
 /** How a ticket's call ended. `departed`: the caller left; the instance is not blamed. */
 export interface Outcome {
@@ -137,6 +152,8 @@ export interface RouterApi {
   models(
     request: Omit<AdmitRequest, "model" | "request_id">,
   ): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
+  /** Checks a key's standing, scope, allow-list and rate for one invocation of a tool. A Router of the release before does not know it. */
+  admitTool(request: AdmitToolRequest): Promise<ToolAdmitted | Refusal>;
   state(poolId: string): Promise<readonly InstanceState[]>;
   /** The version in force; null when none was ever applied. */
   configured(): Promise<{ epoch: number; version: number } | null>;

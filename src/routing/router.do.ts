@@ -4,12 +4,24 @@ import { openDatabase } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
 import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
+import { admitTool } from "./admit-tool.js";
 import { admit, next } from "./decide.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
 import { isDirty, loadState, markClean, openLedger, writeChanges, writeClosed, writeConfig } from "./ledger.js";
 import { trimWindow } from "./limits.js";
-import type { AdmitRequest, Admission, Failure, InstanceState, Outcome, Refusal, RouterApi, Ticket } from "./model.js";
+import type {
+  AdmitRequest,
+  Admission,
+  AdmitToolRequest,
+  Failure,
+  InstanceState,
+  Outcome,
+  Refusal,
+  RouterApi,
+  Ticket,
+  ToolAdmitted,
+} from "./model.js";
 import { abandon, committed, settle } from "./report.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
@@ -92,6 +104,13 @@ export class Router extends DurableObject<Env> implements RouterApi {
     request: Omit<AdmitRequest, "model" | "request_id">,
   ): Promise<{ kind: "models"; names: readonly string[] } | Refusal> {
     const answer = listModels(this.#state, request, Date.now());
+    this.#writeBehind();
+    return answer;
+  }
+
+  /** Admits one invocation of a tool, or refuses. */
+  async admitTool(request: AdmitToolRequest): Promise<ToolAdmitted | Refusal> {
+    const answer = admitTool(this.#state, request, Date.now());
     this.#writeBehind();
     return answer;
   }

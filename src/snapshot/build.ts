@@ -170,6 +170,7 @@ function toRouterKey({ key, maker }: KeyWithMaker, ownerMemberId: string): Route
       ...named,
       scopes: cutScopes(key.scopes, roleOf(key.madeBy, ownerMemberId, maker.role)),
       models: limits.models ?? null,
+      tools: limits.tools ?? null,
       rpm: limits.rpm ?? null,
       concurrent: limits.concurrent ?? null,
       revoked: false,

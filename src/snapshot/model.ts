@@ -36,6 +36,8 @@ export const RouterKey = z.object({
   scopes: z.array(z.string()),
   /** Pool names allowed; null means all. */
   models: z.array(z.string()).nullable(),
+  /** Tools allowed, as `provider/tool` or `provider/*`; null or absent means all. */
+  tools: z.array(z.string()).nullable().optional(),
   /** Requests per sliding 60 s; null means no limit. */
   rpm: z.number().int().positive().nullable(),
   /** Requests in flight at once; null means no limit. */

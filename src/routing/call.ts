@@ -1,0 +1,61 @@
+/** One call to a Router: after an exception the stub is made anew and the call repeated once; whatever stays broken is a 503, never a 401. */
+import { AppError } from "../base/errors.js";
+import { describeError, log } from "../base/log.js";
+import type { RouterApi } from "./model.js";
+
+/** Makes a stub. A stub that has thrown may be broken for good, so each try makes its own. */
+export type MakeStub = () => RouterApi;
+
+/** A Router's answer takes microseconds; one that takes this long is not coming. */
+const patienceMs = 10_000;
+const retryAfterMs = 1_000;
+
+/** One call with its one repeat. Throws `router_unavailable` with `Retry-After`. */
+export async function callRouter<T>(
+  name: string,
+  makeStub: MakeStub,
+  call: (router: RouterApi) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withPatience(call(makeStub()));
+  } catch (first) {
+    if (!isRetryable(first)) {
+      throw unavailable(name, first);
+    }
+    try {
+      return await withPatience(call(makeStub()));
+    } catch (second) {
+      throw unavailable(name, second);
+    }
+  }
+}
+
+/** The platform marks what may be tried again (`retryable`) and what must not be, since the object is drowning (`overloaded`). */
+function isRetryable(error: unknown): boolean {
+  return isMarked(error, "retryable") && !isMarked(error, "overloaded");
+}
+
+/** Whether the platform put a mark on an exception. */
+export function isMarked(error: unknown, mark: "retryable" | "overloaded"): boolean {
+  return typeof error === "object" && error !== null && Reflect.get(error, mark) === true;
+}
+
+function unavailable(name: string, error: unknown): AppError {
+  log("error", "router_call_failed", {
+    call: name,
+    error: describeError(error),
+    overloaded: isMarked(error, "overloaded"),
+  });
+  return new AppError("router_unavailable", { retryAfterMs, cause: error });
+}
+
+/** Waits for a Router's answer for 10 s at most. */
+export async function withPatience<T>(answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`no answer in ${patienceMs} ms`)), patienceMs);
+  try {
+    return await Promise.race([answer, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
