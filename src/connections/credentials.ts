@@ -3,39 +3,18 @@ import { and, desc, eq, ne, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { guardChanged, hideSql, type Change, type Database } from "../base/database.js";
-import { AppError, invalidField, type FieldError } from "../base/errors.js";
+import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
-import { checkOutboundUrl } from "../base/outbound.js";
-import { maskSecret, Secret } from "../base/secret.js";
-import type { Settings } from "../base/settings.js";
+import { maskSecret, type Secret } from "../base/secret.js";
 import type { Position } from "../http/page.js";
-import { findProvider } from "../providers/catalogue.js";
-import type { CredentialInput, CredentialOptions, Provider } from "../providers/contract.js";
 import type { DataKey } from "../vault/data-keys.js";
 import { fingerprintSecret } from "../vault/fingerprint.js";
 import { sealSecret, type SealBinding } from "../vault/seal.js";
-import { credentials, poolInstances, pools, readOptions, type CreateCredential, type CredentialRow } from "./model.js";
-import { firstStanding, outboundRules, tryCredential, type Standing } from "./validation.js";
-
-/** What the checks of a new credential depend on. */
-type ProviderSettings = Pick<Settings, "sandbox" | "outboundAllow" | "publicUrl">;
-
-/** A credential that was checked and, when asked for, tried: ready to be sealed. */
-export interface PreparedCredential {
-  readonly providerName: string;
-  /** Empty for a provider that asks for none. */
-  readonly apiKey: Secret;
-  readonly baseUrl: string;
-  readonly options: CredentialOptions;
-  /** Where the secret may be sent. */
-  readonly origin: string;
-  readonly standing: Standing;
-}
+import type { PreparedCredential } from "./credential-entry.js";
+import { credentials, findOptions, poolInstances, pools, type CredentialRow } from "./model.js";
 
 /** What a new credential has not been through yet. */
 const unused = {
-  expiresAt: null,
-  expiryWarnedAt: null,
   lastUsedAt: null,
   previousSealed: null,
   previousSecretVersion: null,
@@ -50,40 +29,6 @@ const unused = {
 export interface PoolName {
   readonly id: string;
   readonly name: string;
-}
-
-/**
- * Checks what was entered and tries it with one live call when `validate` says so. Stores nothing. Throws `validation_failed`
- * with pointers below `pointerPrefix` ("" for a body that is the credential, `/providers/0` for one of a list).
- */
-export async function prepareCredential(
-  settings: ProviderSettings,
-  providerName: string,
-  input: Pick<CreateCredential, "credentials" | "validate">,
-  pointerPrefix: string,
-): Promise<PreparedCredential> {
-  const provider = findProvider(providerName, settings);
-  if (provider === null) {
-    throw invalidField(`${pointerPrefix}/provider_name`, "There is no such provider.", "unknown_provider");
-  }
-  const entered = readEntered(settings, provider, input.credentials, pointerPrefix);
-  const verdict = input.validate ? await tryCredential(outboundRules(settings), provider, entered) : null;
-  if (verdict?.outcome === "invalid") {
-    const reason = verdict.reason ?? "The provider refused it.";
-    throw invalidField(`${pointerPrefix}/credentials/api_key`, reason, "refused");
-  }
-  if (verdict?.outcome === "wrong_host") {
-    const reason = verdict.reason ?? "This is not the provider's address.";
-    throw invalidField(`${pointerPrefix}/credentials/base_url`, reason, "wrong_host");
-  }
-  return {
-    providerName: provider.name,
-    apiKey: entered.api_key ?? new Secret(""),
-    baseUrl: entered.base_url,
-    options: entered.options,
-    origin: new URL(entered.base_url).origin,
-    standing: firstStanding(verdict),
-  };
 }
 
 /** Where a credential's secret is sealed to. */
@@ -103,7 +48,7 @@ export async function planCredential(
   prepared: PreparedCredential,
   name: string,
 ): Promise<Change<CredentialRow>> {
-  const { providerName, apiKey, baseUrl, options, origin, standing } = prepared;
+  const { providerName, apiKey, baseUrl, options, origin, standing, expiresAt } = prepared;
   const place = { id: newId("credential"), workspaceId, origin, secretVersion: 1 };
   const row: CredentialRow = {
     ...place,
@@ -116,8 +61,10 @@ export async function planCredential(
     options: JSON.stringify(options),
     sealed: await sealSecret(dataKey, credentialBinding(place), apiKey),
     dataKeyId: dataKey.id,
-    masked: apiKey.reveal() === "" ? "" : maskSecret(apiKey.reveal()),
+    masked: maskOf(apiKey),
     fingerprint: await fingerprintSecret(dataKey, apiKey),
+    expiresAt,
+    expiryWarnedAt: expiresAt === null ? null : actor.at,
     revision: 1,
     createdAt: actor.at,
     updatedAt: actor.at,
@@ -237,38 +184,21 @@ export async function listPoolsUsing(db: Database, workspaceId: string, credenti
   return hideSql(query.orderBy(pools.name).all());
 }
 
+/** The mask that stands beside a sealed secret; empty for none. */
+export function maskOf(secret: Secret): string {
+  return secret.reveal() === "" ? "" : maskSecret(secret.reveal());
+}
+
 /** What the audit log may tell of a credential. */
-function publicFields(row: CredentialRow): Readonly<Record<string, unknown>> {
+export function publicFields(row: CredentialRow): Readonly<Record<string, unknown>> {
   return {
     provider_name: row.providerName,
     name: row.name,
     base_url: row.baseUrl,
-    options: readOptions(row),
+    options: findOptions(row),
     masked: row.masked,
     status: row.status,
     is_valid: row.isValid,
+    expires_at: row.expiresAt === null ? null : new Date(row.expiresAt).toISOString(),
   };
-}
-
-/** The entered fields, parsed. Throws `validation_failed` for what the form or the outbound guard refuses. */
-function readEntered(
-  settings: ProviderSettings,
-  provider: Provider,
-  fields: Readonly<Record<string, string>>,
-  pointerPrefix: string,
-): CredentialInput {
-  const errors: readonly FieldError[] = provider.checkFormat(fields);
-  if (errors.length > 0) {
-    const prefixed = errors.map((error) => ({ ...error, pointer: `${pointerPrefix}${error.pointer}` }));
-    throw new AppError("validation_failed", { errors: prefixed });
-  }
-  const entered = provider.parse(fields);
-  if (provider.transport !== undefined) {
-    return entered;
-  }
-  const checked = checkOutboundUrl(entered.base_url, outboundRules(settings));
-  if ("error" in checked) {
-    throw invalidField(`${pointerPrefix}/credentials/base_url`, checked.error, "address_refused");
-  }
-  return entered;
 }

@@ -2,7 +2,7 @@
 import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
-import { DisplayName } from "../identity/model.js";
+import { AppError } from "../base/errors.js";
 import type { Provider } from "../providers/contract.js";
 import { workspaces } from "../tenancy/model.js";
 import { dataKeys } from "../vault/model.js";
@@ -188,65 +188,24 @@ export const ProviderName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/);
 /** What the form of a provider asks for, by field name. */
 export const CredentialFields = z.record(z.string().max(64), z.string().max(20_000));
 
-export const CreateCredential = z
-  .strictObject({
-    name: DisplayName.describe("Unique among the workspace's credentials of this provider."),
-    credentials: CredentialFields.describe("The provider's form, such as {api_key, base_url}."),
-    validate: z.boolean().default(true).describe("Try the secret with one free call before it is stored."),
-  })
-  .openapi("CreateCredential");
-export type CreateCredential = z.infer<typeof CreateCredential>;
-
-export const Credential = z
-  .object({
-    id: z.string(),
-    provider_name: z.string(),
-    provider_type: z.literal("model"),
-    key_type: z.literal("api_key"),
-    name: z.string(),
-    base_url: z.string(),
-    options: z.record(z.string(), z.string()).describe("The form's other plain fields."),
-    masked: z.record(z.string(), z.string()).describe("Secret fields by name, masked; empty when none was entered."),
-    status: z.enum(credentialStatuses),
-    is_valid: z.boolean().nullable().describe("What the last validation said; null when it told nothing."),
-    reason: z.string().nullable(),
-    validated_at: z.iso.datetime().nullable(),
-    created_at: z.iso.datetime(),
-    updated_at: z.iso.datetime(),
-  })
-  .openapi("Credential");
-export type Credential = z.infer<typeof Credential>;
-
-export const CreatedCredential = Credential.extend({
-  duplicate_of: z.string().optional().describe("Another credential of this workspace with the same secret."),
-}).openapi("CreatedCredential");
-export type CreatedCredential = z.infer<typeof CreatedCredential>;
-
 export type CredentialRow = typeof credentials.$inferSelect;
 
 const Options = z.record(z.string(), z.string());
 
-/** A credential's plain fields beside its base URL, by the form's names. */
-export function readOptions(row: Pick<CredentialRow, "options">): Readonly<Record<string, string>> {
-  return Options.parse(JSON.parse(row.options));
+/** A credential's plain fields beside its base URL, by the form's names; null when they cannot be read. */
+export function findOptions(row: Pick<CredentialRow, "options">): Readonly<Record<string, string>> | null {
+  try {
+    return Options.safeParse(JSON.parse(row.options)).data ?? null;
+  } catch {
+    return null;
+  }
 }
 
-/** The answer's view of a credential row. */
-export function toCredential(row: CredentialRow): Credential {
-  return {
-    id: row.id,
-    provider_name: row.providerName,
-    provider_type: "model",
-    key_type: "api_key",
-    name: row.name,
-    base_url: row.baseUrl,
-    options: readOptions(row),
-    masked: row.masked === "" ? {} : { api_key: row.masked },
-    status: row.status,
-    is_valid: row.isValid,
-    reason: row.reason,
-    validated_at: row.validatedAt === null ? null : new Date(row.validatedAt).toISOString(),
-    created_at: new Date(row.createdAt).toISOString(),
-    updated_at: new Date(row.updatedAt).toISOString(),
-  };
+/** The same for a use that needs them: without a field that was entered nothing may be sent. Throws `undecryptable`. */
+export function readOptions(row: Pick<CredentialRow, "options">): Readonly<Record<string, string>> {
+  const options = findOptions(row);
+  if (options === null) {
+    throw new AppError("undecryptable", { cause: new Error("the credential's options cannot be read") });
+  }
+  return options;
 }

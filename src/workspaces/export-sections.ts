@@ -2,7 +2,8 @@
 import { and, asc, eq, gt } from "drizzle-orm";
 import { auditLog, toAuditEntry } from "../audit/model.js";
 import { hideSql, type Database } from "../base/database.js";
-import { credentials, poolInstances, pools, toCredential } from "../connections/model.js";
+import { toCredential } from "../connections/credential-schema.js";
+import { credentials, poolInstances, pools } from "../connections/model.js";
 import { toPool } from "../connections/pool-schema.js";
 import { users } from "../identity/model.js";
 import { apiKeys, toApiKey } from "../keys/model.js";
@@ -39,7 +40,7 @@ export function exportSections(db: Database, workspaceId: string, now: number): 
     { name: "invites", read: (after) => readInvites(db, workspaceId, after) },
     { name: "letters", read: (after) => readLetters(db, workspaceId, after) },
     { name: "api_keys", read: (after) => readKeys(db, workspaceId, after, now) },
-    { name: "credentials", read: (after) => readCredentials(db, workspaceId, after) },
+    { name: "credentials", read: (after) => readCredentials(db, workspaceId, after, now) },
     { name: "pools", read: (after) => readPools(db, workspaceId, after) },
     { name: "audit_log", read: (after) => readAuditLog(db, workspaceId, after) },
   ];
@@ -153,14 +154,14 @@ async function readKeys(db: Database, workspaceId: string, after: string, now: n
   }));
 }
 
-async function readCredentials(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {
+async function readCredentials(db: Database, workspaceId: string, after: string, now: number): Promise<ExportRow[]> {
   const query = db
     .select()
     .from(credentials)
     .where(and(eq(credentials.workspaceId, workspaceId), gt(credentials.id, after)))
     .orderBy(asc(credentials.id));
   const rows = await hideSql(query.limit(pageRows).all());
-  return rows.map((row) => ({ cursor: row.id, data: toCredential(row) }));
+  return rows.map((row) => ({ cursor: row.id, data: toCredential(row, now) }));
 }
 
 async function readPools(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {

@@ -1,7 +1,7 @@
 /** Doors of set-up and workspaces. */
 import { AppError } from "../base/errors.js";
 import { requireSettings } from "../base/settings.js";
-import { prepareCredential } from "../connections/credentials.js";
+import { prepareCredential } from "../connections/credential-entry.js";
 import { bearerToken } from "../http/authenticate.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { toEtag } from "../http/etag.js";
