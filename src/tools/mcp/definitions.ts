@@ -1,0 +1,46 @@
+/** Tools as an MCP server lists them, turned into definitions with names that fit ours. */
+import type { Tool } from "@modelcontextprotocol/client";
+import type { ToolDefinition } from "../contract.js";
+import { shortHash } from "./names.js";
+
+const maxNameLength = 64;
+const maxTitleLength = 200;
+const maxDescriptionLength = 8_000;
+
+/**
+ * The definitions of a server's tools, in its order. A name keeps its letters, digits, `_` and `-`; where two would then
+ * be one, those that were changed end in a hash of the server's own name, so that names do not depend on the order. A tool
+ * listed twice is taken once.
+ */
+export function toDefinitions(tools: readonly Tool[]): readonly ToolDefinition[] {
+  const first = new Map(tools.toReversed().map((tool) => [tool.name, tool]));
+  const listed = [...new Set(tools.map((tool) => tool.name))].flatMap((name) => first.get(name) ?? []);
+  const counts = new Map<string, number>();
+  for (const { name } of listed) {
+    counts.set(plainName(name), (counts.get(plainName(name)) ?? 0) + 1);
+  }
+  return listed.map((tool) => toDefinition(tool, (counts.get(plainName(tool.name)) ?? 1) > 1));
+}
+
+function toDefinition(tool: Tool, isShared: boolean): ToolDefinition {
+  const plain = plainName(tool.name);
+  const name =
+    plain === tool.name || !isShared ? plain : `${plain.slice(0, maxNameLength - 9)}_${shortHash(tool.name)}`;
+  const title = tool.title ?? tool.annotations?.title ?? null;
+  return {
+    name,
+    title: title === null || title === "" ? null : title.slice(0, maxTitleLength),
+    description: (tool.description ?? "").slice(0, maxDescriptionLength),
+    input_schema: tool.inputSchema,
+    call: { kind: "mcp", tool: tool.name },
+  };
+}
+
+/** A name as far as it can stand: other characters become `_`, and a long one is cut and ends in its hash. */
+function plainName(name: string): string {
+  const plain = name.replaceAll(/[^a-zA-Z0-9_-]/g, "_");
+  if (plain === "") {
+    return `tool_${shortHash(name)}`;
+  }
+  return plain.length <= maxNameLength ? plain : `${plain.slice(0, maxNameLength - 9)}_${shortHash(name)}`;
+}
