@@ -113,7 +113,8 @@ export function boundLimits(wanted: KeyLimits, bounds: CallerBounds | undefined)
 export function refuseLooserLimits(limits: KeyLimits, against: KeyLimits, because: string): void {
   const errors = [
     ...(["rpm", "tpm", "concurrent"] as const).filter((name) => !isAtMost(limits[name], against[name])),
-    ...(["models", "tools"] as const).filter((name) => !isAmong(limits[name], against[name])),
+    ...(isAmong(limits.models, against.models) ? [] : ["models"]),
+    ...(isAmong(limits.tools, against.tools?.flatMap(withTools(limits.tools))) ? [] : ["tools"]),
     ...(["day", "month"] as const)
       .filter((span) => !isAtMost(limits.budget_usd?.[span], against.budget_usd?.[span]))
       .map((span) => `budget_usd/${span}`),
@@ -125,6 +126,12 @@ export function refuseLooserLimits(limits: KeyLimits, against: KeyLimits, becaus
 
 function isAtMost(limit: number | undefined, bound: number | undefined): boolean {
   return bound === undefined || (limit !== undefined && limit <= bound);
+}
+
+/** What a bound on tools lets through of those named: `provider/*` each of that provider's. */
+function withTools(named: readonly string[] = []): (bound: string) => readonly string[] {
+  return (bound) =>
+    bound.endsWith("/*") ? [bound, ...named.filter((tool) => tool.startsWith(bound.slice(0, -1)))] : [bound];
 }
 
 function isAmong(names: readonly string[] | undefined, bound: readonly string[] | undefined): boolean {

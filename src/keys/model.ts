@@ -78,14 +78,27 @@ export const KeyLimits = z
       .optional()
       .describe("Pools the key may call; all when left out."),
     tools: z
-      .array(z.string().min(1).max(128))
+      .array(z.string().min(1).max(129))
       .min(1)
       .max(100)
       .optional()
-      .describe("Tools the key may invoke; all when left out."),
+      .describe("Tools the key may invoke, as `provider/tool` or `provider/*`; all when left out."),
   })
   .openapi("KeyLimits");
 export type KeyLimits = z.infer<typeof KeyLimits>;
+
+/** A tool by its provider's and its own wire name, or all of a provider's. */
+const ToolName = z
+  .string()
+  .regex(
+    /^[a-z0-9_-]{1,64}\/(?:\*|[a-zA-Z0-9_-]{1,64})$/,
+    "Write provider/tool, or provider/* for all tools of a provider.",
+  );
+
+/** Limits as they are entered; what is stored is read more leniently. */
+const EnteredLimits = KeyLimits.extend({
+  tools: z.array(ToolName).min(1).max(100).optional().describe("Tools the key may invoke; all when left out."),
+}).openapi("EnteredKeyLimits");
 
 export const CreateApiKey = z
   .strictObject({
@@ -96,7 +109,7 @@ export const CreateApiKey = z
       .nullable()
       .optional()
       .describe("90 days from now when left out; null for never."),
-    limits: KeyLimits.optional(),
+    limits: EnteredLimits.optional(),
     region: z
       .enum(regions)
       .optional()
@@ -112,7 +125,7 @@ const ChangedLimits = z.strictObject({
   concurrent: KeyLimits.shape.concurrent.nullable(),
   budget_usd: KeyLimits.shape.budget_usd.nullable(),
   models: KeyLimits.shape.models.nullable(),
-  tools: KeyLimits.shape.tools.nullable(),
+  tools: EnteredLimits.shape.tools.nullable(),
 });
 export type ChangedLimits = z.infer<typeof ChangedLimits>;
 

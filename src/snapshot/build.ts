@@ -79,7 +79,12 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
         .innerJoin(members, makerOfKey)
         .where(and(eq(apiKeys.workspaceId, workspaceId), isTold(workspaceId)))
         .orderBy(asc(apiKeys.id)),
-      db.select().from(credentials).where(eq(credentials.workspaceId, workspaceId)).orderBy(asc(credentials.id)),
+      // Those of tool providers stay out of the hot path altogether.
+      db
+        .select()
+        .from(credentials)
+        .where(and(eq(credentials.workspaceId, workspaceId), eq(credentials.providerType, "model")))
+        .orderBy(asc(credentials.id)),
       db.select().from(pools).where(eq(pools.workspaceId, workspaceId)).orderBy(asc(pools.id)),
       db
         .select()

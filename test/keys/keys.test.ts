@@ -143,14 +143,17 @@ describe("a new API key", () => {
   it("made by a key lives no longer and is held to no less than the secret it was made with", async ({ expect }) => {
     const workspace = await seedWorkspace();
     await setPolicy(workspace, { max_days: null });
-    const limits = { rpm: 5, concurrent: 2, models: ["a", "b"], tools: ["t"] };
+    const limits = { rpm: 5, concurrent: 2, models: ["a", "b"], tools: ["github/*"] };
     const end = new Date(Date.now() + day).toISOString();
     const scopes = ["keys:manage", "models:invoke", "workspace:read"];
     const { body: parent } = await makeKey(workspace, { scopes, limits, expires_at: end });
     const byKey = { id: workspace.id, token: parent.secret };
     const plain = await makeKey(byKey);
     expect([plain.status, plain.body.expires_at, plain.body.limits]).toEqual([201, end, limits]);
-    const less = { expires_at: new Date(Date.now() + day / 2).toISOString(), limits: { rpm: 4, models: ["b"] } };
+    const less = {
+      expires_at: new Date(Date.now() + day / 2).toISOString(),
+      limits: { rpm: 4, models: ["b"], tools: ["github/list"] },
+    };
     const narrow = await makeKey(byKey, less);
     expect([narrow.status, narrow.body.limits]).toEqual([201, { ...limits, ...less.limits }]);
     const beyond = [
@@ -159,7 +162,7 @@ describe("a new API key", () => {
       [{ limits: { rpm: 6 } }, "/limits/rpm"],
       [{ limits: { concurrent: 3 } }, "/limits/concurrent"],
       [{ limits: { models: ["a", "c"] } }, "/limits/models"],
-      [{ limits: { tools: ["u"] } }, "/limits/tools"],
+      [{ limits: { tools: ["gitlab/list"] } }, "/limits/tools"],
     ] as const;
     for (const [body, pointer] of beyond) {
       const refused = await makeKey(byKey, body);
