@@ -12,6 +12,7 @@ const slope = [
   ["tenancy"],
   ["vault"],
   ["keys", "connections", "toolbox", "usage"],
+  ["models"],
   ["snapshot"],
   ["workspaces"],
   ["routing"],

@@ -22,12 +22,14 @@ import { identityAuthenticators } from "./identity/authenticators.js";
 import { identityEndpoints } from "./identity/routes.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
+import { modelEndpoints } from "./models/routes.js";
 import { routerFor } from "./routing/router-for.js";
 import { routingEndpoints } from "./routing/routes.js";
 import { openInstance } from "./snapshot/read.js";
 import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
+import { sealingEntry } from "./vault/entries.js";
 import { answerInvitee } from "./workspaces/invite-page-routes.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
@@ -48,12 +50,16 @@ export const endpoints: readonly Endpoint[] = [
   ...inviteEndpoints,
   ...keyEndpoints,
   ...connectionEndpoints,
+  ...modelEndpoints,
   ...routingEndpoints,
 ];
 
 const services: Services = {
   publish: (env, workspaceId) => publish(env, workspaceId, routerFor),
-  sealAnswer: (env, context, text) => sealAnswer(requireSettings(env).keyring, context, text),
+  async sealAnswer(env, context, text) {
+    const { keyring } = requireSettings(env);
+    return await sealAnswer(keyring, await sealingEntry(openDatabase(env.DB), keyring), context, text);
+  },
   openAnswer: (env, context, sealed) => openAnswer(requireSettings(env).keyring, context, sealed),
 };
 

@@ -223,6 +223,48 @@ const table: Readonly<Record<string, Row>> = {
     thing: "credential",
   },
 
+  "get /workspaces/{ws}/model-providers/{provider}/models": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "providers:read",
+    thing: "provider",
+  },
+  "post /workspaces/{ws}/model-providers/{provider}/models": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "providers:manage",
+    thing: "provider",
+    body: nonsense,
+  },
+  "get /workspaces/{ws}/model-providers/{provider}/models/{model}": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "providers:read",
+    thing: "model",
+  },
+  "patch /workspaces/{ws}/model-providers/{provider}/models/{model}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "providers:manage",
+    thing: "model",
+    body: { title: "Renamed" },
+    ifMatch: stale,
+  },
+  "delete /workspaces/{ws}/model-providers/{provider}/models/{model}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "providers:manage",
+    thing: "model",
+    ifMatch: stale,
+  },
+  "get /workspaces/{ws}/default-models": { in: "workspace", least: "MEMBER", scope: "providers:read" },
+  "put /workspaces/{ws}/default-models": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "providers:manage",
+    body: nonsense,
+  },
+
   "get /workspaces/{ws}/pools": { in: "workspace", least: "MEMBER", scope: "pools:read" },
   "post /workspaces/{ws}/pools": { in: "workspace", least: "ADMIN", scope: "pools:manage", body: nonsense },
   "get /workspaces/{ws}/pools/{pool}": { in: "workspace", least: "MEMBER", scope: "pools:read", thing: "pool" },
@@ -254,6 +296,7 @@ const absentThings: Readonly<Record<ThingKind, string>> = {
   member: "mem_01h455vb4pex5vsknk084sn02q",
   pool: "pool_01h455vb4pex5vsknk084sn02q",
   invite: "inv_01h455vb4pex5vsknk084sn02q",
+  model: "no-such-model",
   provider: "no_such_provider",
 };
 
@@ -395,11 +438,12 @@ function fill(pattern: string, row: Row, { id, things }: House): string {
     .replace("{ws}", id)
     .replace("{provider}", row.in === "workspace" ? things.provider : "unknown")
     .replace("{pool}", things.pool)
+    .replace("{model}", things.model)
     .replace(/\{(id|token)\}/, thing);
 }
 
 function thingsNamed(house: House, id: string): House["things"] {
-  return { ...house.things, key: id, credential: id, member: id, pool: id, invite: id };
+  return { ...house.things, key: id, credential: id, member: id, pool: id, invite: id, model: id };
 }
 
 function goodPool(house: House): unknown {

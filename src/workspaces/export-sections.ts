@@ -1,5 +1,5 @@
 /** What an export holds, section by section: the public view of every row. No secret, digest, sealed value or fingerprint has a field here. */
-import { and, asc, eq, gt } from "drizzle-orm";
+import { and, asc, eq, gt, sql } from "drizzle-orm";
 import { auditLog, toAuditEntry } from "../audit/model.js";
 import { hideSql, type Database } from "../base/database.js";
 import { toCredential } from "../connections/credential-schema.js";
@@ -8,6 +8,8 @@ import { toPool } from "../connections/pool-schema.js";
 import { users } from "../identity/model.js";
 import { apiKeys, toApiKey } from "../keys/model.js";
 import { outbox } from "../mail/model.js";
+import { defaultModels, models } from "../models/model.js";
+import { toStoredModel } from "../models/model-schema.js";
 import { invites, members, toWorkspace, workspaces } from "../tenancy/model.js";
 import { ownershipTransfers } from "./model.js";
 
@@ -41,7 +43,9 @@ export function exportSections(db: Database, workspaceId: string, now: number): 
     { name: "letters", read: (after) => readLetters(db, workspaceId, after) },
     { name: "api_keys", read: (after) => readKeys(db, workspaceId, after, now) },
     { name: "credentials", read: (after) => readCredentials(db, workspaceId, after, now) },
+    { name: "models", read: (after) => readModels(db, workspaceId, after) },
     { name: "pools", read: (after) => readPools(db, workspaceId, after) },
+    { name: "default_models", read: (after) => readDefaultModels(db, workspaceId, after) },
     { name: "audit_log", read: (after) => readAuditLog(db, workspaceId, after) },
   ];
 }
@@ -162,6 +166,33 @@ async function readCredentials(db: Database, workspaceId: string, after: string,
     .orderBy(asc(credentials.id));
   const rows = await hideSql(query.limit(pageRows).all());
   return rows.map((row) => ({ cursor: row.id, data: toCredential(row, now) }));
+}
+
+/** What differs from the catalogue: custom models and changed ones. A cursor holds a provider and a model, which are unique together. */
+async function readModels(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {
+  const place = sql`${models.providerName} || ' ' || ${models.model}`;
+  const query = db
+    .select()
+    .from(models)
+    .where(and(eq(models.workspaceId, workspaceId), gt(place, after)))
+    .orderBy(place);
+  return (await hideSql(query.limit(pageRows).all())).map((row) => ({
+    cursor: `${row.providerName} ${row.model}`,
+    data: toStoredModel(row),
+  }));
+}
+
+/** At most one a type: all on one page. */
+async function readDefaultModels(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {
+  const query = db
+    .select()
+    .from(defaultModels)
+    .where(and(eq(defaultModels.workspaceId, workspaceId), gt(defaultModels.type, sql`${after}`)))
+    .orderBy(asc(defaultModels.type));
+  return (await hideSql(query.limit(pageRows).all())).map((row) => ({
+    cursor: row.type,
+    data: { type: row.type, provider_name: row.providerName, model: row.model, pool_id: row.poolId },
+  }));
 }
 
 async function readPools(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {

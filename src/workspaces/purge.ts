@@ -14,6 +14,7 @@ import { credentials, poolInstances, pools } from "../connections/model.js";
 import { idempotency } from "../http/model.js";
 import { apiKeys } from "../keys/model.js";
 import { outbox } from "../mail/model.js";
+import { defaultModels, models } from "../models/model.js";
 import { deleteSnapshots, within } from "../snapshot/store.js";
 import { currentWorkspaces, invites, members, regions, restoreMs, toDeletion, workspaces } from "../tenancy/model.js";
 import type { PurgeState, Region, WorkspaceRow } from "../tenancy/model.js";
@@ -44,6 +45,8 @@ const routerPatienceMs = 10_000;
 
 /** Tables emptied by a purge, in an order that foreign keys allow. A test finds the one that is forgotten. */
 const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
+  [defaultModels, defaultModels.workspaceId],
+  [models, models.workspaceId],
   [pools, pools.workspaceId],
   [poolInstances, poolInstances.workspaceId],
   [credentials, credentials.workspaceId],

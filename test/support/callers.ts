@@ -16,7 +16,7 @@ import {
 } from "./seed.js";
 
 /** Kinds of things that a path's last parameter can name. */
-export type ThingKind = "key" | "credential" | "member" | "pool" | "provider" | "invite";
+export type ThingKind = "key" | "credential" | "member" | "pool" | "provider" | "invite" | "model";
 
 /** A workspace with its people, a key of every scope, and one thing of each kind. */
 export interface House {
@@ -128,6 +128,11 @@ async function buildHouse(): Promise<House> {
   // Closed, so that whoever may touch it finds nothing to do.
   await db.update(invites).set({ state: "revoked", closedAt: 1 }).where(eq(invites.id, inviteId));
   const key = await first("api-keys");
+  const model = `own-${workspace.id}`;
+  await call("POST", `${path}/model-providers/sandbox/models`, {
+    token: workspace.token,
+    body: { model, type: "llm" },
+  });
   return {
     id: workspace.id,
     people: { OWNER: workspace.owner, ADMIN: admin, MEMBER: member },
@@ -138,6 +143,7 @@ async function buildHouse(): Promise<House> {
       member: owner.body.data[0].id,
       pool: await first("pools"),
       provider: "sandbox",
+      model,
       invite: inviteId,
     },
   };
