@@ -60,6 +60,8 @@ export interface McpCall {
   readonly kind: "mcp";
   /** The server's own name for it. */
   readonly tool: string;
+  /** Set when the server runs it as a task only (`execution.taskSupport: "required"`). */
+  readonly task?: true;
 }
 
 /** A tool as a document or server gives it. `name` matches `[a-zA-Z0-9_-]{1,64}` and is unique in its provider. */

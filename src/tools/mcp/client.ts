@@ -1,14 +1,15 @@
 /** Calls MCP servers over streamable HTTP with the official client, which is loaded by the first call that needs it. */
 import { waitUntil } from "cloudflare:workers";
-import type { Client } from "@modelcontextprotocol/client";
+import type { CallToolRequestOptions, CallToolResult, Client } from "@modelcontextprotocol/client";
 import { describeError, log } from "../../base/log.js";
-import type { JsonSchema, ToolDefinition, ToolOutcome } from "../contract.js";
+import type { JsonSchema, McpCall, ToolDefinition, ToolOutcome } from "../contract.js";
 import { toDefinitions } from "./definitions.js";
 import { McpFailure, toMcpFailure } from "./failure.js";
 import { Link } from "./link.js";
 import { toOutcome } from "./outcome.js";
 import { forgetAgreement, keepAgreement, recallAgreement, type Agreement } from "./sessions.js";
 import type { McpTarget } from "./target.js";
+import { callAsTask } from "./tasks.js";
 import { openWire, type McpLimits, type Wire } from "./wire.js";
 
 /** What a server says of itself and offers. */
@@ -22,9 +23,9 @@ export interface McpListing {
   readonly tools: readonly ToolDefinition[];
 }
 
-/** A tool as the server names it, with the schema it was listed with. */
-export interface McpTool {
-  readonly name: string;
+/** What is called: how the tool was listed, and the schema that it was listed with. */
+export interface McpToolCall {
+  readonly call: McpCall;
   readonly input_schema: JsonSchema;
 }
 
@@ -61,23 +62,34 @@ export async function listMcpTools(target: McpTarget, limits: McpLimits): Promis
 /** Calls one tool and gives what it answered, a failure of the tool itself included. Throws `McpFailure`. */
 export async function callMcpTool(
   target: McpTarget,
-  tool: McpTool,
+  tool: McpToolCall,
   input: Readonly<Record<string, unknown>>,
   limits: CallLimits,
 ): Promise<ToolOutcome> {
   return await withServer(target, limits, async (client, wire) => {
-    const { onProgress } = limits;
-    const result = await client.callTool(
-      { name: tool.name, arguments: { ...input } },
-      {
-        signal: wire.signal,
-        timeout: wire.leftMs() + graceMs,
-        toolDefinition: { name: tool.name, inputSchema: { ...tool.input_schema, type: "object" } },
-        ...(onProgress === undefined ? {} : { onprogress: onProgress }),
-      },
-    );
+    const result = await (tool.call.task === true
+      ? callAsTask(client, wire, tool.call.tool, input)
+      : callPlainly(client, wire, tool, input, limits.onProgress));
     return toOutcome(result, target.secrets);
   });
+}
+
+async function callPlainly(
+  client: Client,
+  wire: Wire,
+  tool: McpToolCall,
+  input: Readonly<Record<string, unknown>>,
+  onProgress: CallLimits["onProgress"],
+): Promise<CallToolResult> {
+  const name = tool.call.tool;
+  const options: CallToolRequestOptions = {
+    signal: wire.signal,
+    timeout: wire.leftMs() + graceMs,
+    // The newest revision repeats some inputs as headers; the schema says which.
+    toolDefinition: { name, inputSchema: { ...tool.input_schema, type: "object" } },
+    ...(onProgress === undefined ? {} : { onprogress: onProgress }),
+  };
+  return await client.callTool({ name, arguments: { ...input } }, options);
 }
 
 /** The wire's deadline comes first, so that there is one word for it. */

@@ -32,7 +32,11 @@ function toDefinition(tool: Tool, isShared: boolean): ToolDefinition {
     title: title === null || title === "" ? null : title.slice(0, maxTitleLength),
     description: (tool.description ?? "").slice(0, maxDescriptionLength),
     input_schema: tool.inputSchema,
-    call: { kind: "mcp", tool: tool.name },
+    call: {
+      kind: "mcp",
+      tool: tool.name,
+      ...(tool.execution?.taskSupport === "required" ? { task: true } : {}),
+    },
   };
 }
 

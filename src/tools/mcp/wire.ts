@@ -163,6 +163,12 @@ function cap(response: Response, sent: Exchange, secrets: readonly Secret[]): Re
   return new Response(body, response);
 }
 
+/** Whether a message takes back an earlier one. */
 function isCancellation(body: RequestInit["body"]): boolean {
-  return typeof body === "string" && body.includes('"method":"notifications/cancelled"');
+  if (typeof body !== "string" || body.length > 2_000 || !body.includes("cancel")) {
+    return false;
+  }
+  const message: unknown = JSON.parse(body);
+  const method = typeof message === "object" && message !== null && "method" in message ? message.method : null;
+  return method === "notifications/cancelled" || method === "tasks/cancel";
 }
