@@ -82,7 +82,7 @@ export const ToolAuthSchema = z
     z.strictObject({ type: z.literal("none") }),
     z.strictObject({
       type: z.literal("api_key"),
-      in: z.enum(["header", "query"]),
+      in: z.enum(["header", "query", "cookie", "path"]).describe("`path` is for built-in providers alone."),
       name: z
         .string()
         .regex(/^[A-Za-z0-9_.$-]{1,128}$/, "Use letters, digits and _ . $ - only.")
@@ -99,7 +99,10 @@ export const ToolAuthSchema = z
     z.strictObject({
       type: z.literal("oauth_client_credentials"),
       token_url: z.string().max(2_000),
-      scopes: z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/)).max(100),
+      scopes: z
+        .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/))
+        .max(100)
+        .readonly(),
     }),
   ])
   .openapi("ToolAuth");
@@ -126,6 +129,8 @@ export const ToolProvider = z
           required: z.boolean(),
           help: z.string(),
           default: z.string().optional(),
+          choices: z.array(z.object({ value: z.string(), label: z.string() })).optional(),
+          placeholder: z.string().optional(),
         }),
       )
       .describe("What a credential for it is made of; empty when it needs none."),
