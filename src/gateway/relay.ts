@@ -4,6 +4,7 @@ import { describeError, log } from "../base/log.js";
 import type { CredentialDoubt } from "../connections/confirm.js";
 import type { Admission, Failure, Outcome, RateState, Refusal, Ticket } from "../routing/model.js";
 import { refusalError } from "../routing/refusal.js";
+import { catalogueEdition } from "../snapshot/model.js";
 import { attempt, type Attempt, type AttemptDeps, type Exchange } from "./attempt.js";
 import { errorResponse, exhaustedError } from "./face.js";
 import { answerHeaders, type AnswerFacts } from "./headers.js";
@@ -84,6 +85,7 @@ async function admit(caller: Caller, exchange: Exchange, deps: RelayDeps): Promi
     scope: "models:invoke",
     model: exchange.model,
     stream: exchange.isStream,
+    catalogue: catalogueEdition,
   };
   const admission = await deps.router.admit(request);
   if (admission.kind === "ticket" || admission.code !== "not_configured") {

@@ -2,14 +2,14 @@
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { callRouter, isMarked, withPatience, type MakeStub } from "../routing/call.js";
-import type { Admission, AdmitRequest, Failure, Refusal, Ticket } from "../routing/model.js";
+import type { Admission, AdmitRequest, Failure, ModelNames, Refusal, Ticket } from "../routing/model.js";
 
 /** The Router's methods that the gateway awaits. `admit`, `next` and `models` are safe to repeat: they carry the request's id or change nothing. */
 export interface RouterLine {
   admit(request: AdmitRequest): Promise<Admission>;
   next(ticket: Ticket, failure: Failure): Promise<Admission>;
   committed(ticket: Ticket): Promise<void>;
-  models(request: ModelsRequest): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
+  models(request: ModelsRequest): Promise<ModelNames | Refusal>;
 }
 
 /** Whose models are asked for. */

@@ -14,7 +14,7 @@ import type { Refusal } from "../routing/model.js";
 import { refusalError } from "../routing/refusal.js";
 import { routerFor } from "../routing/router-for.js";
 import { newFlights, type Share } from "../snapshot/flight.js";
-import type { ConfigAddress } from "../snapshot/model.js";
+import { catalogueEdition, type ConfigAddress } from "../snapshot/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import type { Exchange } from "./attempt.js";
 import { type HeldBody, maxJsonBytes, readBody } from "./body.js";
@@ -147,24 +147,20 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
 }
 
 async function listModels(context: GatewayContext, kept: Gateway): Promise<Response> {
-  const names = await askModels(context, kept);
-  return typeof names === "object" && "kind" in names
-    ? answerRefusal(context, names)
-    : answerJson(context, { object: "list", data: names.map(toModel) });
+  const models = await askModels(context, kept);
+  return "kind" in models ? answerRefusal(context, models) : answerJson(context, { object: "list", data: models });
 }
 
 async function describeModel(context: GatewayContext, kept: Gateway): Promise<Response> {
-  const names = await askModels(context, kept);
-  if ("kind" in names) {
-    return answerRefusal(context, names);
+  const models = await askModels(context, kept);
+  if ("kind" in models) {
+    return answerRefusal(context, models);
   }
-  const name = names.find((candidate) => candidate === context.req.param("id"));
-  return name === undefined
-    ? answerError(context, new AppError("model_not_found"))
-    : answerJson(context, toModel(name));
+  const model = models.find(({ id }) => id === context.req.param("id"));
+  return model === undefined ? answerError(context, new AppError("model_not_found")) : answerJson(context, model);
 }
 
-async function askModels(context: GatewayContext, kept: Gateway): Promise<readonly string[] | Refusal> {
+async function askModels(context: GatewayContext, kept: Gateway): Promise<readonly WireModel[] | Refusal> {
   const key = await recogniseKey(context);
   const known = kept.memory.recall(key.digest);
   // A key that is over its rate may still ask what it may use.
@@ -172,7 +168,7 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
     return known;
   }
   const router = connectRouter(stubMaker(context, key), (promise) => context.executionCtx.waitUntil(promise));
-  const request = { key_digest: key.digest, scope: "models:invoke" };
+  const request = { key_digest: key.digest, scope: "models:invoke", catalogue: catalogueEdition };
   let answer = await router.models(request);
   if (answer.kind === "refused" && answer.code === "not_configured") {
     await publishFor(context, key, kept);
@@ -182,12 +178,20 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
     kept.memory.remember(key.digest, answer);
     return answer;
   }
-  return answer.names;
+  const provided = (answer.provided ?? []).flatMap(({ provider, names }) => names.map((id) => toModel(id, provider)));
+  return [...answer.names.map((id) => toModel(id, "gatehouse")), ...provided];
 }
 
-/** Names are all that a Router knows of a pool; when it was made is not part of that. */
-function toModel(name: string) {
-  return { id: name, object: "model", created: 0, owned_by: "gatehouse" };
+interface WireModel {
+  readonly id: string;
+  readonly object: "model";
+  readonly created: 0;
+  readonly owned_by: string;
+}
+
+/** Names are all that a Router knows of what can be called; when it was made is not part of that. */
+function toModel(id: string, owner: string): WireModel {
+  return { id, object: "model", created: 0, owned_by: owner };
 }
 
 /** A key whose workspace is not in the record is a key we do not know; any other trouble is the service's own. */

@@ -1,6 +1,7 @@
 /** Admission and fail-over: who may call, where the call goes, and where it goes next. Pure but for the state it is given; `now` is epoch milliseconds. */
 import type { PoolPolicy } from "../snapshot/model.js";
 import { authorizeKey, refuse, type Authorized } from "./authorize.js";
+import { findPool, findPoolById, type Found } from "./implicit.js";
 import { countEvent, createWindow, describeWindow, waitForSlotMs } from "./limits.js";
 import type { AdmitRequest, Admission, Failure, RateState, Refusal, Ticket } from "./model.js";
 import { reportFailure } from "./report.js";
@@ -35,11 +36,10 @@ export function admit(state: RouterState, request: AdmitRequest, now: number): A
   if (key.models !== null && !key.models.has(request.model)) {
     return refuse("model_not_allowed");
   }
-  const pool = config.pools_by_name.get(request.model);
-  if (pool === undefined) {
-    return refuse("model_not_found");
-  }
-  return checkLimits(state, key, now) ?? issueFirst(state, verdict, pool, request, now);
+  const found = findPool(config, request);
+  return found.kind === "pool"
+    ? (checkLimits(state, key, now) ?? issueFirst(state, verdict, found.pool, request, now))
+    : refuseName(found);
 }
 
 /**
@@ -56,7 +56,7 @@ export function next(state: RouterState, ticket: Ticket, failure: Failure, now: 
   if (known?.refusal !== undefined && known.refusal !== null) {
     return known.refusal;
   }
-  const pool = state.config?.pools_by_id.get(ticket.pool_id);
+  const pool = state.config === null ? undefined : findPoolById(state.config, ticket.pool_id);
   const isOver = now >= ticket.deadline_at || (known !== undefined && !state.tickets.open.has(known.request_id));
   const request = known ?? openRequest(state.tickets, ticket);
   reportFailure(state, request, ticket, failure, now);
@@ -74,6 +74,17 @@ export function next(state: RouterState, ticket: Ticket, failure: Failure, now: 
     closeRequest(state.tickets, request, now);
   }
   return answer;
+}
+
+function refuseName(found: Exclude<Found, { kind: "pool" }>): Refusal {
+  switch (found.kind) {
+    case "none":
+      return refuse("model_not_found");
+    case "stale":
+      return refuse("not_configured");
+    case "ambiguous":
+      return { ...refuse("model_not_found"), providers: found.providers };
+  }
 }
 
 function repeatTicket(known: OpenRequest, key: LiveKey): Ticket {

@@ -1,25 +1,26 @@
 /** Puts a version of the configuration into force, once and only upwards; what moves (lags, cool-downs, windows) is carried over. Pure. */
-import type { ConfigAddress, RouterInstance, RouterKey, RouterPool, RouterRows } from "../snapshot/model.js";
-import { cooldownKey, pruneCooldowns, restoreCredential } from "./cooldown.js";
+import { readImplicitPool } from "../snapshot/implicit.js";
+import type { ConfigAddress, RouterKey, RouterRows } from "../snapshot/model.js";
+import { pruneCooldowns, restoreCredential } from "./cooldown.js";
+import { implicitPool, indexCatalogue, tellsMore } from "./implicit.js";
+import { toLivePool, type CarriedLane } from "./live.js";
 import { spreadLag } from "./pick.js";
-import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
+import type { LiveConfig, LiveKey, RouterState } from "./state.js";
 
-/** What is carried of an instance from one version to the next. */
-export interface CarriedLane {
-  readonly pool_id: string;
-  readonly lag: number;
-  readonly picks: number;
-  readonly failures: number;
-}
-
-/** Whether `address` is above what is in force; equal and lower ones are not applied. */
-export function isNewer(state: RouterState, address: ConfigAddress): boolean {
-  const present = state.config?.address;
-  return (
-    present === undefined ||
-    address.epoch > present.epoch ||
-    (address.epoch === present.epoch && address.version > present.version)
-  );
+/**
+ * Whether `address` is above what is in force; lower ones are not applied, and the same one only when its `rows` tell a newer
+ * catalogue of models, which moves with the release and not with the version.
+ */
+export function isNewer(state: RouterState, address: ConfigAddress, rows?: RouterRows): boolean {
+  const { config } = state;
+  if (config === null) {
+    return true;
+  }
+  const { epoch, version } = config.address;
+  if (address.epoch === epoch && address.version === version) {
+    return rows !== undefined && tellsMore(config, rows);
+  }
+  return address.epoch > epoch || (address.epoch === epoch && address.version > version);
 }
 
 /** Puts a version into force. The caller has asked `isNewer`, and written it to disk. */
@@ -55,13 +56,8 @@ export function indexConfig(
   carried: ReadonlyMap<string, CarriedLane>,
 ): LiveConfig {
   const credentials = new Map(rows.credentials.map((credential) => [credential.id, credential]));
-  const pools = rows.pools.map((row): LivePool => {
-    const instances = row.instances.map((instance) =>
-      toLiveInstance(row, instance, credentials.get(instance.credential_id)?.usable ?? false, carried.get(instance.id)),
-    );
-    return { row, instances };
-  });
-  return {
+  const pools = rows.pools.map((row) => toLivePool(row, credentials, carried));
+  const config: LiveConfig = {
     address,
     rows,
     keys: new Map(rows.keys.flatMap(bySecret)),
@@ -69,7 +65,16 @@ export function indexConfig(
     pools_by_id: new Map(pools.map((pool) => [pool.row.id, pool])),
     instances: new Map(pools.flatMap((pool) => pool.instances.map((instance) => [instance.row.id, instance] as const))),
     credentials,
+    catalogue: indexCatalogue(rows.catalogue),
   };
+  for (const id of new Set(Array.from(carried.values(), (lane) => lane.pool_id))) {
+    const place = readImplicitPool(id);
+    if (place !== null) {
+      // Also where a pool has taken the name: calls under way may still come for their next instance.
+      implicitPool(config, place, carried);
+    }
+  }
+  return config;
 }
 
 /** A key under each of its secrets. The one before a rotation is the same key, with the same id and so the same limits, but for its own end. */
@@ -88,26 +93,6 @@ function bySecret(row: RouterKey): [string, LiveKey][] {
 
 function toLiveKey(row: RouterKey): LiveKey {
   return { row, scopes: new Set(row.scopes), models: row.models === null ? null : new Set(row.models) };
-}
-
-function toLiveInstance(
-  pool: RouterPool,
-  row: RouterInstance,
-  isUsable: boolean,
-  carried: CarriedLane | undefined,
-): LiveInstance {
-  const lane = carried?.pool_id === pool.id ? carried : { lag: 0, picks: 0, failures: 0 };
-  return {
-    row,
-    pool_id: pool.id,
-    cooldown_key: cooldownKey(row.credential_id, row.model),
-    is_candidate: row.enabled && row.weight > 0 && isUsable,
-    is_credential_usable: isUsable,
-    weight: row.weight,
-    lag: lane.lag,
-    picks: lane.picks,
-    failures: lane.failures,
-  };
 }
 
 /** Instances that left their pool leave its accounting; pools that changed or went are written anew. */

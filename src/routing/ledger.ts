@@ -1,7 +1,8 @@
 /** The Router's tables: what must outlive its memory. Configuration is written before it counts, everything that moves at most a second behind. */
 import { z } from "zod";
-import { ConfigAddress, RouterRows } from "../snapshot/model.js";
-import { indexConfig, type CarriedLane } from "./install.js";
+import { ConfigAddress, RouterCatalogue, RouterRows } from "../snapshot/model.js";
+import { indexConfig } from "./install.js";
+import type { CarriedLane } from "./live.js";
 import { createState, type RouterState } from "./state.js";
 import { enterRequest } from "./tickets.js";
 import {
@@ -94,6 +95,8 @@ export function writeConfig(sql: SqlStorage, address: ConfigAddress, rows: Route
   writeRows(sql, "key", rows.keys);
   writeRows(sql, "pool", rows.pools);
   writeRows(sql, "credential", rows.credentials);
+  writeRows(sql, "provider", rows.catalogue?.providers ?? []);
+  writeRows(sql, "catalogue", rows.catalogue === undefined ? [] : [describeCatalogue(address, rows.catalogue)]);
   const revoked = JSON.stringify(rows.keys.filter((key) => key.revoked).map((key) => key.id));
   sql.exec("INSERT INTO tombstones (key_id) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING", revoked);
 }
@@ -177,6 +180,7 @@ function loadConfig(sql: SqlStorage, state: RouterState): void {
     keys: readRows(sql, "key"),
     pools: readRows(sql, "pool"),
     credentials: readRows(sql, "credential"),
+    ...readCatalogue(sql, config.data),
   });
   if (!rows.success) {
     return;
@@ -190,7 +194,29 @@ function loadConfig(sql: SqlStorage, state: RouterState): void {
   state.config = indexConfig(ConfigAddress.parse(address), rows.data, carried);
 }
 
-function readRows(sql: SqlStorage, kind: "key" | "pool" | "credential"): unknown[] {
+const StoredCatalogue = RouterCatalogue.omit({ providers: true }).extend({
+  id: z.string(),
+  epoch: z.number(),
+  version: z.number(),
+});
+
+/** Everything of the catalogue but its providers. The release before does not know these rows and leaves them when it writes a version: so they say whose they are. */
+function describeCatalogue({ epoch, version }: ConfigAddress, { edition, defaults }: RouterCatalogue) {
+  return { id: "catalogue", edition, defaults, epoch, version };
+}
+
+/** The catalogue as it was told with this very version; nothing else. */
+function readCatalogue(sql: SqlStorage, address: Pick<ConfigAddress, "epoch" | "version">): { catalogue?: unknown } {
+  const stored = StoredCatalogue.safeParse(readRows(sql, "catalogue")[0]).data;
+  if (stored === undefined || stored.epoch !== address.epoch || stored.version !== address.version) {
+    return {};
+  }
+  return {
+    catalogue: { edition: stored.edition, defaults: stored.defaults, providers: readRows(sql, "provider") },
+  };
+}
+
+function readRows(sql: SqlStorage, kind: "key" | "pool" | "credential" | "provider" | "catalogue"): unknown[] {
   const found = sql.exec<{ row: string }>("SELECT row FROM config_rows WHERE kind = ? ORDER BY place", kind);
   return Array.from(found, ({ row }) => parseText(row));
 }

@@ -33,8 +33,12 @@ export interface AdmitRequest {
   /** SHA-256 of the API key, hex. */
   readonly key_digest: string;
   readonly scope: string;
-  /** The pool's name, as the client sent it. */
+  /** The name of a pool or of a model, as the client sent it. */
   readonly model: string;
+  /** What kind of model the call needs: which default the name `default` means. Absent means llm. */
+  readonly type?: string;
+  /** The edition of the catalogue of models that the gateway knows. Absent: it can call pools only. */
+  readonly catalogue?: number;
   /** The answer is to be a stream, which commits at its first content. Absent means no: then it commits when it is whole. */
   readonly stream?: boolean;
 }
@@ -87,7 +91,7 @@ export type RefusalCode =
   | "pool_exhausted"
   /** Every allowed attempt or instance was used up by this request; only `next` says it. */
   | "attempts_exhausted"
-  /** No version was ever applied to this object: publish and try again. */
+  /** No version was ever applied to this object, or its catalogue is older than the asker's: publish and try again. */
   | "not_configured";
 
 export interface Refusal {
@@ -95,6 +99,8 @@ export interface Refusal {
   readonly code: RefusalCode;
   readonly retry_after_ms: number | null;
   readonly rate: RateState | null;
+  /** With `model_not_found`: providers that all have a model of that name. Absent otherwise. */
+  readonly providers?: readonly string[];
 }
 
 export type Admission = Ticket | Refusal;
@@ -110,6 +116,13 @@ export interface ToolAdmitted {
   readonly kind: "admitted";
   readonly key_id: string;
   readonly rate: RateState | null;
+}
+
+/** What a key may call: pools, and by provider what else goes by its own name. `provided` is absent from an older Router. */
+export interface ModelNames {
+  readonly kind: "models";
+  readonly names: readonly string[];
+  readonly provided?: readonly { readonly provider: string; readonly names: readonly string[] }[];
 }
 
 /** How a ticket's call ended. `departed`: the caller left; the instance is not blamed. */
@@ -149,9 +162,7 @@ export interface RouterApi {
   settle(outcomes: readonly Outcome[]): Promise<void>;
   /** The answer to this request's `admit` never reached the gateway: its place is free again, and it is not admitted any more. */
   abandon(requestId: string): Promise<void>;
-  models(
-    request: Omit<AdmitRequest, "model" | "request_id">,
-  ): Promise<{ kind: "models"; names: readonly string[] } | Refusal>;
+  models(request: Omit<AdmitRequest, "model" | "request_id">): Promise<ModelNames | Refusal>;
   /** Checks a key's standing, scope, allow-list and rate for one invocation of a tool. A Router of the release before does not know it. */
   admitTool(request: AdmitToolRequest): Promise<ToolAdmitted | Refusal>;
   state(poolId: string): Promise<readonly InstanceState[]>;

@@ -5,6 +5,10 @@ import type { Refusal, RefusalCode } from "./model.js";
 const unusableDetail =
   "No instance of the pool may serve: each is drained, or its credential is refused or cannot be used. Waiting does not help; the pool or a credential has to be changed.";
 
+function ambiguousDetail(providers: readonly string[]): string {
+  return `${providers.join(" and ")} each have a model of that name, so it does not say where to go. Make a pool of that name, or disable the model at all but one.`;
+}
+
 interface RefusalEntry {
   readonly code: ErrorCode;
   readonly detail?: string;
@@ -31,6 +35,9 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
 export function refusalError(refusal: Refusal): AppError {
   if (refusal.code === "pool_exhausted" && refusal.retry_after_ms === null) {
     return new AppError("pool_exhausted", { detail: unusableDetail });
+  }
+  if (refusal.providers !== undefined) {
+    return new AppError("model_not_found", { detail: ambiguousDetail(refusal.providers) });
   }
   const { code, detail, retryAfterMs } = refusals[refusal.code];
   const wait = refusal.retry_after_ms ?? retryAfterMs;

@@ -16,6 +16,7 @@ import type {
   AdmitToolRequest,
   Failure,
   InstanceState,
+  ModelNames,
   Outcome,
   Refusal,
   RouterApi,
@@ -49,12 +50,12 @@ export class Router extends DurableObject<Env> implements RouterApi {
     });
   }
 
-  /** Puts a version into force and on disk; equal and lower ones change nothing. Answers the version in force: none, once it is purged. */
+  /** Puts a version into force and on disk; lower ones change nothing, equal ones only what they tell of a newer catalogue. Answers the version in force: none, once it is purged. */
   async apply(config: ConfigAddress, rows: RouterRows): Promise<{ epoch: number; version: number }> {
     if (this.#state.closed) {
       return { epoch: 0, version: 0 };
     }
-    if (isNewer(this.#state, config)) {
+    if (isNewer(this.#state, config, rows)) {
       this.ctx.storage.transactionSync(() => {
         writeConfig(this.ctx.storage.sql, config, rows);
       });
@@ -99,10 +100,8 @@ export class Router extends DurableObject<Env> implements RouterApi {
     this.#writeBehind();
   }
 
-  /** Names the pools a key may use. */
-  async models(
-    request: Omit<AdmitRequest, "model" | "request_id">,
-  ): Promise<{ kind: "models"; names: readonly string[] } | Refusal> {
+  /** Names the pools and models a key may use. */
+  async models(request: Omit<AdmitRequest, "model" | "request_id">): Promise<ModelNames | Refusal> {
     const answer = listModels(this.#state, request, Date.now());
     this.#writeBehind();
     return answer;

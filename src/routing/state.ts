@@ -1,5 +1,12 @@
 /** What the Router holds in memory: the configuration in force, indexed for look-ups without scans, and everything that moves. */
-import type { ConfigAddress, RouterInstance, RouterKey, RouterPool, RouterRows } from "../snapshot/model.js";
+import type {
+  ConfigAddress,
+  RouterDefault,
+  RouterInstance,
+  RouterKey,
+  RouterPool,
+  RouterRows,
+} from "../snapshot/model.js";
 import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { RateWindow } from "./limits.js";
 import type { Lane } from "./pick.js";
@@ -32,15 +39,36 @@ export interface LivePool {
   readonly instances: readonly LiveInstance[];
 }
 
+/** One provider's models that are called by their names, indexed. */
+export interface LiveProvider {
+  readonly models: ReadonlySet<string>;
+  readonly credentials: readonly string[];
+  /** Models that only some of the credentials have. */
+  readonly held: ReadonlyMap<string, readonly string[]>;
+}
+
+/** What may be called without a pool, indexed. */
+export interface LiveCatalogue {
+  /** Null where the Router was told none: by the release before. */
+  readonly edition: number | null;
+  readonly providers: ReadonlyMap<string, LiveProvider>;
+  /** The providers that have a model of a name. */
+  readonly names: ReadonlyMap<string, readonly string[]>;
+  /** By type of model. */
+  readonly defaults: ReadonlyMap<string, RouterDefault>;
+}
+
 /** One applied version, indexed. */
 export interface LiveConfig {
   readonly address: ConfigAddress;
   readonly rows: RouterRows;
   readonly keys: ReadonlyMap<string, LiveKey>;
   readonly pools_by_name: ReadonlyMap<string, LivePool>;
-  readonly pools_by_id: ReadonlyMap<string, LivePool>;
-  readonly instances: ReadonlyMap<string, LiveInstance>;
+  /** Also the pools of models that are called by their names, as soon as one was. */
+  readonly pools_by_id: Map<string, LivePool>;
+  readonly instances: Map<string, LiveInstance>;
   readonly credentials: ReadonlyMap<string, RouterRows["credentials"][number]>;
+  readonly catalogue: LiveCatalogue;
 }
 
 /** Everything. The decision files change it in place, the ledger reads what the dirty sets name. */

@@ -1,7 +1,8 @@
 /** What the Router can tell about itself: the pools' instances as they stand, and the names a key may use. Pure. */
-import { authorizeKey } from "./authorize.js";
+import { authorizeKey, refuse } from "./authorize.js";
 import { isProbing } from "./cooldown.js";
-import type { AdmitRequest, InstanceState, Refusal } from "./model.js";
+import { listNames } from "./implicit.js";
+import type { AdmitRequest, InstanceState, ModelNames, Refusal } from "./model.js";
 import type { LiveInstance, RouterState } from "./state.js";
 
 /** Every instance of a pool, in the configuration's order; empty for a pool this Router does not know. */
@@ -17,19 +18,24 @@ export function surveyInstances(state: RouterState, poolId: string, now: number)
   }));
 }
 
-/** Pool names a key may use, in the configuration's order, or the refusal its calls would meet. */
+/** Names a key may use, in the configuration's order, or the refusal its calls would meet. */
 export function listModels(
   state: RouterState,
   request: Omit<AdmitRequest, "model" | "request_id">,
   now: number,
-): { kind: "models"; names: readonly string[] } | Refusal {
+): ModelNames | Refusal {
   const verdict = authorizeKey(state, request, now);
   if (verdict.kind === "refused") {
     return verdict;
   }
-  const { models } = verdict.key;
-  const names = verdict.config.rows.pools.map((pool) => pool.name);
-  return { kind: "models", names: models === null ? names : names.filter((name) => models.has(name)) };
+  const { config, key } = verdict;
+  if (request.catalogue !== undefined && (config.catalogue.edition ?? -1) < request.catalogue) {
+    return refuse("not_configured");
+  }
+  const isAllowed = (name: string): boolean => key.models === null || key.models.has(name);
+  const names = config.rows.pools.map((pool) => pool.name).filter(isAllowed);
+  const provided = listNames(config).map((one) => ({ ...one, names: one.names.filter(isAllowed) }));
+  return { kind: "models", names, provided: provided.filter((one) => one.names.length > 0) };
 }
 
 type Health = Pick<InstanceState, "status" | "cooling_until" | "reason" | "probe_due">;

@@ -9,8 +9,10 @@ import { credentials, poolInstances, pools, readOptions, type CredentialRow } fr
 import { backInUseAt } from "../connections/validation.js";
 import { cutScopes, roleOf } from "../keys/keys.js";
 import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
+import { defaultModels, models } from "../models/model.js";
 import { members, workspaces, type Region, type WorkspaceRow } from "../tenancy/model.js";
 import { dataKeys } from "../vault/model.js";
+import { disabledModels, toRouterCatalogue } from "./catalogue.js";
 import {
   PoolPolicy,
   snapshotFormat,
@@ -67,7 +69,7 @@ function isTold(workspaceId: string) {
 export async function readConfig(db: Database, workspaceId: string): Promise<Config> {
   const makerOfKey = and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy));
   // D1 runs a batch as one transaction. Sorted, so that the same content has the same bytes.
-  const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows, regionRows] = await hideSql(
+  const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows, regionRows, ...catalogue] = await hideSql(
     db.batch([
       db
         .select()
@@ -93,6 +95,12 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
         .orderBy(asc(poolInstances.poolId), asc(poolInstances.position), asc(poolInstances.id)),
       db.select().from(dataKeys).where(eq(dataKeys.workspaceId, workspaceId)).orderBy(asc(dataKeys.id)),
       db.selectDistinct({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId)),
+      db
+        .select()
+        .from(models)
+        .where(eq(models.workspaceId, workspaceId))
+        .orderBy(asc(models.providerName), asc(models.model)),
+      db.select().from(defaultModels).where(eq(defaultModels.workspaceId, workspaceId)),
     ]),
   );
   const workspace = found[0];
@@ -101,7 +109,11 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
   }
   const snapshot = toSnapshot(workspace, credentialRows, instanceRows, dataKeyRows);
   const text = JSON.stringify(snapshot);
-  const rows = toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows);
+  const [modelRows, defaultRows] = catalogue;
+  const rows = {
+    ...toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows, disabledModels(modelRows)),
+    catalogue: await toRouterCatalogue(credentialRows, modelRows, defaultRows),
+  };
   const address = { epoch: snapshot.epoch, version: snapshot.version, digest: await sha256Hex(text) };
   const regions = [...new Set([workspace.region, ...regionRows.map((row) => row.region)])];
   return { address, rows, snapshot, text, regions };
@@ -147,13 +159,14 @@ function toRouterRows(
   credentialRows: readonly CredentialRow[],
   poolRows: readonly PoolRow[],
   instanceRows: readonly InstanceRow[],
+  disabled: ReadonlySet<string>,
 ): RouterRows {
   const byPool = Map.groupBy(instanceRows, (row) => row.poolId);
   return {
     workspace_id: workspace.id,
     active: workspace.deletedAt === null,
     keys: keyRows.map((row) => toRouterKey(row, workspace.ownerMemberId)),
-    pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [])),
+    pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [], disabled)),
     credentials: credentialRows.map((row) => ({
       id: row.id,
       usable: usableStatuses.has(row.status),
@@ -193,19 +206,22 @@ function previousSecret({ previousDigest, previousUntil }: ApiKeyRow): Pick<Rout
     : { previous: { digest: previousDigest, expires_at_ms: previousUntil } };
 }
 
-function toRouterPool(row: PoolRow, instances: readonly InstanceRow[]): RouterPool[] {
+function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], disabled: ReadonlySet<string>): RouterPool[] {
   try {
     const policy = PoolPolicy.parse(JSON.parse(row.policy));
     const fallbacks = z.array(z.string()).parse(JSON.parse(row.fallbacks));
     const { id, name, strategy } = row;
-    return [{ id, name, strategy, policy, fallbacks, instances: instances.map(toRouterInstance) }];
+    return [
+      { id, name, strategy, policy, fallbacks, instances: instances.map((one) => toRouterInstance(one, disabled)) },
+    ];
   } catch (error) {
     log("error", "pool_unreadable", { pool_id: row.id, cause: describeError(error) });
     return [];
   }
 }
 
-function toRouterInstance(row: InstanceRow): RouterInstance {
+/** One of a disabled model is not enabled either. */
+function toRouterInstance(row: InstanceRow, disabled: ReadonlySet<string>): RouterInstance {
   return {
     id: row.id,
     alias: row.alias,
@@ -214,6 +230,6 @@ function toRouterInstance(row: InstanceRow): RouterInstance {
     credential_id: row.credentialId,
     weight: row.weight,
     priority: row.priority,
-    enabled: row.enabled,
+    enabled: row.enabled && !disabled.has(`${row.providerName} ${row.model}`),
   };
 }

@@ -70,6 +70,40 @@ export const RouterPool = z.object({
 });
 export type RouterPool = z.infer<typeof RouterPool>;
 
+/**
+ * Counts the known models' lists: raise it whenever a release changes which models the catalogue knows. A Router that was told an
+ * older one is told anew when it meets a name it does not know. `test/snapshot/catalogue.test.ts` says when to.
+ */
+export const catalogueEdition = 1;
+
+/** A provider whose models are called by their own names, without a pool. */
+export const RouterProvider = z.object({
+  /** The provider's name. */
+  id: z.string(),
+  /** Its enabled models that at least one of the credentials may call. */
+  models: z.array(z.string()),
+  /** Its credentials that are not disabled. */
+  credentials: z.array(z.string()),
+  /** Models that only some of the credentials have. */
+  held: z.array(z.object({ model: z.string(), credentials: z.array(z.string()) })),
+});
+export type RouterProvider = z.infer<typeof RouterProvider>;
+
+/** A default of the workspace: a pool, or a provider's model. */
+export const RouterDefault = z.union([
+  z.object({ type: z.string(), pool_id: z.string() }),
+  z.object({ type: z.string(), provider_name: z.string(), model: z.string() }),
+]);
+export type RouterDefault = z.infer<typeof RouterDefault>;
+
+/** What may be called without a pool. Compact: instances are made from it when a name is first asked for. */
+export const RouterCatalogue = z.object({
+  edition: z.number().int(),
+  providers: z.array(RouterProvider),
+  defaults: z.array(RouterDefault),
+});
+export type RouterCatalogue = z.infer<typeof RouterCatalogue>;
+
 /** What `router.apply` takes for one version of one workspace. */
 export const RouterRows = z.object({
   workspace_id: z.string(),
@@ -79,6 +113,8 @@ export const RouterRows = z.object({
   pools: z.array(RouterPool),
   /** Credentials that may be used; an instance of any other is out. `validated_at_ms`, when it was last proved good or let try again, ends an older failure. */
   credentials: z.array(z.object({ id: z.string(), usable: z.boolean(), validated_at_ms: z.number().nullable() })),
+  /** Absent from what the release before told. */
+  catalogue: RouterCatalogue.optional(),
 });
 export type RouterRows = z.infer<typeof RouterRows>;
 

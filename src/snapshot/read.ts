@@ -11,6 +11,7 @@ import { loadDataKey, openDataKey, type DataKey, type WrappedDataKey } from "../
 import { openSecret } from "../vault/seal.js";
 import { readConfig, type Config } from "./build.js";
 import { newFlights, type Share } from "./flight.js";
+import { readImplicitInstance } from "./implicit.js";
 import { newMemory, type Memory } from "./memory.js";
 import type { ConfigAddress, ConfigSnapshot, SnapshotCredential } from "./model.js";
 import { fileSnapshot, findSnapshot, snapshotKey } from "./store.js";
@@ -50,7 +51,7 @@ export function newSnapshotMemory(): SnapshotMemory {
 const isolateMemory = newSnapshotMemory();
 
 /**
- * An instance of a version. Null when it can't be served: not in that version, or that version is in no cache any more and
+ * An instance of a version, in a pool or of a model that is called by its name. Null when it can't be served: not in that version, or that version is in no cache any more and
  * the record's newest has the instance, its credential or its workspace no longer; then try the next one. Where the newest
  * stands in, `model` and `credential_id` are the newest's. Throws `undecryptable` and `keyring_entry_missing` as the vault
  * does, and `internal` when the record can't be read.
@@ -64,14 +65,14 @@ export async function openInstance(
 ): Promise<OpenInstance | null> {
   const key = snapshotKey(workspaceId, address);
   const view = memory.views.find(key) ?? (await memory.share(key, () => loadView(env, workspaceId, address, memory)));
-  const instance = view?.instances.get(instanceId);
+  const instance = view?.instances.get(instanceId) ?? readImplicitInstance(instanceId) ?? undefined;
   const credential = instance === undefined ? undefined : view?.credentials.get(instance.credential_id);
   if (view === null || instance === undefined || credential === undefined) {
     return null;
   }
   const secret = await openCredential(env, workspaceId, credential, view.dataKeys.get(credential.data_key_id));
   return {
-    provider_name: instance.provider_name,
+    provider_name: credential.provider_name,
     base_url: credential.base_url,
     options: credential.options,
     origin: credential.origin,

@@ -494,6 +494,7 @@ describe("apply", () => {
     expect(listModels(state, { key_digest: "digest-k", scope: "models:invoke" }, start)).toEqual({
       kind: "models",
       names: ["embed"],
+      provided: [],
     });
     expect(listModels(state, { key_digest: "digest-all", scope: "models:invoke" }, start)).toMatchObject({
       names: ["chat", "embed"],

@@ -1,0 +1,61 @@
+/** What a workspace may call without a pool, out of the catalogue, its credentials and what it says of models. Run when a configuration is read, never on a call's path. */
+import { describeError, log } from "../base/log.js";
+import type { CredentialRow } from "../connections/model.js";
+import type { DefaultModelRow, ModelRow } from "../models/model.js";
+import { readCredentialIds, type ModelEntry } from "../models/model-schema.js";
+import { mergeModels } from "../models/models.js";
+import { catalogueEdition, type RouterCatalogue, type RouterDefault, type RouterProvider } from "./model.js";
+
+/** The Router's view. A provider is in it with its first credential that is not disabled. */
+export async function toRouterCatalogue(
+  credentials: readonly CredentialRow[],
+  models: readonly ModelRow[],
+  defaults: readonly DefaultModelRow[],
+): Promise<RouterCatalogue> {
+  const enabled = credentials.filter((row) => row.providerType === "model" && row.status !== "disabled");
+  const ofProvider = Map.groupBy(models, (row) => row.providerName);
+  const own = [...Map.groupBy(enabled, (row) => row.providerName)];
+  const providers = await Promise.all(
+    own.map(async ([name, rows]) => {
+      const entries = await mergeModels(name, ofProvider.get(name) ?? []);
+      const ids = rows.map((row) => row.id);
+      return toRouterProvider(name, ids, entries);
+    }),
+  );
+  return { edition: catalogueEdition, providers, defaults: defaults.flatMap(toRouterDefault) };
+}
+
+/** Names of disabled models, as `provider model`: provider names hold no space. */
+export function disabledModels(models: readonly ModelRow[]): ReadonlySet<string> {
+  return new Set(models.filter((row) => !row.enabled).map((row) => `${row.providerName} ${row.model}`));
+}
+
+function toRouterProvider(id: string, credentials: readonly string[], entries: readonly ModelEntry[]): RouterProvider {
+  const provider: RouterProvider = { id, models: [], credentials: [...credentials], held: [] };
+  for (const { model, row } of entries) {
+    const only = row === null ? null : credentialsOf(row, credentials);
+    if (row?.enabled !== false && only?.length !== 0) {
+      provider.models.push(model);
+      provider.held.push(...(only === null ? [] : [{ model, credentials: [...only] }]));
+    }
+  }
+  return provider;
+}
+
+/** The credentials that a model is held to, as far as they stand; null for all. One whose list cannot be read is held to none. */
+function credentialsOf(row: ModelRow, present: readonly string[]): readonly string[] | null {
+  try {
+    const only = readCredentialIds(row);
+    return only === null ? null : present.filter((id) => only.includes(id));
+  } catch (error) {
+    log("error", "model_unreadable", { provider: row.providerName, cause: describeError(error) });
+    return [];
+  }
+}
+
+function toRouterDefault({ type, providerName, model, poolId }: DefaultModelRow): RouterDefault[] {
+  if (poolId !== null) {
+    return [{ type, pool_id: poolId }];
+  }
+  return providerName === null || model === null ? [] : [{ type, provider_name: providerName, model }];
+}
