@@ -54,7 +54,7 @@ export async function listMcpTools(target: McpTarget, limits: McpLimits): Promis
       version: server?.version ?? null,
       instructions: client.getInstructions() ?? null,
       protocolVersion: client.getNegotiatedProtocolVersion() ?? null,
-      tools: toDefinitions(await listPages(client, wire)),
+      tools: await toDefinitions(await listPages(client, wire)),
     };
   });
 }

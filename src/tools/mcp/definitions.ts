@@ -1,9 +1,8 @@
 /** Tools as an MCP server lists them, turned into definitions with names that fit ours. */
 import type { Tool } from "@modelcontextprotocol/client";
 import type { ToolDefinition } from "../contract.js";
-import { shortHash } from "./names.js";
+import { hashedName, maxNameLength } from "./names.js";
 
-const maxNameLength = 64;
 const maxTitleLength = 200;
 const maxDescriptionLength = 8_000;
 
@@ -12,23 +11,25 @@ const maxDescriptionLength = 8_000;
  * be one, those that were changed end in a hash of the server's own name, so that names do not depend on the order. A tool
  * listed twice is taken once.
  */
-export function toDefinitions(tools: readonly Tool[]): readonly ToolDefinition[] {
+export async function toDefinitions(tools: readonly Tool[]): Promise<readonly ToolDefinition[]> {
   const first = new Map(tools.toReversed().map((tool) => [tool.name, tool]));
   const listed = [...new Set(tools.map((tool) => tool.name))].flatMap((name) => first.get(name) ?? []);
   const counts = new Map<string, number>();
   for (const { name } of listed) {
     counts.set(plainName(name), (counts.get(plainName(name)) ?? 0) + 1);
   }
-  return listed.map((tool) => toDefinition(tool, (counts.get(plainName(tool.name)) ?? 1) > 1));
+  return await Promise.all(
+    listed.map((tool) =>
+      toDefinition(tool, tool.name.length > maxNameLength || (counts.get(plainName(tool.name)) ?? 0) > 1),
+    ),
+  );
 }
 
-function toDefinition(tool: Tool, isShared: boolean): ToolDefinition {
+async function toDefinition(tool: Tool, isAmbiguous: boolean): Promise<ToolDefinition> {
   const plain = plainName(tool.name);
-  const name =
-    plain === tool.name || !isShared ? plain : `${plain.slice(0, maxNameLength - 9)}_${shortHash(tool.name)}`;
   const title = tool.title ?? tool.annotations?.title ?? null;
   return {
-    name,
+    name: plain === tool.name || !isAmbiguous ? plain : await hashedName(plain, tool.name),
     title: title === null || title === "" ? null : title.slice(0, maxTitleLength),
     description: (tool.description ?? "").slice(0, maxDescriptionLength),
     input_schema: tool.inputSchema,
@@ -40,11 +41,8 @@ function toDefinition(tool: Tool, isShared: boolean): ToolDefinition {
   };
 }
 
-/** A name as far as it can stand: other characters become `_`, and a long one is cut and ends in its hash. */
+/** A name as far as it can stand: other characters become `_`. Cut to length, so it says by itself whether it was changed. */
 function plainName(name: string): string {
-  const plain = name.replaceAll(/[^a-zA-Z0-9_-]/g, "_");
-  if (plain === "") {
-    return `tool_${shortHash(name)}`;
-  }
-  return plain.length <= maxNameLength ? plain : `${plain.slice(0, maxNameLength - 9)}_${shortHash(name)}`;
+  const plain = name.replaceAll(/[^a-zA-Z0-9_-]/g, "_").slice(0, maxNameLength);
+  return plain === "" ? "tool" : plain;
 }
