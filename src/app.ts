@@ -28,6 +28,7 @@ import { routingEndpoints } from "./routing/routes.js";
 import { openInstance } from "./snapshot/read.js";
 import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
+import { mcpDoor } from "./tools/mcp/routes.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
 import { sealingEntry } from "./vault/entries.js";
 import { answerInvitee } from "./workspaces/invite-page-routes.js";
@@ -123,6 +124,9 @@ app.use(async (context, next) => {
   context.set("principal", await callerOf(context));
   await next();
 });
+// The door of agents: the callers of the control plane, and an error face of its own.
+app.route("/", mcpDoor(version));
+
 app.on(["GET", "POST"], ["/invites/:token", "/invites/:token/:deed"], async (context, next) => {
   return (await answerInvitee(context)) ?? (await next());
 });
