@@ -1,8 +1,15 @@
 /** Tries a credential with its provider's one free call, under a deadline and with a capped answer, and says what that proves. */
 import { describeError, log } from "../base/log.js";
-import { fetchOutbound, OutboundError, readTextUpTo, type OutboundRules } from "../base/outbound.js";
+import {
+  fetchOutbound,
+  OutboundError,
+  readTextUpTo,
+  type OutboundFailure,
+  type OutboundRules,
+} from "../base/outbound.js";
 import { redactSecrets } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
+import { renewToken, type TokenOutcome } from "../providers/access-token.js";
 import type { CredentialInput, Provider, ValidationVerdict } from "../providers/contract.js";
 import type { CredentialRow } from "./model.js";
 
@@ -22,8 +29,10 @@ const trialMs = 24 * 3_600_000;
 const proofs: Readonly<Record<ValidationVerdict["outcome"], Pick<Standing, "status" | "isValid"> | null>> = {
   valid: { status: "active", isValid: true },
   no_quota: { status: "exhausted", isValid: true },
+  model_missing: { status: "active", isValid: true },
   invalid: { status: "invalid", isValid: false },
   wrong_host: null,
+  network: null,
   unknown: null,
 };
 
@@ -53,7 +62,7 @@ export function outboundRules(settings: Pick<Settings, "outboundAllow" | "public
   return { allow: settings.outboundAllow.join(","), ownHosts: [new URL(settings.publicUrl).host] };
 }
 
-/** Makes the provider's validation call. Never throws for what the network or the provider does: that is an `unknown` verdict. */
+/** Makes the provider's validation call, after the exchange of the secret for a token where there is one. Never throws for what the network or the provider does: that is a verdict that proves nothing. */
 export async function tryCredential(
   rules: OutboundRules,
   provider: Provider,
@@ -134,18 +143,41 @@ async function judgeLive(
   input: CredentialInput,
   timeoutMs: number,
 ): Promise<ValidationVerdict> {
+  const deadline = Date.now() + timeoutMs;
+  const post = (request: Request) => send(rules, provider, request, Math.max(1, deadline - Date.now()));
   try {
-    const response = await send(rules, provider, provider.validationRequest(input), timeoutMs);
-    return provider.judge(response.status, await readTextUpTo(response, maxAnswerBytes));
+    const exchanged = await renewToken(provider, input, post);
+    if (exchanged !== null && exchanged.kind !== "token") {
+      return judgeExchange(exchanged);
+    }
+    const asked = exchanged === null ? input : { ...input, api_key: exchanged.token };
+    const request = provider.validationRequest(asked);
+    if (!provider.origins(input).includes(new URL(request.url).origin)) {
+      throw new Error("a validation call would leave the origins of its credential");
+    }
+    const response = await post(request);
+    return provider.judge(response.status, await readTextUpTo(response, maxAnswerBytes), input);
   } catch (error) {
     if (error instanceof OutboundError) {
-      const outcome = error.failure === "redirected" || error.failure === "refused" ? "wrong_host" : "unknown";
-      return { outcome, reason: error.message };
+      return { outcome: outcomeOf(error.failure), reason: error.message };
     }
     // A body that broke off or came too late; whatever else it was must not lose a secret that was entered.
     log("warn", "validation_failed", { provider: provider.name, cause: redact(describeError(error), input) });
     return { outcome: "unknown", reason: "The provider did not answer in full, so the secret could not be checked." };
   }
+}
+
+function judgeExchange(exchanged: Exclude<TokenOutcome, { kind: "token" }>): ValidationVerdict {
+  if (exchanged.kind === "refused") {
+    return { outcome: "invalid", reason: exchanged.reason };
+  }
+  const { failure, reason } = exchanged;
+  return { outcome: failure === "answer" ? "unknown" : outcomeOf(failure), reason };
+}
+
+/** An address that is refused or leads elsewhere is wrong; one that is silent or out of reach may be right. */
+function outcomeOf(failure: OutboundFailure): ValidationVerdict["outcome"] {
+  return failure === "redirected" || failure === "refused" ? "wrong_host" : "network";
 }
 
 /** Providers inside the Worker have no address to guard. */

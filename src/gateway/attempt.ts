@@ -2,6 +2,8 @@
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { OutboundError } from "../base/outbound.js";
+import type { Secret } from "../base/secret.js";
+import { findToken, forgetToken, type TokenOutcome } from "../providers/access-token.js";
 import type { Provider } from "../providers/contract.js";
 import { classifyAnswer, transientFailure } from "../routing/classify.js";
 import type { Failure, Ticket } from "../routing/model.js";
@@ -88,9 +90,17 @@ export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptD
 interface Target {
   readonly provider: Provider;
   readonly opened: OpenInstance;
+  /** What the call carries: the secret, or the access token that its provider exchanges it for. */
+  readonly key: Secret | null;
 }
 
-async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | { failure: Failure; error: AppError }> {
+/** For the exchange of a secret for a token, besides the sender's own grace. */
+const exchangeMs = 4_000;
+
+async function openTarget(
+  ticket: Ticket,
+  deps: AttemptDeps,
+): Promise<Target | { failure: Failure; error: AppError | null }> {
   try {
     const opened = await openInTime(ticket, deps);
     if (opened !== null && URL.parse(opened.base_url)?.origin !== opened.origin) {
@@ -98,7 +108,12 @@ async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | {
     }
     const provider = opened === null ? null : deps.findProvider(opened.provider_name);
     if (opened !== null && provider !== null) {
-      return { provider, opened };
+      const exchanged = await findToken(provider, opened, (request) =>
+        deps.send(provider, request, new AbortController().signal, exchangeMs),
+      );
+      return exchanged === null || exchanged.kind === "token"
+        ? { provider, opened, key: exchanged?.token ?? opened.api_key }
+        : { failure: exchangeFailure(exchanged), error: null };
     }
     const code = opened === null ? "instance_gone" : "provider_unknown";
     return { failure: ourFailure(code), error: new AppError("upstream_failed", { detail: goneDetail }) };
@@ -112,6 +127,13 @@ async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | {
     log("error", "instance_not_opened", { ...place, code: known.code, error: describeError(known.cause ?? known) });
     return { failure: ourFailure(known.code), error: known };
   }
+}
+
+/** A secret that gives no token is as bad as a key that is refused; a token endpoint out of reach is the provider's trouble. */
+function exchangeFailure(outcome: Exclude<TokenOutcome, { kind: "token" }>): Failure {
+  return outcome.kind === "refused"
+    ? { class: "credential", status: null, code: "token_refused", retry_after_ms: null, timed_out: false }
+    : transientFailure("token_not_fetched", outcome.failure === "timeout");
 }
 
 /** A record that hangs must not hold a probe's lease, nor the caller, until the request's own end. */
@@ -129,20 +151,26 @@ async function openInTime(ticket: Ticket, deps: AttemptDeps): Promise<OpenInstan
 }
 
 async function call(
-  { provider, opened }: Target,
+  { provider, opened, key }: Target,
   ticket: Ticket,
   exchange: Exchange,
   deps: AttemptDeps,
   leash: Leash,
 ): Promise<{ response: Response; answer: Answer }> {
+  const { base_url, options } = opened;
+  const model = provider.modelName(opened.model);
   const { body, usageAdded } = splice(exchange.body, exchange.scan, {
-    model: opened.model,
-    streamUsage: exchange.isStream,
+    model,
+    streamUsage: exchange.isStream && provider.takesStreamOptions(options),
   });
-  const { base_url, options, api_key, model } = opened;
   const headers = upstreamHeaders(exchange.headers);
-  const address = { endpoint: "chat/completions", base_url, options, api_key, model } as const;
+  const address = { endpoint: "chat/completions", base_url, options, api_key: key, model } as const;
   const request = provider.request({ ...address, body, headers, stream: exchange.isStream });
+  if (new URL(request.url).origin !== opened.origin) {
+    throw new AppError("internal", {
+      cause: new Error(`a call of ${provider.name} would leave its credential's origin`),
+    });
+  }
   const disarm = exchange.isStream ? leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte") : nothing;
   const sending = deps.send(provider, request, leash.signal, leftMs(ticket, exchange));
   leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
@@ -155,7 +183,7 @@ async function call(
     leash,
     headers: response.headers,
     hideUsage: usageAdded,
-    secrets: api_key === null ? [] : [api_key],
+    secrets: [opened.api_key, key].filter((secret) => secret !== null),
     idleMs: ticket.policy.idle_timeout_ms,
     keepAliveMs: deps.keepAliveMs,
     hold: openHold(deps.answerBudget),
@@ -163,6 +191,9 @@ async function call(
   leash.whenCut(() => context.hold.release());
   const answer = isStream ? await readStream(response, context) : await readPlain(response, context);
   disarm();
+  if (answer.kind === "failed" && answer.failure.class === "credential") {
+    await forgetToken(provider, opened);
+  }
   return { response, answer };
 }
 

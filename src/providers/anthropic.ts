@@ -1,37 +1,24 @@
-/** Anthropic, called through its OpenAI-compatible address; keys are proved on the native one. */
-import type { Provider } from "./contract.js";
-import { apiKeyField, baseUrlField, checkFields, parseFields, type FormRules } from "./form.js";
-import { judgeAnswer, modelListRequest, wireRequest } from "./openai-wire.js";
+/** Anthropic: chat through its OpenAI-compatible address, messages and the proof of keys on its own wire. */
+import { defineProvider } from "./define.js";
+import { apiKeyField, baseUrlField } from "./form.js";
+import { anthropicHeaders } from "./wire.js";
 
-const defaultBaseUrl = "https://api.anthropic.com/v1";
-const apiVersion = "2023-06-01";
+const baseUrl = "https://api.anthropic.com/v1";
 
-const rules: FormRules = {
+/** `anthropic`: chat with a Bearer key on OpenAI's wire, messages and validation with `x-api-key` on Anthropic's own. */
+export const anthropic = defineProvider({
+  name: "anthropic",
+  title: "Anthropic",
+  docs_url: "https://docs.anthropic.com/en/api/openai-sdk",
+  base_url: baseUrl,
   form: [
     apiKeyField(
       "A key from console.anthropic.com, beginning with sk-ant-. Admin keys (sk-ant-admin) cannot call models.",
     ),
-    baseUrlField("Leave it as it is, unless you call Anthropic through a proxy of your own.", defaultBaseUrl),
+    baseUrlField("Leave it as it is, unless you call Anthropic through a proxy of your own.", { default: baseUrl }),
   ],
-  defaultBaseUrl,
-  keyPrefix: "sk-ant-",
-};
-
-/** `anthropic`: chat with a Bearer key on OpenAI's wire, validation with `x-api-key` on Anthropic's own. */
-export const anthropic: Provider = {
-  name: "anthropic",
-  title: "Anthropic",
-  type: "model",
-  docs_url: "https://docs.anthropic.com/en/api/openai-sdk",
-  default_base_url: defaultBaseUrl,
-  form: rules.form,
-  checkFormat: (credentials) => checkFields(rules, credentials),
-  parse: (credentials) => parseFields(rules, credentials),
-  validationRequest: (input) =>
-    modelListRequest(input.base_url, {
-      ...(input.api_key === null ? {} : { "x-api-key": input.api_key.reveal() }),
-      "anthropic-version": apiVersion,
-    }),
-  judge: (status, body) => judgeAnswer(status, body),
-  request: wireRequest,
-};
+  auth: "bearer",
+  key_prefix: "sk-ant-",
+  endpoints: { "chat/completions": "/chat/completions", messages: "/messages" },
+  validation: { method: "GET", path: "/models", auth: "x-api-key", headers: anthropicHeaders },
+});

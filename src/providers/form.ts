@@ -1,82 +1,159 @@
-/** What the credential forms of OpenAI-wire providers have in common: two fields, their format errors, and how they are parsed. */
+/** What credential forms have in common: their usual fields, their format errors, and how they are parsed. */
 import { AppError, type FieldError } from "../base/errors.js";
 import { Secret } from "../base/secret.js";
-import type { CredentialInput, FormField } from "./contract.js";
+import type { CredentialInput, CredentialOptions, FormField, ProviderRegion } from "./contract.js";
+import type { ProviderEntry } from "./entry.js";
 
 /** Fields as a person entered them. */
-export type EnteredFields = Readonly<Record<string, string>>;
-
-/** What one provider asks of its form beyond the fields themselves. */
-export interface FormRules {
-  readonly form: readonly FormField[];
-  readonly defaultBaseUrl: string | null;
-  /** How a key must begin as long as the base URL is the default; null when any key may be tried. */
-  readonly keyPrefix: string | null;
-}
+type EnteredFields = Readonly<Record<string, string>>;
 
 const maxKeyLength = 4096;
+const maxOptionLength = 256;
 
 /** The form's one secret. */
-export function apiKeyField(help: string, isRequired = true): FormField {
-  return { name: "api_key", label: "API key", secret: true, required: isRequired, help };
+export function apiKeyField(help: string, more: Partial<FormField> = {}): FormField {
+  return { name: "api_key", label: "API key", secret: true, required: true, help, ...more };
 }
 
-/** The address that calls go to; required when there is no default. */
-export function baseUrlField(help: string, defaultUrl: string | null): FormField {
-  const field = { name: "base_url", label: "Base URL", secret: false, required: defaultUrl === null, help };
-  return defaultUrl === null ? field : { ...field, default: defaultUrl };
+/** The address that calls go to, in place of the catalogue's own. */
+export function baseUrlField(help: string, more: Partial<FormField> = {}): FormField {
+  return { name: "base_url", label: "Base URL", secret: false, required: false, help, ...more };
+}
+
+/** A plain field. */
+export function optionField(name: string, label: string, help: string, more: Partial<FormField> = {}): FormField {
+  return { name, label, secret: false, required: false, help, ...more };
+}
+
+/** The field that chooses one of a vendor's addresses; the first is the default. */
+export function regionField(regions: readonly ProviderRegion[]): FormField {
+  return optionField("region", "Region", "Where the account is. A key of one region is refused in the others.", {
+    ...(regions[0] === undefined ? {} : { default: regions[0].name }),
+    choices: regions.map(({ name, title }) => ({ value: name, label: title })),
+  });
 }
 
 /** Format errors of the entered fields: unknown, missing, unreadable, or a key that cannot be one of this provider. */
-export function checkFields(rules: FormRules, entered: EnteredFields): readonly FieldError[] {
-  const errors: FieldError[] = [];
-  const report = (field: string, code: string, detail: string): void => {
-    errors.push({ pointer: `/credentials/${escapePointer(field)}`, detail, code });
-  };
-  for (const name of Object.keys(entered)) {
-    if (!rules.form.some((field) => field.name === name)) {
-      report(name, "unknown_field", "This provider has no such field.");
-    }
+export function checkFields(entry: ProviderEntry, entered: EnteredFields): readonly FieldError[] {
+  const unknown = Object.keys(entered)
+    .filter((name) => !entry.form.some((field) => field.name === name))
+    .map((name) => fieldError(name, "unknown_field", "This provider has no such field."));
+  const errors = [...unknown, ...entry.form.flatMap((field) => checkField(entry, field, entered))];
+  if (errors.length > 0) {
+    return errors;
   }
-  for (const field of rules.form) {
-    if (field.required && read(entered, field.name) === "") {
-      report(field.name, "required", `${field.label} is required.`);
-    }
-  }
-  const baseUrl = normaliseBaseUrl(read(entered, "base_url"));
-  if (baseUrl === null) {
-    report(
-      "base_url",
-      "format",
-      "The base URL must be a web address without user name, query or fragment, such as https://host/v1.",
-    );
-  }
-  const key = read(entered, "api_key");
-  if (key !== "" && (key.length > maxKeyLength || !/^[\x21-\x7e]+$/.test(key))) {
-    report("api_key", "format", "The API key must be one line of visible ASCII characters without spaces.");
-  } else if (key !== "" && rules.keyPrefix !== null && isDefault(rules, baseUrl) && !key.startsWith(rules.keyPrefix)) {
-    report("api_key", "format", `The API key must begin with ${rules.keyPrefix}.`);
-  }
-  return errors;
+  const { options, baseUrl } = readForm(entry, entered);
+  const together = entry.checkTogether?.(options, ownBaseUrl(entry, options) === baseUrl) ?? null;
+  return [
+    ...(together === null ? [] : [fieldError(together.field, together.code, together.detail)]),
+    ...checkPrefix(entry, entered, options, baseUrl),
+  ];
 }
 
 /** The entered fields as the rest of the house takes them. Throws `AppError` `validation_failed`. */
-export function parseFields(rules: FormRules, entered: EnteredFields): CredentialInput {
-  const errors = checkFields(rules, entered);
-  const baseUrl = normaliseBaseUrl(read(entered, "base_url")) ?? "";
+export function parseFields(entry: ProviderEntry, entered: EnteredFields): CredentialInput {
+  const errors = checkFields(entry, entered);
   if (errors.length > 0) {
     throw new AppError("validation_failed", { errors });
   }
-  const key = read(entered, "api_key");
-  return {
-    api_key: key === "" ? null : new Secret(key),
-    base_url: baseUrl === "" ? (rules.defaultBaseUrl ?? "") : baseUrl,
-    options: {},
-  };
+  const { secret, options, baseUrl } = readForm(entry, entered);
+  return { api_key: secret === "" ? null : new Secret(secret), base_url: baseUrl, options };
 }
 
-/** A base URL without trailing slashes, `/v1` added where there is no path; "" for "", null when it cannot be one. */
-function normaliseBaseUrl(text: string): string | null {
+/** Whether the base URL is the one that the catalogue itself names for these fields. */
+export function isOwnAddress(
+  entry: ProviderEntry,
+  { base_url, options }: Pick<CredentialInput, "base_url" | "options">,
+): boolean {
+  return ownBaseUrl(entry, options) === base_url;
+}
+
+/** A template with its `{field}`s filled in. Fields are held to their patterns, so none can leave its place. */
+export function fillTemplate(template: string, options: CredentialOptions): string {
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => options[name] ?? "");
+}
+
+function ownBaseUrl(entry: ProviderEntry, options: CredentialOptions): string {
+  const region = entry.regions?.find(({ name }) => name === options["region"]);
+  return entry.makeBaseUrl?.(options) ?? fillTemplate(region?.base_url ?? entry.base_url ?? "", options);
+}
+
+/** The fields once each of them is in order. */
+function readForm(
+  entry: ProviderEntry,
+  entered: EnteredFields,
+): { secret: string; options: CredentialOptions; baseUrl: string } {
+  const plain = entry.form.filter(({ name, secret }) => !secret && name !== "base_url");
+  const given = plain.flatMap(({ name, default: usual = "" }) => {
+    const value = read(entered, name) || usual;
+    return value === "" ? [] : [[name, value] as const];
+  });
+  const text = read(entered, "api_key");
+  const known = text === "" ? undefined : entry.secret?.read(text);
+  const told = known !== undefined && "secret" in known ? known : { secret: text, options: {} };
+  const options = { ...told.options, ...Object.fromEntries(given) };
+  const base = normaliseBaseUrl(entry, read(entered, "base_url")) ?? "";
+  return { secret: told.secret, options, baseUrl: base === "" ? ownBaseUrl(entry, options) : base };
+}
+
+function checkField(entry: ProviderEntry, field: FormField, entered: EnteredFields): readonly FieldError[] {
+  const { name, label, choices, pattern, required_unless: other } = field;
+  const value = read(entered, name);
+  if (value === "") {
+    const isNeeded = field.required && (other === undefined || read(entered, other) === "");
+    return isNeeded ? [fieldError(name, "required", `${label} is required.`)] : [];
+  }
+  if (name === "base_url") {
+    return normaliseBaseUrl(entry, value) === null ? [fieldError(name, "format", addressHelp)] : [];
+  }
+  if (field.secret) {
+    const detail = checkSecret(entry, value);
+    return detail === null ? [] : [fieldError(name, "format", detail)];
+  }
+  if (choices !== undefined && !choices.some((choice) => choice.value === value)) {
+    const words = choices.map((choice) => choice.value).join(", ");
+    return [fieldError(name, "format", `${label} must be one of ${words}.`)];
+  }
+  const isOdd = pattern !== undefined && !new RegExp(`^(?:${pattern})$`).test(value);
+  if (isOdd || value.length > maxOptionLength || !/^[\x20-\x7e]+$/.test(value)) {
+    const example = field.placeholder === undefined ? "" : ` It looks like ${field.placeholder}.`;
+    return [fieldError(name, "format", `This is no ${label}.${example}`)];
+  }
+  return [];
+}
+
+function checkSecret(entry: ProviderEntry, value: string): string | null {
+  if (entry.secret !== undefined) {
+    const known = entry.secret.read(value);
+    return "error" in known ? known.error : null;
+  }
+  return value.length > maxKeyLength || !/^[\x21-\x7e]+$/.test(value)
+    ? "The API key must be one line of visible ASCII characters without spaces."
+    : null;
+}
+
+/** A prefix is only known of keys for the catalogue's own address: a proxy may ask for any. */
+function checkPrefix(
+  entry: ProviderEntry,
+  entered: EnteredFields,
+  options: CredentialOptions,
+  baseUrl: string,
+): readonly FieldError[] {
+  const prefix = entry.key_prefix;
+  const key = read(entered, "api_key");
+  const isOther = prefix !== undefined && key !== "" && !key.startsWith(prefix);
+  return isOther && ownBaseUrl(entry, options) === baseUrl
+    ? [fieldError("api_key", "format", `The API key must begin with ${prefix}.`)]
+    : [];
+}
+
+const addressHelp = "The base URL must be a web address without user name, query or fragment, such as https://host/v1.";
+
+/**
+ * A base URL without trailing slashes; where it has no path, with the provider's own one, and without the path of its
+ * OpenAI-compatible wire where that is entered too. "" for "", null when it cannot be one.
+ */
+function normaliseBaseUrl(entry: ProviderEntry, text: string): string | null {
   if (text === "") {
     return "";
   }
@@ -86,11 +163,14 @@ function normaliseBaseUrl(text: string): string | null {
     return null;
   }
   const path = url.pathname.replace(/\/+$/, "");
-  return `${url.origin}${path === "" ? "/v1" : path}`;
+  const own = entry.base_path ?? (entry.base_url === null ? "" : entry.base_url.replace(/^https:\/\/[^/]*/, ""));
+  const wire = (entry.endpoints["chat/completions"] ?? "").replace(/\/chat\/completions$/, "");
+  const isWire = wire !== "" && path.endsWith(wire);
+  return `${url.origin}${path === "" ? own : isWire ? path.slice(0, -wire.length) : path}`;
 }
 
-function isDefault(rules: FormRules, baseUrl: string | null): boolean {
-  return baseUrl === "" || baseUrl === rules.defaultBaseUrl;
+function fieldError(field: string, code: string, detail: string): FieldError {
+  return { pointer: `/credentials/${escapePointer(field)}`, detail, code };
 }
 
 /** Own fields only, without the blanks that pasting brings along. */

@@ -1,41 +1,85 @@
-/** Any server that speaks OpenAI's wire: vLLM, LM Studio, LiteLLM, or a vendor without an entry of its own. */
-import type { Provider } from "./contract.js";
-import { apiKeyField, baseUrlField, checkFields, parseFields, type FormRules } from "./form.js";
-import { bearer, judgeAnswer, modelListRequest, wireRequest, type VerdictRule } from "./openai-wire.js";
+/** Servers that somebody runs themselves: any that speaks OpenAI's wire (vLLM, LM Studio, LiteLLM), and Ollama. */
+import type { VerdictRule } from "./entry.js";
+import { defineProvider } from "./define.js";
+import { apiKeyField, baseUrlField, optionField } from "./form.js";
+import { trialCall, trialModelField, trialVerdicts } from "./trial.js";
 
-const rules: FormRules = {
-  form: [
-    baseUrlField("The address that /chat/completions is appended to, such as https://llm.example.com/v1.", null),
-    apiKeyField("Leave it empty for a server that asks for none.", false),
-  ],
-  defaultBaseUrl: null,
-  keyPrefix: null,
+const noKeyNeeded = "Leave it empty for a server that asks for none.";
+
+/** Not every such server lists models, so a missing list leaves the credential unverified and the first routed call decides. */
+const noList: VerdictRule = {
+  from: 404,
+  to: 405,
+  outcome: "unknown",
+  reason:
+    "The server does not list its models, so the API key could not be checked. Name a model to try it with, or leave it to the first call.",
 };
-
-/**
- * Not every such server lists models. A one-token chat would prove more, but it needs a model's name and may cost money,
- * so a missing list leaves the credential unverified and the first routed call decides.
- */
-const verdicts: readonly VerdictRule[] = [
-  {
-    from: 404,
-    to: 405,
-    outcome: "unknown",
-    reason: "The server does not list its models, so the API key could not be checked.",
-  },
-];
 
 /** `openai_compatible`: base URL required, Bearer key optional. A server that lists models to anyone counts as valid. */
-export const openaiCompatible: Provider = {
+export const openaiCompatible = defineProvider({
   name: "openai_compatible",
   title: "OpenAI-compatible server",
-  type: "model",
   docs_url: "https://platform.openai.com/docs/api-reference/chat",
-  default_base_url: null,
-  form: rules.form,
-  checkFormat: (credentials) => checkFields(rules, credentials),
-  parse: (credentials) => parseFields(rules, credentials),
-  validationRequest: (input) => modelListRequest(input.base_url, bearer(input.api_key)),
-  judge: (status, body) => judgeAnswer(status, body, verdicts),
-  request: wireRequest,
-};
+  base_url: null,
+  base_path: "/v1",
+  form: [
+    baseUrlField("The address that /chat/completions is appended to, such as https://llm.example.com/v1.", {
+      required: true,
+      placeholder: "https://llm.example.com/v1",
+    }),
+    apiKeyField(noKeyNeeded, { required: false }),
+    trialModelField(
+      "For a server that lists no models, or lists them to anyone: the key is tried with a chat of one token.",
+    ),
+    optionField(
+      "stream_usage",
+      "Streams tell their usage",
+      "No for a server that refuses stream_options: its streams are charged by estimate.",
+      {
+        default: "yes",
+        choices: [
+          { value: "yes", label: "Yes" },
+          { value: "no", label: "No" },
+        ],
+      },
+    ),
+  ],
+  auth: "bearer",
+  endpoints: {
+    "chat/completions": "/chat/completions",
+    responses: "/responses",
+    completions: "/completions",
+    embeddings: "/embeddings",
+    "images/generations": "/images/generations",
+    "audio/speech": "/audio/speech",
+    "audio/transcriptions": "/audio/transcriptions",
+    moderations: "/moderations",
+    rerank: "/rerank",
+  },
+  validation: ({ options: { validate_model: model } }) =>
+    model === undefined ? { method: "GET", path: "/models" } : trialCall(model),
+  verdicts: [...trialVerdicts, noList],
+});
+
+/** `ollama`: a server of one's own; public and https but for the origins of `OUTBOUND_ALLOW`. */
+export const ollama = defineProvider({
+  name: "ollama",
+  title: "Ollama",
+  docs_url: "https://docs.ollama.com/api/openai-compatibility",
+  base_url: null,
+  base_path: "",
+  form: [
+    baseUrlField(
+      "The server's public https address. This service does not run on your machine: give a server on localhost a tunnel with a name.",
+      { required: true, placeholder: "https://ollama.example.com" },
+    ),
+    apiKeyField("Ollama itself asks for none: this is for a proxy in front of it.", { required: false }),
+  ],
+  auth: "bearer",
+  endpoints: {
+    "chat/completions": "/v1/chat/completions",
+    completions: "/v1/completions",
+    embeddings: "/v1/embeddings",
+  },
+  validation: { method: "GET", path: "/api/tags" },
+});

@@ -289,11 +289,11 @@ describe("a credential that is out without proof", () => {
 });
 
 describe("a validation call", () => {
-  it("ends at its deadline, as unknown", async ({ expect }) => {
+  it("ends at its deadline, as a matter of the network", async ({ expect }) => {
     const input = { api_key: new Secret("k-0123456789"), base_url: "https://mute.upstream.test/v1", options: {} };
     const startedAt = Date.now();
     const verdict = await tryCredential(outboundRules(settings), openaiCompatible, input, 300);
-    expect([verdict.outcome, verdict.reason]).toEqual(["unknown", "The address did not answer in time."]);
+    expect([verdict.outcome, verdict.reason]).toEqual(["network", "The address did not answer in time."]);
     expect(Date.now() - startedAt).toBeLessThan(5000);
   });
 

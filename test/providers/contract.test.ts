@@ -7,45 +7,110 @@ import { Secret } from "../../src/base/secret.js";
 import { findProvider, listProviders, providers } from "../../src/providers/catalogue.js";
 import type { CredentialInput, Provider, ValidationVerdict } from "../../src/providers/contract.js";
 import type { Inspection } from "../support/upstream.js";
+import { makeServiceAccount } from "./service-account.js";
 
 interface Expected {
   readonly form: readonly string[];
   readonly required: readonly string[];
-  readonly goodKey: string;
+  /** A complete entry. */
+  readonly entry: Readonly<Record<string, string>>;
   /** A key that cannot be one of this provider at its default address; null when any may be tried. */
   readonly badKey: string | null;
-  /** The header that carries the key of the validation call. */
-  readonly validationHeaders: (key: string) => Readonly<Record<string, string>>;
+  /** A key that looks as this provider's do; null where nothing is known of their look. */
+  readonly plausibleKey: string | null;
 }
 
-const bearer = (key: string): Readonly<Record<string, string>> => ({ authorization: `Bearer ${key}` });
-const keyThenUrl = { form: ["api_key", "base_url"], required: ["api_key"] };
+const keyThenUrl = { form: ["api_key", "base_url"], required: ["api_key"], badKey: null };
+const regional = { form: ["api_key", "region", "base_url"], required: ["api_key"], badKey: null };
+const goodKeyEntry = { api_key: "good-key-0123456789" };
+const upstream = "https://ok.upstream.test/v1";
+const account = "0123456789abcdef0123456789abcdef";
+const serviceAccount = await makeServiceAccount();
 
 const expectations: Readonly<Record<string, Expected>> = {
-  openai: { ...keyThenUrl, goodKey: "sk-good-openai", badKey: "gsk_wrong", validationHeaders: bearer },
-  anthropic: {
-    ...keyThenUrl,
-    goodKey: "sk-ant-good",
-    badKey: "sk-openai",
-    validationHeaders: (key) => ({ "x-api-key": key, "anthropic-version": "2023-06-01" }),
+  openai: {
+    form: ["api_key", "organization", "project", "base_url"],
+    required: ["api_key"],
+    entry: { api_key: "sk-good-openai" },
+    badKey: "gsk_wrong",
+    plausibleKey: null,
   },
-  openai_compatible: {
+  anthropic: { ...keyThenUrl, entry: { api_key: "sk-ant-good" }, badKey: "sk-openai", plausibleKey: null },
+  azure_openai: {
+    form: ["api_key", "resource", "auth_method", "tenant_id", "client_id", "validate_model", "base_url"],
+    required: ["api_key", "resource"],
+    entry: { ...goodKeyEntry, resource: "acme" },
+    badKey: null,
+    plausibleKey: null,
+  },
+  gemini: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: `AIza${"x".repeat(35)}` },
+  vertex_ai: {
+    form: ["api_key", "location", "project", "validate_model"],
+    required: ["api_key"],
+    entry: { api_key: serviceAccount.json },
+    badKey: "AIza-a-key",
+    plausibleKey: null,
+  },
+  bedrock: {
+    form: ["api_key", "region", "validate_model", "base_url"],
+    required: ["api_key", "region"],
+    entry: { ...goodKeyEntry, region: "us-east-1" },
+    badKey: null,
+    plausibleKey: "ABSKabcdef",
+  },
+  mistral: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: "a".repeat(32) },
+  deepseek: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: `sk-${"a".repeat(32)}` },
+  groq: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: `gsk_${"A".repeat(52)}` },
+  xai: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: `xai-${"A".repeat(80)}` },
+  cohere: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: "a".repeat(40) },
+  together: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: "tgp_v1_abc" },
+  fireworks: { ...keyThenUrl, entry: goodKeyEntry, plausibleKey: "fw_abc" },
+  openrouter: {
+    form: ["api_key", "base_url", "site_url", "app_title"],
+    required: ["api_key"],
+    entry: goodKeyEntry,
+    badKey: null,
+    plausibleKey: `sk-or-v1-${"a".repeat(64)}`,
+  },
+  moonshot: { ...regional, entry: goodKeyEntry, plausibleKey: "sk-abc" },
+  zhipu: { ...regional, entry: goodKeyEntry, plausibleKey: `${"a".repeat(32)}.${"B".repeat(16)}` },
+  dashscope: { ...regional, entry: goodKeyEntry, plausibleKey: "sk-abc" },
+  siliconflow: { ...regional, entry: goodKeyEntry, plausibleKey: "sk-abc" },
+  minimax: {
+    ...regional,
+    form: ["api_key", "region", "validate_model", "base_url"],
+    entry: goodKeyEntry,
+    plausibleKey: "eyJhbGciOi",
+  },
+  ollama: {
     form: ["base_url", "api_key"],
     required: ["base_url"],
-    goodKey: "anything.goes",
+    entry: { ...goodKeyEntry, base_url: upstream },
     badKey: null,
-    validationHeaders: bearer,
+    plausibleKey: null,
+  },
+  openai_compatible: {
+    form: ["base_url", "api_key", "validate_model", "stream_usage"],
+    required: ["base_url"],
+    entry: { ...goodKeyEntry, base_url: upstream },
+    badKey: null,
+    plausibleKey: null,
+  },
+  cloudflare_workers_ai: {
+    form: ["api_key", "account_id", "base_url"],
+    required: ["api_key", "account_id"],
+    entry: { ...goodKeyEntry, account_id: account },
+    badKey: null,
+    plausibleKey: `cfut_${"a".repeat(48)}`,
   },
   sandbox: {
     form: ["api_key"],
     required: ["api_key"],
-    goodKey: "sk-sandbox-ok",
+    entry: { api_key: "sk-sandbox-ok" },
     badKey: "sk-ok",
-    validationHeaders: bearer,
+    plausibleKey: null,
   },
 };
-
-const upstream = "https://ok.upstream.test/v1";
 
 function expected(provider: Provider): Expected {
   const found = expectations[provider.name];
@@ -55,90 +120,81 @@ function expected(provider: Provider): Expected {
   return found;
 }
 
-/** A complete entry: the required fields and a good key. */
-function entry(provider: Provider): Record<string, string> {
-  const { goodKey } = expected(provider);
-  return provider.default_base_url === null ? { api_key: goodKey, base_url: upstream } : { api_key: goodKey };
-}
-
-function pointersOf(provider: Provider, credentials: Record<string, string>): string[] {
+function pointersOf(provider: Provider, credentials: Readonly<Record<string, string>>): string[] {
   return provider.checkFormat(credentials).map((error) => error.pointer);
 }
 
-describe.each(providers.map((provider) => ({ name: provider.name, provider })))("provider $name", ({ provider }) => {
-  const { form, required, goodKey, badKey, validationHeaders } = expected(provider);
+describe.for(providers.map((provider) => [provider.name, provider] as const))("provider %s", ([, provider]) => {
+  const { form, required, entry, badKey, plausibleKey } = expected(provider);
+  const goodKey = entry["api_key"] ?? "";
 
   it("has a form of exactly the fields that it parses, the key alone being secret", ({ expect }) => {
     expect(provider.form.map((field) => field.name)).toEqual(form);
     expect(provider.form.filter((field) => field.required).map((field) => field.name)).toEqual(required);
     expect(provider.form.filter((field) => field.secret).map((field) => field.name)).toEqual(["api_key"]);
     expect(provider.form.every((field) => field.help !== "" && field.label !== "")).toBe(true);
-    expect(pointersOf(provider, {})).toEqual(required.map((field) => `/credentials/${field}`));
-    expect(pointersOf(provider, { ...entry(provider), "a/b": "x" })).toEqual(["/credentials/a~1b"]);
-    expect(pointersOf(provider, { ...entry(provider), __proto__x: "x" })).toEqual(["/credentials/__proto__x"]);
+    expect(pointersOf(provider, {}).toSorted()).toEqual(required.map((field) => `/credentials/${field}`).toSorted());
+    expect(pointersOf(provider, { ...entry, "a/b": "x" })).toEqual(["/credentials/a~1b"]);
+    expect(pointersOf(provider, { ...entry, __proto__x: "x" })).toEqual(["/credentials/__proto__x"]);
+    for (const { name, choices, default: usual } of provider.form) {
+      expect(choices === undefined || choices.some(({ value }) => value === usual), name).toBe(true);
+      expect(choices === undefined || pointersOf(provider, { ...entry, [name]: "no such choice" }), name).toEqual(
+        choices === undefined || [`/credentials/${name}`],
+      );
+    }
   });
 
   it("parses a complete entry, and throws for one that its format check refuses", ({ expect }) => {
-    const input = provider.parse({ ...entry(provider), api_key: ` ${goodKey}\n` });
-    expect(input.api_key?.reveal()).toBe(goodKey);
-    expect(input.base_url).toBe(provider.default_base_url ?? upstream);
+    const input = provider.parse({ ...entry, api_key: ` ${goodKey}\n` });
+    expect(provider.name === "vertex_ai" || input.api_key?.reveal() === goodKey).toBe(true);
+    expect(new URL(input.base_url).href).toMatch(/^https:/);
     expect(JSON.stringify(input)).not.toContain(goodKey);
     expect(() => provider.parse({})).toThrow(AppError);
+    // What is stored is read again at every use: the same form must come of it.
+    const again = provider.parse({ ...entry, ...input.options, api_key: input.api_key?.reveal() ?? "" });
+    expect([again.base_url, again.options]).toEqual([input.base_url, input.options]);
+    expect(again.api_key?.reveal()).toBe(input.api_key?.reveal());
   });
 
   it("refuses a key that no header can carry, and at the default address one of another provider", ({ expect }) => {
-    for (const key of ["sk-sandbox-ant ok", "sk-ant-sandbox-\u00e9", "sk-a\nb", "x".repeat(5000)]) {
-      expect(pointersOf(provider, { ...entry(provider), api_key: key }), key).toEqual(["/credentials/api_key"]);
+    for (const odd of ["sk-sandbox-ant ok", "sk-ant-sandbox-\u00e9", "sk-a\nb", "x".repeat(5000)]) {
+      expect(pointersOf(provider, { ...entry, api_key: odd }), odd).toEqual(["/credentials/api_key"]);
     }
     if (badKey !== null) {
-      const errors = provider.checkFormat({ ...entry(provider), api_key: badKey });
+      const errors = provider.checkFormat({ ...entry, api_key: badKey });
       expect(errors.map((error) => error.pointer)).toEqual(["/credentials/api_key"]);
       expect(JSON.stringify(errors)).not.toContain(badKey);
     }
   });
 
-  it("sends a call to base URL and endpoint with its key, and does not touch the body", async ({ expect }) => {
-    const body = utf8('{ "model":"m",\n "messages" : [] , "x":1.0e0, "é":"\\u00e9" }');
-    for (const stream of [false, true]) {
-      const request = provider.request({
-        endpoint: "chat/completions",
-        base_url: upstream,
-        options: {},
-        api_key: new Secret(goodKey),
-        model: "m",
-        body,
-        headers: new Headers({
-          "x-client": "kept",
-          authorization: "Bearer gatehouse-key",
-          "content-type": "text/plain",
-        }),
-        stream,
-      });
-      expect(request.method).toBe("POST");
-      expect(request.url).toBe(`${upstream}/chat/completions`);
-      expect(request.redirect).toBe("manual");
-      expect(Object.fromEntries(request.headers)).toEqual({
-        accept: stream ? "text/event-stream" : "application/json",
-        authorization: `Bearer ${goodKey}`,
-        "content-type": "application/json",
-        "x-client": "kept",
-      });
-      expect(new Uint8Array(await request.arrayBuffer())).toEqual(body);
+  it("takes a key that looks odd, and says so without repeating it", ({ expect }) => {
+    const warnings = provider.warnings(provider.parse(entry));
+    expect(warnings).toHaveLength(plausibleKey === null ? 0 : 1);
+    expect(warnings.join()).not.toContain(goodKey);
+    if (plausibleKey !== null) {
+      expect(provider.warnings(provider.parse({ ...entry, api_key: plausibleKey }))).toEqual([]);
     }
   });
 
-  it("proves a key by the free model list, with the key in its own header", ({ expect }) => {
-    const request = provider.validationRequest({ api_key: new Secret(goodKey), base_url: upstream, options: {} });
-    expect(request.method).toBe("GET");
-    expect(request.url).toBe(`${upstream}/models`);
-    expect(request.redirect).toBe("manual");
-    expect(Object.fromEntries(request.headers)).toEqual({ accept: "application/json", ...validationHeaders(goodKey) });
+  it("serves chats, has a picture and pages about itself", ({ expect }) => {
+    expect(provider.endpoints).toContain("chat/completions");
+    expect(provider.icon).toBe(`/provider-icons/${provider.name}.svg`);
+    expect(provider.docs_url).toMatch(/^(?:https:\/\/|\/docs$)/);
+    expect(provider.auth).toMatch(/sent|goes/);
+  });
+
+  it("does not touch the body of a call", async ({ expect }) => {
+    const body = utf8('{ "model":"m",\n "messages" : [] , "x":1.0e0, "é":"\\u00e9" }');
+    const { base_url, options } = provider.parse(entry);
+    const call = { endpoint: "chat/completions", base_url, options, model: "m", body, stream: false } as const;
+    const request = provider.request({ ...call, api_key: new Secret("k"), headers: new Headers() });
+    expect(new Uint8Array(await request.arrayBuffer())).toEqual(body);
   });
 
   it("judges an answer by what it proves, and repeats nothing of it", ({ expect }) => {
-    const list = '{"object":"list","data":[]}';
+    const input = provider.parse(entry);
     const table: readonly (readonly [number, string, ValidationVerdict["outcome"]])[] = [
-      [200, list, "valid"],
+      [200, '{"object":"list","data":[]}', "valid"],
       [200, ` [{"id":"bare-array"}]`, "valid"],
       [200, `{"data":[{"id":"cut at 64 KiB`, "valid"],
       [200, '{"error":null,"data":[]}', "valid"],
@@ -146,7 +202,6 @@ describe.each(providers.map((provider) => ({ name: provider.name, provider })))(
       [200, '{"error":{"message":"boom"}}', "unknown"],
       [307, "", "wrong_host"],
       [400, '{"error":{"status":"API_KEY_INVALID"}}', "invalid"],
-      [400, '{"error":{"message":"bad request"}}', "unknown"],
       [401, "", "invalid"],
       [402, "", "no_quota"],
       [403, "region not supported", "unknown"],
@@ -158,35 +213,89 @@ describe.each(providers.map((provider) => ({ name: provider.name, provider })))(
       [529, "", "unknown"],
     ];
     for (const [status, body, outcome] of table) {
-      const verdict = provider.judge(status, body);
+      const verdict = provider.judge(status, body, input);
       expect(verdict.outcome, `${status} ${body}`).toBe(outcome);
       expect(verdict.reason === null).toBe(outcome === "valid");
     }
-    expect(JSON.stringify(provider.judge(401, `Incorrect API key provided: ${goodKey}`))).not.toContain(goodKey);
+    expect(JSON.stringify(provider.judge(401, `Incorrect API key provided: ${goodKey}`, input))).not.toContain(goodKey);
   });
 });
 
 describe("what single providers add to the contract", () => {
   it("openai never takes 403 for a bad key, and sees a good one in missing scopes", ({ expect }) => {
-    const openai = findProvider("openai", { sandbox: true });
     const scopes =
       '{"error":{"message":"You have insufficient permissions. Missing scopes: api.model.read. … restricted API key …"}}';
-    expect(openai?.judge(403, scopes)).toMatchObject({
+    expect(judge("openai", 403, scopes)).toMatchObject({
       outcome: "valid",
       reason: expect.stringContaining("may not list") as string,
     });
-    expect(openai?.judge(403, '{"error":{"message":"API key?"}}').outcome).toBe("unknown");
-    expect(
-      findProvider("anthropic", { sandbox: true })?.judge(403, '{"error":{"message":"Your API key …"}}').outcome,
-    ).toBe("invalid");
+    expect(judge("openai", 403, '{"error":{"message":"API key?"}}').outcome).toBe("unknown");
+    expect(judge("anthropic", 403, '{"error":{"message":"Your API key …"}}').outcome).toBe("invalid");
   });
 
-  it("a missing model list means a wrong host for a vendor, and nothing for a compatible server", ({ expect }) => {
-    expect(
-      ["openai", "anthropic", "openai_compatible"].map(
-        (name) => findProvider(name, { sandbox: true })?.judge(404, "").outcome,
-      ),
-    ).toEqual(["wrong_host", "wrong_host", "unknown"]);
+  it("a page that is not there is the fault of an address that was entered, not of one from the catalogue", ({
+    expect,
+  }) => {
+    const elsewhere = { base_url: "https://proxy.example.com/v1" };
+    expect(judge("openai", 404, "").outcome).toBe("unknown");
+    expect(judge("openai", 404, "", elsewhere).outcome).toBe("wrong_host");
+    expect(judge("moonshot", 404, "", { region: "cn" }).outcome).toBe("unknown");
+    expect(judge("azure_openai", 404, "").outcome).toBe("wrong_host");
+    expect(judge("cloudflare_workers_ai", 404, "").outcome).toBe("wrong_host");
+    expect(judge("openai_compatible", 404, "").outcome).toBe("unknown");
+  });
+
+  it.for([
+    ["deepseek", 200, '{"is_available": false, "balance_infos": []}', "no_quota"],
+    ["deepseek", 200, '{"is_available": true}', "valid"],
+    ["moonshot", 200, '{"code":0,"data":{"available_balance":0,"cash_balance":0}}', "no_quota"],
+    ["moonshot", 200, '{"code":0,"data":{"available_balance":-1.5}}', "no_quota"],
+    ["moonshot", 200, '{"code":0,"data":{"available_balance":0.5}}', "valid"],
+    ["xai", 400, '{"code":"invalid-argument","error":"Incorrect"}', "invalid"],
+    ["xai", 200, '{"api_key_blocked":false,"api_key_disabled":true}', "invalid"],
+    ["cohere", 200, '{"valid": false}', "invalid"],
+    ["cohere", 200, '{"valid": true}', "valid"],
+    ["minimax", 200, '{"base_resp":{"status_code":1004,"status_msg":"login fail"}}', "invalid"],
+    ["minimax", 200, '{"base_resp":{"status_code":1008}}', "no_quota"],
+    ["bedrock", 403, '{"Message":"User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:List"}', "unknown"],
+    ["bedrock", 403, '{"Message":"Authentication failed: Please make sure your API Key is valid."}', "invalid"],
+    ["cloudflare_workers_ai", 403, '{"errors":[{"code":10000,"message":"Authentication error"}]}', "unknown"],
+    ["vertex_ai", 403, '{"error":{"status":"PERMISSION_DENIED"}}', "unknown"],
+    ["vertex_ai", 404, '{"error":{"status":"NOT_FOUND"}}', "model_missing"],
+    ["azure_openai", 404, '{"error":{"code":"DeploymentNotFound"}}', "model_missing"],
+    ["openai_compatible", 404, '{"error":{"code":"model_not_found","message":"no"}}', "model_missing"],
+    ["azure_openai", 400, `{"error":{"message":"Unsupported parameter: 'max_tokens'"}}`, "valid"],
+    ["gemini", 400, '[{"error":{"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]', "invalid"],
+  ] as const)("%s reads %i %s as %s", ([name, status, body, outcome], { expect }) => {
+    expect(judge(name, status, body).outcome).toBe(outcome);
+  });
+
+  it("a key refused in one region is not tried in another: its owner is told that regions don't share keys", ({
+    expect,
+  }) => {
+    for (const name of ["moonshot", "zhipu", "dashscope", "siliconflow", "minimax"]) {
+      expect(judge(name, 401, "").reason, name).toMatch(/not interchangeable.*Mainland China/);
+      expect(judge(name, 401, "", { region: "cn" }).reason, name).toMatch(/not interchangeable.*International/);
+      expect(judge(name, 401, "", { base_url: "https://proxy.example.com/v1" }).reason).not.toMatch(/region/);
+    }
+  });
+
+  it("an address may be pasted as its OpenAI-compatible form is written", ({ expect }) => {
+    const pasted = [
+      [
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta/openai/",
+        "https://generativelanguage.googleapis.com/v1beta",
+      ],
+      ["dashscope", "https://dashscope-us.aliyuncs.com/compatible-mode/v1", "https://dashscope-us.aliyuncs.com"],
+      ["minimax", "https://api.minimax.io/v1", "https://api.minimax.io"],
+      ["deepseek", "https://api.deepseek.com/v1", "https://api.deepseek.com"],
+      ["ollama", "https://ollama.example.com/v1/", "https://ollama.example.com"],
+      ["azure_openai", "https://acme.openai.azure.com/", "https://acme.openai.azure.com/openai/v1"],
+    ] as const;
+    for (const [name, base_url, read] of pasted) {
+      expect(expectProvider(name).parse({ api_key: "k-0123456789", base_url }).base_url, name).toBe(read);
+    }
   });
 
   it("the key's prefix counts only at the default address, however that is written", ({ expect }) => {
@@ -238,6 +347,14 @@ describe("what single providers add to the contract", () => {
     expect((await validate(expectProvider(name), { api_key: key })).outcome).toBe(outcome);
   });
 
+  it("a compatible server is tried with a chat where a model is named", async ({ expect }) => {
+    expect((await tryByChat("no-models")).outcome).toBe("valid");
+    expect((await tryByChat("lists-to-anyone")).outcome).toBe("invalid");
+    const answer = await fetch("https://inspect.upstream.test/last?tag=trial-no-models");
+    const { last } = await answer.json<Inspection>();
+    expect(JSON.parse(last?.body ?? "")).toMatchObject({ model: "m-1", max_tokens: 1 });
+  });
+
   it.for([
     ["ok", "valid"],
     ["html", "wrong_host"],
@@ -266,6 +383,24 @@ describe("the catalogue", () => {
   });
 });
 
+/** Proves a key of a compatible server by a chat of one token. */
+function tryByChat(behaviour: string): Promise<ValidationVerdict> {
+  const base_url = `https://${behaviour}.upstream.test/trial-${behaviour}/v1`;
+  const fields = { api_key: "k-0123456789", base_url, validate_model: "m-1" };
+  return validate(expectProvider("openai_compatible"), fields);
+}
+
+/** The verdict on an answer to the provider's usual entry, or that with other fields. */
+function judge(
+  name: string,
+  status: number,
+  body: string,
+  fields: Readonly<Record<string, string>> = {},
+): ValidationVerdict {
+  const provider = expectProvider(name);
+  return provider.judge(status, body, provider.parse({ ...expected(provider).entry, ...fields }));
+}
+
 function expectProvider(name: string): Provider {
   const provider = findProvider(name, { sandbox: true });
   if (provider === null) {
@@ -278,5 +413,5 @@ async function validate(provider: Provider, credentials: Record<string, string>)
   const input: CredentialInput = provider.parse(credentials);
   const options = { allow: "", ownHosts: [], timeoutMs: 5000 };
   const response = await fetchOutbound(provider.validationRequest(input), options);
-  return provider.judge(response.status, await response.text());
+  return provider.judge(response.status, await response.text(), input);
 }

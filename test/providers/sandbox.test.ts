@@ -348,8 +348,9 @@ describe("sandbox credentials", () => {
     ["sk-sandbox-401", "invalid"],
     ["sk-sandbox-typo", "invalid"],
   ] as const)("validating %s proves it %s", async ([key, outcome], { expect }) => {
-    const response = await answer(sandbox, sandbox.validationRequest(sandbox.parse({ api_key: key })));
-    expect(sandbox.judge(response.status, await response.text()).outcome).toBe(outcome);
+    const input = sandbox.parse({ api_key: key });
+    const response = await answer(sandbox, sandbox.validationRequest(input));
+    expect(sandbox.judge(response.status, await response.text(), input).outcome).toBe(outcome);
   });
 
   it("-slow waits 1.5 s before a JSON answer and before a stream's first content, and goes on slowly", async ({

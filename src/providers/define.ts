@@ -1,0 +1,125 @@
+/** Makes an entry of data into what the rest of the house calls. */
+import { AppError } from "../base/errors.js";
+import type { CredentialInput, CredentialOptions, Provider, UpstreamCall, UpstreamEndpoint } from "./contract.js";
+import type { ProviderEntry, ValidationCall } from "./entry.js";
+import { checkFields, fillTemplate, isOwnAddress, parseFields } from "./form.js";
+import { judgeAnswer } from "./verdict.js";
+import { anthropicHeaders, authHeaders, authSentences, type AuthStyle } from "./wire.js";
+
+/** The provider that an entry describes. */
+export function defineProvider(entry: ProviderEntry): Provider {
+  const { exchange, transport } = entry;
+  return {
+    name: entry.name,
+    title: entry.title,
+    type: "model",
+    docs_url: entry.docs_url,
+    icon: `/provider-icons/${entry.name}.svg`,
+    default_base_url: entry.base_url,
+    regions: entry.regions ?? [],
+    form: entry.form,
+    auth: entry.auth_note ?? (typeof entry.auth === "string" ? authSentences[entry.auth] : ""),
+    key_hint: entry.key_hint ?? null,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an entry's keys are endpoints by its type
+    endpoints: Object.keys(entry.endpoints) as UpstreamEndpoint[],
+    checkFormat: (credentials) => checkFields(entry, credentials),
+    parse: (credentials) => parseFields(entry, credentials),
+    warnings: (input) => findWarnings(entry, input),
+    validationRequest: (input) => validationRequest(entry, input),
+    judge: (status, body, input) => judgeAnswer(entry, status, body, input),
+    origins: (input) => originsOf(entry, input),
+    request: (call) => modelRequest(entry, call),
+    modelName: entry.modelName ?? ((model) => model),
+    takesStreamOptions: ({ stream_usage }) => (entry.stream_options ?? true) && stream_usage !== "no",
+    ...(exchange === undefined ? {} : { exchange }),
+    ...(transport === undefined ? {} : { transport }),
+  };
+}
+
+function validationRequest(entry: ProviderEntry, input: CredentialInput): Request {
+  const call = validationCall(entry, input);
+  const auth = call.auth ?? styleOf(entry, input.options);
+  const headers = new Headers({
+    accept: "application/json",
+    ...plainHeaders(entry, input.options),
+    ...call.headers,
+    ...authHeaders(auth, input.api_key),
+  });
+  const url = `${validationHost(entry, call, input) ?? input.base_url}${call.path}`;
+  if (call.body === undefined) {
+    return new Request(url, { method: call.method, headers, redirect: "manual" });
+  }
+  headers.set("content-type", "application/json");
+  return new Request(url, { method: call.method, headers, body: JSON.stringify(call.body), redirect: "manual" });
+}
+
+function validationCall(entry: ProviderEntry, input: CredentialInput): ValidationCall {
+  const { validation } = entry;
+  return typeof validation === "function" ? validation(input, isOwnAddress(entry, input)) : validation;
+}
+
+function validationHost(entry: ProviderEntry, call: ValidationCall, input: CredentialInput): string | null {
+  return call.host !== undefined && isOwnAddress(entry, input) ? fillTemplate(call.host, input.options) : null;
+}
+
+function originsOf(entry: ProviderEntry, input: CredentialInput): readonly string[] {
+  const call = validationCall(entry, input);
+  const others = isOwnAddress(entry, input) ? [validationHost(entry, call, input), entry.token_origin ?? null] : [];
+  return [input.base_url, ...others].flatMap((url) => (url === null ? [] : [new URL(url).origin]));
+}
+
+function modelRequest(entry: ProviderEntry, call: UpstreamCall): Request {
+  const path = entry.endpoints[call.endpoint];
+  if (path === undefined) {
+    throw new AppError("internal", { cause: new Error(`${entry.name} does not serve ${call.endpoint}`) });
+  }
+  const headers = new Headers(call.headers);
+  // What the client itself sent as its key must not stand beside the provider's.
+  for (const name of ["authorization", "x-api-key", "api-key", "x-goog-api-key"]) {
+    headers.delete(name);
+  }
+  headers.set("accept", acceptOf(call));
+  if (call.endpoint !== "audio/transcriptions") {
+    headers.set("content-type", "application/json");
+  }
+  const isAnthropic = call.endpoint === "messages";
+  const own = {
+    ...plainHeaders(entry, call.options),
+    ...(isAnthropic ? anthropicHeaders : {}),
+    ...authHeaders(isAnthropic ? "x-api-key" : styleOf(entry, call.options), call.api_key),
+  };
+  for (const [name, value] of Object.entries(own)) {
+    headers.set(name, value);
+  }
+  return new Request(`${call.base_url}${path}`, { method: "POST", headers, body: call.body, redirect: "manual" });
+}
+
+function acceptOf({ endpoint, stream }: UpstreamCall): string {
+  if (stream) {
+    return "text/event-stream";
+  }
+  return endpoint === "audio/speech" ? "*/*" : "application/json";
+}
+
+function styleOf(entry: ProviderEntry, options: CredentialOptions): AuthStyle {
+  return typeof entry.auth === "string" ? entry.auth : entry.auth(options);
+}
+
+function plainHeaders(entry: ProviderEntry, options: CredentialOptions): Readonly<Record<string, string>> {
+  const pairs = Object.entries(entry.option_headers ?? {}).flatMap(([field, header]) => {
+    const value = options[field];
+    return value === undefined ? [] : [[header, value] as const];
+  });
+  return { ...entry.headers, ...Object.fromEntries(pairs) };
+}
+
+function findWarnings(entry: ProviderEntry, input: CredentialInput): readonly string[] {
+  const { key_hint: hint } = entry;
+  const key = input.api_key?.reveal() ?? "";
+  return hint === undefined ||
+    key === "" ||
+    !isOwnAddress(entry, input) ||
+    new RegExp(`^(?:${hint.pattern})$`).test(key)
+    ? []
+    : [`Keys of ${entry.title} usually look otherwise: ${hint.text}. Check that the whole key was pasted.`];
+}
