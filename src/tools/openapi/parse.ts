@@ -1,0 +1,111 @@
+/** Text becomes a tree that is safe to walk: its size, depth, number of parts and alias expansion are bounded before anything reads it. */
+import { CORE_SCHEMA, YAMLException, load, mergeTag } from "js-yaml";
+import { AppError } from "../../base/errors.js";
+import { childPointer, documentFault, fault, isTree, type Tree } from "./tree.js";
+
+/** The largest document, in UTF-16 units of text. */
+const maxDocumentLength = 5 * 1024 * 1024;
+/** Values a document may hold, aliases written out: some five times what a hand-made 5 MB document has. */
+const maxValues = 400_000;
+const maxDepth = 100;
+const maxAliases = 10_000;
+
+const yamlSchema = CORE_SCHEMA.withTags(mergeTag);
+
+/** Parses JSON or YAML. Throws `AppError` `body_too_large` or `validation_failed` with the line or place at fault. */
+export function parseDocument(text: string): Tree {
+  if (text.length > maxDocumentLength) {
+    throw new AppError("body_too_large", { detail: "An OpenAPI document may have at most 5 MB of text." });
+  }
+  refuseCrowds(text);
+  const plain = text.replace(/^\uFEFF/, "");
+  const isJson = plain.trimStart().startsWith("{");
+  const value = isJson ? parseJson(plain) : parseYaml(plain);
+  if (!isTree(value)) {
+    throw documentFault([fault("#", "The document must be an object with `openapi` and `paths`.")]);
+  }
+  measure(value);
+  // Aliases share one object in several places; a tree has each of them once, so that a change of one is none of another.
+  const tree: unknown = isJson ? value : JSON.parse(JSON.stringify(value));
+  return isTree(tree) ? tree : value;
+}
+
+function tooManyParts(): AppError {
+  return new AppError("body_too_large", {
+    detail: `The OpenAPI document has too many parts: at most ${maxValues} values, aliases written out.`,
+  });
+}
+
+/** Parsers need up to 170 bytes a value, so text that is nearly all separators is turned away unparsed. */
+function refuseCrowds(text: string): void {
+  let separators = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at);
+    // Line feed, comma, opening brackets, asterisk.
+    if (unit === 0x0a || unit === 0x2c || unit === 0x5b || unit === 0x7b || unit === 0x2a) {
+      separators += 1;
+    }
+  }
+  if (separators > maxValues) {
+    throw tooManyParts();
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const offset = /position (\d+)/.exec(String(error))?.[1];
+    throw documentFault([
+      { pointer: "/document", detail: `The document is not valid JSON${describeOffset(text, offset)}.` },
+    ]);
+  }
+}
+
+function describeOffset(text: string, offset: string | undefined): string {
+  if (offset === undefined) {
+    return "";
+  }
+  const before = text.slice(0, Number(offset)).split("\n");
+  return `: line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+}
+
+function parseYaml(text: string): unknown {
+  try {
+    return load(text, { schema: yamlSchema, maxDepth, maxAliases, json: false });
+  } catch (error) {
+    if (error instanceof YAMLException) {
+      const where = error.mark === undefined ? "" : ` (line ${error.mark.line + 1}, column ${error.mark.column + 1})`;
+      throw documentFault([
+        { pointer: "/document", detail: `The document is not usable YAML: ${error.reason.slice(0, 200)}${where}.` },
+      ]);
+    }
+    throw documentFault([{ pointer: "/document", detail: "The document is neither JSON nor YAML." }]);
+  }
+}
+
+/** Walks without recursion. An alias that leads back to itself ends at the depth limit. */
+function measure(root: Tree): void {
+  const open: { readonly value: object; readonly depth: number; readonly pointer: () => string }[] = [
+    { value: root, depth: 1, pointer: () => "#" },
+  ];
+  let values = 0;
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { value, depth, pointer } = next;
+    if (depth > maxDepth) {
+      throw documentFault([{ pointer: "/document", detail: `The document is nested deeper than ${maxDepth} levels.` }]);
+    }
+    for (const [key, child] of Object.entries(value)) {
+      values += 1;
+      if (key === "__proto__") {
+        throw documentFault([fault(pointer(), "A member may not be called `__proto__`.")]);
+      }
+      if (typeof child === "object" && child !== null) {
+        open.push({ value: child, depth: depth + 1, pointer: () => childPointer(pointer(), key) });
+      }
+    }
+    if (values > maxValues) {
+      throw tooManyParts();
+    }
+  }
+}
