@@ -3,6 +3,8 @@ import { app } from "./app.js";
 import { openDatabase } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
 import { sweepRefused } from "./connections/confirm.js";
+import { sweepExpiringCredentials } from "./connections/credential-reminders.js";
+import { sweepPreviousSecrets } from "./connections/credential-rotation.js";
 import { sweepAnswers } from "./http/idempotency.js";
 import { sweepCodes } from "./identity/code-limits.js";
 import { sweepChallenges } from "./identity/passkeys.js";
@@ -39,6 +41,8 @@ export default {
       sweep("purge", () => sweepPurges(env, db, now, routerFor)),
       sweep("challenges", () => sweepChallenges(db, now)),
       sweep("key_warnings", () => sweepExpiringKeys(db, now)),
+      sweep("credential_reminders", () => sweepExpiringCredentials(db, now)),
+      sweep("previous_secrets", () => sweepPreviousSecrets(db, now)),
       sweep("sessions", () => sweepSessions(db, now)),
     ]);
   },

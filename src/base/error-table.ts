@@ -185,6 +185,11 @@ export const errorTable = {
     title: "Key not active",
     detail: "This API key is revoked or expired, for good. Make a new one.",
   },
+  no_previous_secret: {
+    status: 409,
+    title: "No secret before",
+    detail: "There is no secret before this one to go back to: none was kept, or its time is over. Rotate instead.",
+  },
   conflict: {
     status: 409,
     title: "Conflict",

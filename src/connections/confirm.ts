@@ -1,5 +1,5 @@
 /** Looks in the background at credentials that calls could not use: takes them out, with a reason and an audit row, or lets them back in. */
-import { and, eq, isNull, lte, sql } from "drizzle-orm";
+import { and, inArray, isNull, lte, eq, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
 import { commitChange, hideSql, openDatabase, type Change, type Database } from "../base/database.js";
@@ -8,14 +8,16 @@ import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
 import { requireSettings, type Settings } from "../base/settings.js";
 import { workspaces } from "../tenancy/model.js";
+import { planStateLetters } from "./credential-letters.js";
+import { exhaustedStanding, lookedAgainStanding } from "./credential-standing.js";
 import { findCredential } from "./credentials.js";
 import { describeStanding, examineCredential, openStored, updateStanding } from "./examine.js";
 import { credentials, type CredentialRow } from "./model.js";
-import { backInUseAt, refusedStanding, retriedStanding, undecryptableStanding, type Standing } from "./validation.js";
+import { backInUseAt, refusedStanding, undecryptableStanding, type Standing } from "./validation.js";
 
-/** What a call met: its provider refused the credential, or the secret did not open. */
+/** What a call met: its provider refused the credential, or served it no more for want of money, or the secret did not open. */
 export interface CredentialDoubt {
-  readonly kind: "refused" | "undecryptable";
+  readonly kind: "refused" | "exhausted" | "undecryptable";
   /** When the call was issued, epoch milliseconds. */
   readonly issuedAt: number;
 }
@@ -39,7 +41,8 @@ export async function confirmCredential(
   try {
     const db = openDatabase(env.DB);
     const row = await findCredential(db, workspaceId, null, credentialId);
-    if (outStatuses.has(row.status) || doubt.issuedAt <= (backInUseAt(row) ?? -Infinity)) {
+    const isKnown = doubt.kind === "exhausted" && row.status === "exhausted";
+    if (isKnown || outStatuses.has(row.status) || doubt.issuedAt <= (backInUseAt(row) ?? -Infinity)) {
       // The Router, too, holds a call of before against nobody.
       return;
     }
@@ -70,7 +73,7 @@ export async function sweepRefused(env: Env, publish: Publish, now: number, limi
       .select({ row: credentials })
       .from(credentials)
       .innerJoin(workspaces, isAlive)
-      .where(and(lte(credentials.retryAt, now), eq(credentials.status, "invalid")))
+      .where(and(lte(credentials.retryAt, now), inArray(credentials.status, ["invalid", "exhausted"])))
       .orderBy(sql`random()`)
       .limit(limit)
       .all(),
@@ -80,7 +83,7 @@ export async function sweepRefused(env: Env, publish: Publish, now: number, limi
 
 async function retryCredential(env: Env, db: Database, row: CredentialRow, publish: Publish): Promise<void> {
   try {
-    const standing = await examineCredential(db, requireSettings(env), row, retriedStanding);
+    const standing = await examineCredential(db, requireSettings(env), row, lookedAgainStanding);
     await record(env, db, row, standing, publish);
   } catch (error) {
     const fields = { workspace_id: row.workspaceId, credential_id: row.id, cause: describeError(error) };
@@ -98,11 +101,12 @@ async function findStanding(
   if (doubt.kind === "undecryptable") {
     return (await openStored(db, settings, row)) === null ? undecryptableStanding(row) : null;
   }
+  const judge = doubt.kind === "exhausted" ? exhaustedStanding : refusedStanding;
   try {
-    return await examineCredential(db, settings, row, refusedStanding);
+    return await examineCredential(db, settings, row, judge);
   } catch (error) {
     if (error instanceof AppError && error.code === "keyring_entry_missing") {
-      return refusedStanding(row, { outcome: "unknown", reason: "It could not be checked just now.", at: Date.now() });
+      return judge(row, { outcome: "unknown", reason: "It could not be checked just now.", at: Date.now() });
     }
     throw error;
   }
@@ -130,10 +134,14 @@ function planRecord(db: Database, row: CredentialRow, standing: Standing): Chang
     return { statements: [update], value: null };
   }
   const event = describeStanding(row.workspaceId, row, standing, actionOf(standing));
-  return { statements: [update, auditIfChanged(db, actor, event)], value: null };
+  const letters = planStateLetters(db, row, standing, actor.at);
+  return { statements: [update, auditIfChanged(db, actor, event), ...letters], value: null };
 }
 
 function actionOf(standing: Standing): string {
+  if (standing.status === "exhausted") {
+    return "credential.exhausted";
+  }
   if (standing.retryAt !== null) {
     return "credential.refused";
   }

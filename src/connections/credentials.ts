@@ -1,8 +1,8 @@
 /** Credentials: entered, proved, sealed, listed and deleted. No function here gives a stored secret back. */
-import { and, desc, eq, ne, sql } from "drizzle-orm";
+import { and, desc, eq, ne, sql, type SQL } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
-import { guardChanged, hideSql, type Change, type Database } from "../base/database.js";
+import { guardChanged, hideSql, type Change, type Database, type Statement } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import { maskSecret, type Secret } from "../base/secret.js";
@@ -82,6 +82,34 @@ export async function planCredential(
     value: row,
     conflicts: { "credentials.name": "name_taken" },
   };
+}
+
+/** Writes columns of the very credential that was read: one that anything else changed meanwhile is left alone. */
+export function updateCredential(
+  db: Database,
+  row: CredentialRow,
+  moved: Partial<CredentialRow>,
+  at: number,
+): Statement {
+  return db
+    .update(credentials)
+    .set({ ...moved, updatedAt: at, revision: sql`${credentials.revision} + 1` })
+    .where(isRead(row));
+}
+
+/** Whether the credential is still as it was read. */
+export function isUnchanged(row: CredentialRow): SQL {
+  return sql`EXISTS (SELECT 1 FROM ${credentials} WHERE ${isRead(row)})`;
+}
+
+/** A data key's rotation seals again without a change that its callers see, so the secret's version counts beside the revision. */
+function isRead(row: CredentialRow): SQL | undefined {
+  return and(
+    eq(credentials.workspaceId, row.workspaceId),
+    eq(credentials.id, row.id),
+    eq(credentials.revision, row.revision),
+    eq(credentials.secretVersion, row.secretVersion),
+  );
 }
 
 /** Another credential of the workspace with the same secret, the oldest; null when there is none or the secret is empty. */

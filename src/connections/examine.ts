@@ -10,8 +10,9 @@ import type { Settings } from "../base/settings.js";
 import { findProvider } from "../providers/catalogue.js";
 import { loadDataKey } from "../vault/data-keys.js";
 import { openSecret } from "../vault/seal.js";
+import { planStateLetters } from "./credential-letters.js";
 import { credentialBinding } from "./credentials.js";
-import { credentials, readOptions, type CredentialRow } from "./model.js";
+import { credentials, findOptions, type CredentialRow } from "./model.js";
 import {
   nextStanding,
   outboundRules,
@@ -39,7 +40,11 @@ export async function examineCredential(
   if (provider === null) {
     return judge(row, { outcome: "unknown", reason: "This provider is not available here.", at: Date.now() });
   }
-  const input = { api_key: secret.reveal() === "" ? null : secret, base_url: row.baseUrl, options: readOptions(row) };
+  const options = findOptions(row);
+  if (options === null) {
+    return undecryptableStanding(row);
+  }
+  const input = { api_key: secret.reveal() === "" ? null : secret, base_url: row.baseUrl, options };
   return judge(row, await tryCredential(outboundRules(settings), provider, input));
 }
 
@@ -74,6 +79,8 @@ export function planStanding(
       updateStanding(db, workspaceId, actor, row, standing),
       guardChanged(db, "conflict"),
       auditRow(db, actor, describeStanding(workspaceId, row, standing, "credential.validated")),
+      // What is invalid or exhausted, who validates sees for themselves; this one is an alarm.
+      ...(standing.status === "undecryptable" ? planStateLetters(db, row, standing, actor.at) : []),
     ],
     value: { ...row, ...standing, revision: row.revision + 1, updatedAt: actor.at },
   };

@@ -7,6 +7,7 @@ import { pageOf } from "../http/page.js";
 import { reply } from "../http/reply.js";
 import { findProvider, listProviders } from "../providers/catalogue.js";
 import type { Provider } from "../providers/contract.js";
+import { changeEndpoints } from "./credential-change-routes.js";
 import { credentialEndpoints } from "./credential-routes.js";
 import { listConfiguredProviders } from "./credentials.js";
 import { ModelProvider, toModelProvider } from "./model.js";
@@ -63,6 +64,7 @@ export const connectionEndpoints: readonly Endpoint[] = [
   listModelProviders,
   readModelProvider,
   ...credentialEndpoints,
+  ...changeEndpoints,
   ...poolEndpoints,
 ];
 

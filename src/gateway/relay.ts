@@ -120,6 +120,9 @@ function doubtOf(failure: Failure | null, error: AppError | null): CredentialDou
   if (error?.code === "undecryptable") {
     return "undecryptable";
   }
+  if (failure?.class === "quota") {
+    return "exhausted";
+  }
   return failure?.class === "credential" ? "refused" : null;
 }
 

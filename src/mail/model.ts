@@ -3,7 +3,14 @@ import { sql } from "drizzle-orm";
 import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 
-export const letterKinds = ["invite", "sign_in_code", "ownership_transfer", "key_expiring"] as const;
+export const letterKinds = [
+  "invite",
+  "sign_in_code",
+  "ownership_transfer",
+  "key_expiring",
+  "credential_state",
+  "credential_expiring",
+] as const;
 export type LetterKind = (typeof letterKinds)[number];
 
 export const outbox = sqliteTable(

@@ -8,6 +8,7 @@ import { reportFailure } from "./report.js";
 import { poolWaitMs, selectInstance } from "./select.js";
 import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
 import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
+import { noteUse } from "./uses.js";
 
 /** A ticket outlives the request's total time-out by this, so that a late `settle` still meets it. */
 const ticketGraceMs = 60_000;
@@ -142,6 +143,7 @@ function issueFirst(
     rate: rateOf(state, key, now),
   };
   openRequest(state.tickets, ticket);
+  noteUse(state.credential_uses, ticket.instance.credential_id, now);
   return ticket;
 }
 
@@ -170,6 +172,7 @@ function issueNext(
     blamed: request.blamed,
   };
   advanceRequest(state.tickets, request, ticket);
+  noteUse(state.credential_uses, ticket.instance.credential_id, now);
   return ticket;
 }
 

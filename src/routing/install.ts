@@ -6,6 +6,7 @@ import { implicitPool, indexCatalogue, tellsMore } from "./implicit.js";
 import { toLivePool, type CarriedLane } from "./live.js";
 import { spreadLag } from "./pick.js";
 import type { LiveConfig, LiveKey, RouterState } from "./state.js";
+import { keepUses } from "./uses.js";
 
 /**
  * Whether `address` is above what is in force; lower ones are not applied, and the same one only when its `rows` tell a newer
@@ -40,6 +41,7 @@ export function installConfig(state: RouterState, address: ConfigAddress, rows: 
     }
   }
   const { credentials, instances } = state.config;
+  keepUses(state.credential_uses, (id) => credentials.has(id));
   const used = new Set(Array.from(instances.values(), (instance) => instance.cooldown_key));
   pruneCooldowns(
     state.cooldowns,
@@ -114,9 +116,5 @@ function dropKeys(state: RouterState): void {
       state.dirty_windows.add(id);
     }
   }
-  for (const id of state.uses.noted.keys()) {
-    if (!ids.has(id)) {
-      state.uses.noted.delete(id);
-    }
-  }
+  keepUses(state.uses, (id) => ids.has(id));
 }

@@ -2,6 +2,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { openDatabase } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
+import { noteCredentialUses } from "../connections/last-use.js";
 import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
 import { admitTool } from "./admit-tool.js";
@@ -154,7 +155,7 @@ export class Router extends DurableObject<Env> implements RouterApi {
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
   #writeBehind(): void {
-    if (this.#timer !== null || this.#state.closed || !(isDirty(this.#state) || hasUses(this.#state.uses))) {
+    if (this.#timer !== null || this.#state.closed || !(isDirty(this.#state) || this.#hasUses())) {
       return;
     }
     this.#timer = setTimeout(() => {
@@ -177,12 +178,23 @@ export class Router extends DurableObject<Env> implements RouterApi {
     await this.#tellUses();
   }
 
-  /** Tells the record when keys were used: once a minute each, and no caller waits for it. */
+  #hasUses(): boolean {
+    return hasUses(this.#state.uses) || hasUses(this.#state.credential_uses);
+  }
+
+  /** Tells the record when keys and credentials were used: once a minute each, and no caller waits for it. */
   async #tellUses(): Promise<void> {
     const workspaceId = this.#state.config?.rows.workspace_id;
-    const uses = takeUses(this.#state.uses);
-    if (workspaceId !== undefined && uses.size > 0) {
-      await noteUses(openDatabase(this.env.DB), workspaceId, uses);
+    const [ofKeys, ofCredentials] = [takeUses(this.#state.uses), takeUses(this.#state.credential_uses)];
+    if (workspaceId === undefined) {
+      return;
+    }
+    const db = openDatabase(this.env.DB);
+    if (ofKeys.size > 0) {
+      await noteUses(db, workspaceId, ofKeys);
+    }
+    if (ofCredentials.size > 0) {
+      await noteCredentialUses(db, workspaceId, ofCredentials);
     }
   }
 

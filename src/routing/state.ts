@@ -11,7 +11,7 @@ import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { RateWindow } from "./limits.js";
 import type { Lane } from "./pick.js";
 import { createTickets, type Tickets } from "./tickets.js";
-import { createUses, type KeyUses } from "./uses.js";
+import { createUses, type Uses } from "./uses.js";
 
 /** A key with its lists as sets. */
 export interface LiveKey {
@@ -85,7 +85,9 @@ export interface RouterState {
   readonly windows: Map<string, RateWindow>;
   readonly dirty_windows: Set<string>;
   /** When keys were used; see `noteUse`. */
-  readonly uses: KeyUses;
+  readonly uses: Uses;
+  /** When credentials were sent, at the picks that sent them. */
+  readonly credential_uses: Uses;
   /** Pools whose lags or counters changed. */
   readonly dirty_pools: Set<string>;
 }
@@ -101,6 +103,7 @@ export function createState(): RouterState {
     windows: new Map(),
     dirty_windows: new Set(),
     uses: createUses(),
+    credential_uses: createUses(),
     dirty_pools: new Set(),
   };
 }

@@ -5,7 +5,7 @@ import { sha256Hex } from "../base/bytes.js";
 import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
-import { credentials, poolInstances, pools, readOptions, type CredentialRow } from "../connections/model.js";
+import { credentials, poolInstances, pools, findOptions, readOptions, type CredentialRow } from "../connections/model.js";
 import { backInUseAt } from "../connections/validation.js";
 import { cutScopes, roleOf } from "../keys/keys.js";
 import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
@@ -119,6 +119,11 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
   return { address, rows, snapshot, text, regions };
 }
 
+/** One whose fields cannot be read must not hold up everybody's changes: it is out, as its answers say. */
+function isUsable(row: CredentialRow): boolean {
+  return usableStatuses.has(row.status) && findOptions(row) !== null;
+}
+
 /** Credentials that may not be used stay out: a sealed secret travels no further than it is needed. */
 function toSnapshot(
   workspace: WorkspaceRow,
@@ -126,7 +131,7 @@ function toSnapshot(
   instanceRows: readonly InstanceRow[],
   dataKeyRows: readonly DataKeyRow[],
 ): ConfigSnapshot {
-  const usable = credentialRows.filter((row) => usableStatuses.has(row.status));
+  const usable = credentialRows.filter((row) => isUsable(row));
   const needed = new Set(usable.map((row) => row.dataKeyId));
   return {
     format: snapshotFormat,
@@ -169,7 +174,7 @@ function toRouterRows(
     pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [], disabled)),
     credentials: credentialRows.map((row) => ({
       id: row.id,
-      usable: usableStatuses.has(row.status),
+      usable: isUsable(row),
       validated_at_ms: backInUseAt(row),
     })),
   };

@@ -2,6 +2,7 @@
 import { and, eq } from "drizzle-orm";
 import { hideSql, type Database } from "../base/database.js";
 import { requireSettings } from "../base/settings.js";
+import { writeCredentialExpiring, writeCredentialState } from "../connections/credential-letters.js";
 import { writeSignInCode } from "../identity/letters.js";
 import { users } from "../identity/model.js";
 import { writeKeyExpiring } from "../keys/letters.js";
@@ -18,6 +19,8 @@ export const letterWriters: LetterWriters = {
   sign_in_code: writeSignInCode,
   ownership_transfer: writeTransferCode,
   key_expiring: writeKeyExpiring,
+  credential_state: writeCredentialState,
+  credential_expiring: writeCredentialExpiring,
 };
 
 interface InviteFacts {
