@@ -140,6 +140,9 @@ function describePool({ providers }: LiveCatalogue, place: ImplicitPool): Router
     return null;
   }
   const credentials = provider.held.get(model) ?? provider.credentials;
+  if (credentials.length === 0) {
+    return null;
+  }
   const instances = credentials.map((id) => describeInstance(place, id));
   return { id: implicitPoolId(place), name: model, strategy: "weighted", policy, fallbacks: [], instances };
 }
