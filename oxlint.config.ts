@@ -14,7 +14,7 @@ const slope = [
   ["keys", "connections", "toolbox", "usage"],
   ["models"],
   ["snapshot"],
-  ["workspaces"],
+  ["rotation", "workspaces"],
   ["routing"],
   ["tools"],
   ["gateway"],

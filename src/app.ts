@@ -1,10 +1,12 @@
 /** The only file that knows every route: two doors, the control plane and the gateway, each with its callers, its guard and its error face. */
+import { waitUntil } from "cloudflare:workers";
 import { Hono } from "hono";
 import { AppError } from "./base/errors.js";
 import { openDatabase } from "./base/database.js";
 import { newId } from "./base/ids.js";
+import type { Keyring } from "./base/keyring.js";
 import { log } from "./base/log.js";
-import { requireSettings } from "./base/settings.js";
+import { readSettings, requireSettings } from "./base/settings.js";
 import { confirmCredential } from "./connections/confirm.js";
 import { connectionEndpoints } from "./connections/routes.js";
 import { errorResponse } from "./gateway/face.js";
@@ -23,6 +25,7 @@ import { identityEndpoints } from "./identity/routes.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
 import { modelEndpoints } from "./models/routes.js";
+import { vaultEndpoints } from "./rotation/routes.js";
 import { routerFor } from "./routing/router-for.js";
 import { routingEndpoints } from "./routing/routes.js";
 import { openInstance } from "./snapshot/read.js";
@@ -30,7 +33,7 @@ import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
 import { mcpDoor } from "./tools/mcp/routes.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
-import { sealingEntry } from "./vault/entries.js";
+import { findMissingEntries, reportKeyring, sealingEntry } from "./vault/entries.js";
 import { answerInvitee } from "./workspaces/invite-page-routes.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
@@ -52,11 +55,12 @@ export const endpoints: readonly Endpoint[] = [
   ...keyEndpoints,
   ...connectionEndpoints,
   ...modelEndpoints,
+  ...vaultEndpoints(publishNewest),
   ...routingEndpoints,
 ];
 
 const services: Services = {
-  publish: (env, workspaceId) => publish(env, workspaceId, routerFor),
+  publish: publishNewest,
   async sealAnswer(env, context, text) {
     const { keyring } = requireSettings(env);
     return await sealAnswer(keyring, await sealingEntry(openDatabase(env.DB), keyring), context, text);
@@ -71,6 +75,7 @@ export const app = new Hono<HttpEnv>();
 
 app.use(async (context, next) => {
   context.set("requestId", newId("request"));
+  reportEntries(context.env);
   await next();
   secureAnswer(context.res, context.get("requestId"));
 });
@@ -109,8 +114,12 @@ app.get("/healthz", (context) => context.json({ status: "ok" }));
 
 app.get("/readyz", async (context) => {
   const { env } = context;
-  const askRouter = () => routerFor(env, "readyz", "auto").configured();
-  const result = await readiness(env, context.get("db"), askRouter, Date.now());
+  const db = context.get("db");
+  const questions = {
+    router: () => routerFor(env, "readyz", "auto").configured(),
+    missingEntries: (keyring: Keyring) => findMissingEntries(db, keyring),
+  };
+  const result = await readiness(env, db, questions, Date.now());
   return context.json(result, result.status === "ready" ? 200 : 503);
 });
 
@@ -156,6 +165,19 @@ app.onError((error, context) => {
     ? errorResponse(failure, new Headers({ "x-request-id": requestId }))
     : problem(failure, requestId);
 });
+
+/** Once a minute and off the path: which entries of KEYRING this version has. */
+function reportEntries(env: Env): void {
+  const reading = readSettings(env);
+  if ("settings" in reading) {
+    const { id } = env.CF_VERSION_METADATA;
+    waitUntil(reportKeyring(openDatabase(env.DB), id, reading.settings.keyring, Date.now()));
+  }
+}
+
+async function publishNewest(env: Env, workspaceId: string): Promise<void> {
+  await publish(env, workspaceId, routerFor);
+}
 
 /** A bad credential is nobody: endpoints that need somebody answer 401, public ones do not care. */
 async function callerOf(context: HttpContext) {

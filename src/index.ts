@@ -1,7 +1,8 @@
 /** The Worker: joins the rooms that must not know each other. */
 import { app } from "./app.js";
-import { openDatabase } from "./base/database.js";
+import { openDatabase, type Database } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
+import { requireSettings } from "./base/settings.js";
 import { sweepRefused } from "./connections/confirm.js";
 import { sweepExpiringCredentials } from "./connections/credential-reminders.js";
 import { sweepPreviousSecrets } from "./connections/credential-rotation.js";
@@ -12,8 +13,11 @@ import { sweepSessions } from "./identity/own-sessions.js";
 import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
 import { consumeMail } from "./mail/consumer.js";
 import { sweepClosedLetters, sweepOutbox } from "./mail/outbox.js";
+import { sweepRotations } from "./rotation/advance.js";
 import { routerFor } from "./routing/router-for.js";
 import { publish, sweepUnapplied } from "./snapshot/publish.js";
+import { sweepEntries } from "./vault/entries.js";
+import { sweepWrappings } from "./vault/rewrap.js";
 import { letterWriters } from "./workspaces/letters.js";
 import { sweepPurges } from "./workspaces/purge.js";
 
@@ -21,6 +25,9 @@ export { Router } from "./routing/router.do.js";
 
 const publishesPerSweep = 100;
 const retriesPerSweep = 20;
+const rotationsPerSweep = 20;
+/** Each moves its workspace's version: fewer than are published in a sweep, or changes by people would wait behind them. */
+const wrappingsPerSweep = 50;
 
 export default {
   fetch: app.fetch,
@@ -44,9 +51,17 @@ export default {
       sweep("credential_reminders", () => sweepExpiringCredentials(db, now)),
       sweep("previous_secrets", () => sweepPreviousSecrets(db, now)),
       sweep("sessions", () => sweepSessions(db, now)),
+      sweep("rotations", () => sweepRotations(env, (on, id) => publish(on, id, routerFor), now, rotationsPerSweep)),
+      sweep("keyring", () => sweepKeyring(env, db, now)),
     ]);
   },
 } satisfies ExportedHandler<Env>;
+
+async function sweepKeyring(env: Env, db: Database, now: number): Promise<void> {
+  const { keyring } = requireSettings(env);
+  await sweepEntries(db, env.CF_VERSION_METADATA.id, keyring, now);
+  await sweepWrappings(db, keyring, wrappingsPerSweep);
+}
 
 async function sweep(name: string, work: () => Promise<unknown>): Promise<void> {
   try {

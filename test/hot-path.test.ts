@@ -27,6 +27,16 @@ function countCalls<T extends object>(target: T, count: (name: string) => void):
   });
 }
 
+/** Which entries of KEYRING an isolate has is said once a minute whatever it is doing, so it counts for no call. */
+function countQueries(counts: Counts): D1Database {
+  const prepare = (query: string): D1PreparedStatement => {
+    counts.d1 += query.includes("keyring_reports") ? 0 : 1;
+    return env.DB.prepare(query);
+  };
+  const batch = (statements: D1PreparedStatement[]) => env.DB.batch(statements);
+  return { prepare, batch } as unknown as D1Database;
+}
+
 /** The bindings with every use of D1, KV and the Router counted. */
 function counted(counts: Counts): Env {
   const router = new Proxy(env.ROUTER, {
@@ -48,7 +58,7 @@ function counted(counts: Counts): Env {
   });
   return {
     ...env,
-    DB: countCalls(env.DB, () => (counts.d1 += 1)),
+    DB: countQueries(counts),
     CONFIG: countCalls(env.CONFIG, () => (counts.kv += 1)),
     ROUTER: router,
   };

@@ -332,6 +332,9 @@ const table: Readonly<Record<string, Row>> = {
   },
   "get /workspaces/{ws}/pools/{pool}/state": { in: "workspace", least: "MEMBER", scope: "pools:read", thing: "pool" },
 
+  "get /workspaces/{ws}/vault": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
+  "post /workspaces/{ws}/vault/rotate": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
+
   // Last: it brings the deleted workspace back, at which the others knock.
   "post /workspaces/{ws}/restore": { in: "workspace", least: "OWNER", scope: null, afterDeletion: true },
 };

@@ -190,6 +190,7 @@ export const errorTable = {
     title: "No secret before",
     detail: "There is no secret before this one to go back to: none was kept, or its time is over. Rotate instead.",
   },
+  rotation_running: { status: 409, title: "Rotation running", detail: "The last change of data key is not done yet." },
   conflict: {
     status: 409,
     title: "Conflict",
@@ -200,11 +201,7 @@ export const errorTable = {
     title: "Still running",
     detail: "A request with this Idempotency-Key is still running. Retry in a moment.",
   },
-  gone: {
-    status: 410,
-    title: "Gone",
-    detail: "It was there, but its time is over. It cannot be brought back.",
-  },
+  gone: { status: 410, title: "Gone", detail: "It was there, but its time is over. It cannot be brought back." },
   transfer_over: {
     status: 410,
     title: "Transfer over",

@@ -1,6 +1,7 @@
-/** Is it alive, is it ready: D1, KV, the Router and the settings answer, the queue is bound. The result is kept 5 s. */
+/** Is it alive, is it ready: D1, KV, the Router and the settings answer, the queue is bound, the keyring opens what is stored. The result is kept 5 s. */
 import { sql } from "drizzle-orm";
 import type { Database } from "../base/database.js";
+import type { Keyring } from "../base/keyring.js";
 import { describeError, log } from "../base/log.js";
 import { readSettings } from "../base/settings.js";
 
@@ -20,13 +21,16 @@ export interface Readiness {
 
 const kept = new WeakMap<object, { readonly at: number; readonly readiness: Readiness }>();
 
-/** Asks every part, or gives what they said in the last 5 s. `askRouter` makes one call to a Router. */
-export async function readiness(
-  env: Env,
-  db: Database,
-  askRouter: () => Promise<unknown>,
-  now: number,
-): Promise<Readiness> {
+/** What rooms further up know to ask. */
+interface Questions {
+  /** Makes one call to a Router. */
+  router(): Promise<unknown>;
+  /** Entries of KEYRING that stored data keys need and this deployment lacks. */
+  missingEntries(keyring: Keyring): Promise<readonly string[]>;
+}
+
+/** Asks every part, or gives what they said in the last 5 s. */
+export async function readiness(env: Env, db: Database, questions: Questions, now: number): Promise<Readiness> {
   const known = kept.get(env);
   if (known !== undefined && now - known.at < keptMs) {
     return known.readiness;
@@ -34,10 +38,11 @@ export async function readiness(
   const asked = await Promise.all([
     ask("d1", () => db.get(sql`SELECT count(*) FROM setup`)),
     ask("kv", () => env.CONFIG.get("readyz")),
-    ask("router", askRouter),
+    ask("router", () => questions.router()),
   ]);
+  const keyring = await askKeyring(env, questions);
   const queue = { name: "queue", ok: typeof env.MAIL?.send === "function" };
-  const parts = [...asked, queue, ...settingParts(env)];
+  const parts = [...asked, queue, ...keyring, ...settingParts(env)];
   const result: Readiness = { status: parts.every((part) => part.ok) ? "ready" : "not_ready", parts };
   kept.set(env, { at: now, readiness: result });
   return result;
@@ -46,8 +51,23 @@ export async function readiness(
 function settingParts(env: Env): Part[] {
   const reading = readSettings(env);
   const problems = "problems" in reading ? reading.problems : reading.settings.notReady;
-  const broken = problems.map(({ setting, detail }) => ({ name: setting.toLowerCase(), ok: false, detail }));
-  return broken.some((part) => part.name === "keyring") ? broken : [{ name: "keyring", ok: true }, ...broken];
+  return problems.map(({ setting, detail }) => ({ name: setting.toLowerCase(), ok: false, detail }));
+}
+
+/** Nothing to ask while KEYRING itself is among the settings at fault, which say so. */
+async function askKeyring(env: Env, questions: Questions): Promise<Part[]> {
+  const reading = readSettings(env);
+  if ("problems" in reading) {
+    return reading.problems.some(({ setting }) => setting === "KEYRING") ? [] : [{ name: "keyring", ok: true }];
+  }
+  let missing: readonly string[] = [];
+  const { keyring } = reading.settings;
+  const part = await ask("keyring", async () => (missing = await questions.missingEntries(keyring)));
+  if (missing.length === 0) {
+    return [part];
+  }
+  const detail = `Data keys are wrapped under entries that this KEYRING lacks: ${missing.join(", ")}. Put them back, from your copy of it.`;
+  return [{ name: "keyring", ok: false, detail }];
 }
 
 async function ask(name: string, question: () => Promise<unknown>): Promise<Part> {

@@ -68,17 +68,28 @@ export async function findSnapshot(
   }
 }
 
-/** Deletes every snapshot of a workspace, in whatever format this or an earlier release filed it. */
-export async function deleteSnapshots(kv: KVNamespace, workspaceId: string): Promise<void> {
+/** Deletes every snapshot of a workspace, in whatever format this or an earlier release filed it. `before`: only those of lower versions. Throws when KV fails. */
+export async function deleteSnapshots(
+  kv: KVNamespace,
+  workspaceId: string,
+  before?: Pick<ConfigAddress, "epoch" | "version">,
+): Promise<void> {
   for (let format = 1; format <= snapshotFormat; format += 1) {
     const prefix = `config/${format}/${workspaceId}/`;
     let cursor: string | null = null;
     do {
       const page: KVNamespaceListResult<unknown> = await kv.list({ prefix, limit: deletesPerPass, cursor });
-      await Promise.all(page.keys.map(({ name }) => kv.delete(name)));
+      const old = page.keys.filter(({ name }) => before === undefined || isOlder(name.slice(prefix.length), before));
+      await Promise.all(old.map(({ name }) => kv.delete(name)));
       cursor = page.list_complete ? null : page.cursor;
     } while (cursor !== null);
   }
+}
+
+/** A name of no form that this release knows counts as old: nobody reads it. */
+function isOlder(name: string, than: Pick<ConfigAddress, "epoch" | "version">): boolean {
+  const [epoch = Number.NaN, version = Number.NaN] = name.split(".").map(Number);
+  return !(epoch > than.epoch || (epoch === than.epoch && version >= than.version));
 }
 
 /** The outcome of `work`, or a `TimeoutError` after `limitMs`. What comes later is dropped. */

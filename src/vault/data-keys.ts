@@ -33,20 +33,24 @@ export type NewDataKeyRow = typeof dataKeys.$inferInsert;
 export const openForMs = 60_000;
 const openAtMost = 1_000;
 
-/** Makes a workspace's data key: the row to insert (`insertDataKey`), and the key itself for sealing in the same batch. `nowMs` is epoch milliseconds. */
+/**
+ * Makes a workspace's data key, wrapped under an entry of the ring (`sealingEntry`): the row to insert (`insertDataKey`), and the
+ * key itself for sealing in the same batch. `nowMs` is epoch milliseconds. Throws `keyring_entry_missing`.
+ */
 export async function newDataKey(
   keyring: Keyring,
+  entry: string,
   workspaceId: string,
   nowMs: number,
 ): Promise<{ readonly row: NewDataKeyRow; readonly key: DataKey }> {
   const name: DataKeyName = { workspaceId, dataKeyId: newId("dataKey") };
   const raw = randomBytes(32);
   try {
-    const wrapped = await wrapDataKey(keyring, name, raw);
+    const wrapped = await wrapDataKey(keyring, entry, name, raw);
     const row = {
       id: name.dataKeyId,
       workspaceId,
-      keyringId: keyring.primary,
+      keyringId: entry,
       wrapped,
       state: "active",
       createdAt: nowMs,

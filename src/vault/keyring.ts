@@ -10,10 +10,30 @@ export interface DataKeyName {
   readonly dataKeyId: string;
 }
 
-/** Wraps 32 raw bytes under the ring's primary. The bytes are left as they are: zeroing them is the caller's. */
-export async function wrapDataKey(keyring: Keyring, name: DataKeyName, raw: Uint8Array<ArrayBuffer>): Promise<string> {
-  const key = await keyringSubkey(keyring, keyring.primary, "wrap");
-  return await sealEnvelope(key, keyring.primary, boundParts(name), raw);
+/** Wraps 32 raw bytes under an entry of the ring (`sealingEntry`). The bytes are left as they are: zeroing them is the caller's. Throws `keyring_entry_missing`. */
+export async function wrapDataKey(
+  keyring: Keyring,
+  entry: string,
+  name: DataKeyName,
+  raw: Uint8Array<ArrayBuffer>,
+): Promise<string> {
+  const key = await keyringSubkey(keyring, entry, "wrap");
+  return await sealEnvelope(key, entry, boundParts(name), raw);
+}
+
+/** The same data key wrapped under another entry. Throws as `unwrapDataKey` and `wrapDataKey`. */
+export async function rewrapDataKey(
+  keyring: Keyring,
+  entry: string,
+  name: DataKeyName,
+  wrapped: string,
+): Promise<string> {
+  const raw = await unwrapDataKey(keyring, name, wrapped);
+  try {
+    return await wrapDataKey(keyring, entry, name, raw);
+  } finally {
+    raw.fill(0);
+  }
 }
 
 /** The 32 raw bytes of a wrapped data key. Throws `AppError` `keyring_entry_missing` (503) when this ring lacks the entry it names, else `undecryptable`. */

@@ -12,6 +12,7 @@ import { members, readSettingsOf, workspaces, WorkspaceSettings } from "../tenan
 import type { WorkspaceRow } from "../tenancy/model.js";
 import { reservedSlugs } from "../tenancy/slug-schema.js";
 import { insertDataKey, newDataKey } from "../vault/data-keys.js";
+import { sealingEntry } from "../vault/entries.js";
 import type { CreateWorkspace } from "./model.js";
 
 /** A credential of `providers[]`, checked and ready to be sealed. */
@@ -42,7 +43,7 @@ export async function planWorkspace(
   credentials: readonly NamedCredential[],
 ): Promise<Change<PlannedWorkspace>> {
   const row = toRow(accountId, actor.at, input);
-  const dataKey = await newDataKey(keyring, row.id, actor.at);
+  const dataKey = await newDataKey(keyring, await sealingEntry(db, keyring), row.id, actor.at);
   const statements: Statement[] = [
     guardOwnName(db, accountId, row.nameKey),
     db.insert(workspaces).values(row),

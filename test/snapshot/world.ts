@@ -40,7 +40,7 @@ export async function makeWorld(region: Region = "auto"): Promise<World> {
   const [user, id, memberId] = [newId("account"), newId("workspace"), newId("member")];
   const date = new Date().toISOString();
   const times = { createdAt: 1, updatedAt: 1 };
-  const { row, key } = await newDataKey(keyring, id, 1);
+  const { row, key } = await newDataKey(keyring, keyring.primary, id, 1);
   const place = { id, slug: id, name: id, nameKey: id, createdBy: user, ownerMemberId: memberId, region };
   await commit(db, [
     db.insert(users).values({ id: user, name: "a", email: user, createdAt: date, updatedAt: date }),

@@ -1,8 +1,8 @@
 /** Everything that D1 holds, as text, for tests that say "and nothing changed". */
 import { env } from "cloudflare:workers";
 
-/** When somebody was here or used something is noted off the request's path, whenever it gets its turn. */
-const moving = /"(last_used_at|last_active_at)":(\d+|null)/g;
+/** When somebody was here or used something, and which keyring entries are here, is noted off the request's path, whenever it gets its turn. */
+const moving = /"(last_used_at|last_active_at|seen_at)":(\d+|null)/g;
 
 /** A dump of every table, but for what moves by itself. */
 export async function dumpRecord(): Promise<string> {

@@ -49,12 +49,12 @@ describe("a wrapped data key", () => {
   const raw = Uint8Array.from({ length: 32 }, (_, index) => index);
 
   it("unwraps to its bytes under the entry it names, also after another entry became primary", async ({ expect }) => {
-    const wrapped = await wrapDataKey(ringOf({ k1: 1 }), name, raw);
+    const wrapped = await wrapDataKey(ringOf({ k1: 1 }), "k1", name, raw);
     expect(await unwrapDataKey(ringOf({ k2: 2, k1: 1 }), name, wrapped)).toEqual(raw);
   });
 
   it("is a 503 that asks to retry, not undecryptable, where its keyring entry is not known", async ({ expect }) => {
-    const wrapped = await wrapDataKey(ringOf({ k2: 2 }), name, raw);
+    const wrapped = await wrapDataKey(ringOf({ k2: 2 }), "k2", name, raw);
     await expect(unwrapDataKey(ringOf({ k1: 1 }), name, wrapped)).rejects.toMatchObject({
       code: "keyring_entry_missing",
       status: 503,
@@ -66,7 +66,7 @@ describe("a wrapped data key", () => {
     expect,
   }) => {
     const ring = ringOf({ k1: 1, k2: 2 });
-    const wrapped = await wrapDataKey(ring, name, raw);
+    const wrapped = await wrapDataKey(ring, "k1", name, raw);
     const flipped = wrapped.slice(0, -1) + (wrapped.endsWith("A") ? "Q" : "A");
     const attempts = [
       unwrapDataKey(ring, { ...name, workspaceId: otherWorkspaceId }, wrapped),
@@ -75,7 +75,7 @@ describe("a wrapped data key", () => {
       unwrapDataKey(ring, name, wrapped.replace(".k1.", ".k2.")),
       unwrapDataKey(ring, name, flipped),
       unwrapDataKey(ring, name, ""),
-      unwrapDataKey(ring, name, await wrapDataKey(ring, name, raw.slice(0, 31))),
+      unwrapDataKey(ring, name, await wrapDataKey(ring, "k1", name, raw.slice(0, 31))),
     ];
     for (const outcome of await Promise.allSettled(attempts)) {
       expect(outcome).toMatchObject({ status: "rejected", reason: { code: "undecryptable" } });
@@ -87,7 +87,7 @@ describe("a data key", () => {
   const ring = ringOf({ k1: 9 });
 
   it("is kept wrapped under the primary and gives no bytes away", async ({ expect }) => {
-    const { row, key } = await newDataKey(ring, workspaceId, now);
+    const { row, key } = await newDataKey(ring, ring.primary, workspaceId, now);
     expect(row).toMatchObject({ id: key.id, workspaceId, keyringId: "k1", state: "active", createdAt: now });
     expect(row.wrapped).toMatch(/^v1\.a256gcm\.k1\./);
     for (const subkey of [key.sealing, key.fingerprinting, (await openDataKey(ring, row)).sealing]) {
@@ -97,7 +97,7 @@ describe("a data key", () => {
   });
 
   it("stays open for a minute from its opening however often it is used, then is opened anew", async ({ expect }) => {
-    const { row } = await newDataKey(ring, workspaceId, now);
+    const { row } = await newDataKey(ring, ring.primary, workspaceId, now);
     const first = await openDataKey(ring, row, now);
     expect(await openDataKey(ring, row, now + openForMs / 2)).toBe(first);
     expect(await openDataKey(ring, row, now + openForMs - 1)).toBe(first);
@@ -106,7 +106,7 @@ describe("a data key", () => {
   });
 
   it("is not answered from memory for another workspace, id, wrapping or ring", async ({ expect }) => {
-    const { row } = await newDataKey(ring, workspaceId, now);
+    const { row } = await newDataKey(ring, ring.primary, workspaceId, now);
     await openDataKey(ring, row, now);
     const refused = { code: "undecryptable" };
     await expect(openDataKey(ring, { ...row, workspaceId: otherWorkspaceId }, now)).rejects.toMatchObject(refused);
@@ -117,10 +117,10 @@ describe("a data key", () => {
   });
 
   it("makes room: the oldest of more than a thousand is closed", async ({ expect }) => {
-    const { row: oldest } = await newDataKey(ring, workspaceId, now);
+    const { row: oldest } = await newDataKey(ring, ring.primary, workspaceId, now);
     const first = await openDataKey(ring, oldest, now);
     for (let count = 0; count < 1000; count += 1) {
-      const { row } = await newDataKey(ring, workspaceId, now);
+      const { row } = await newDataKey(ring, ring.primary, workspaceId, now);
       await openDataKey(ring, row, now);
     }
     expect(await openDataKey(ring, oldest, now)).not.toBe(first);
@@ -128,7 +128,10 @@ describe("a data key", () => {
 
   it("loads from the record: the one active one for sealing, a retired one only by id", async ({ expect }) => {
     const ws = await makeWorkspace();
-    const [older, newer] = [await newDataKey(ring, ws, now), await newDataKey(ring, ws, now + 1)];
+    const [older, newer] = [
+      await newDataKey(ring, ring.primary, ws, now),
+      await newDataKey(ring, ring.primary, ws, now + 1),
+    ];
     await commit(db, [insertDataKey(db, newer.row)]);
     expect((await loadActiveDataKey(db, ring, ws)).id).toBe(newer.key.id);
     await expect(commit(db, [insertDataKey(db, older.row)])).rejects.toMatchObject({ code: "conflict" });
@@ -146,7 +149,7 @@ describe("a data key", () => {
 
   it("of another workspace, or purged, cannot be loaded", async ({ expect }) => {
     const [mine, theirs] = [await makeWorkspace(), await makeWorkspace()];
-    const { row } = await newDataKey(ring, theirs, now);
+    const { row } = await newDataKey(ring, ring.primary, theirs, now);
     await commit(db, [insertDataKey(db, row)]);
     await expect(loadDataKey(db, ring, mine, row.id)).rejects.toMatchObject({ code: "undecryptable" });
     await expect(loadActiveDataKey(db, ring, mine)).rejects.toMatchObject({ code: "undecryptable" });
@@ -156,7 +159,7 @@ describe("a data key", () => {
 
   it("whose row was moved into another workspace does not open there", async ({ expect }) => {
     const [mine, theirs] = [await makeWorkspace(), await makeWorkspace()];
-    const { row } = await newDataKey(ring, theirs, now);
+    const { row } = await newDataKey(ring, ring.primary, theirs, now);
     await commit(db, [insertDataKey(db, { ...row, workspaceId: mine })]);
     await expect(loadDataKey(db, ring, mine, row.id)).rejects.toMatchObject({ code: "undecryptable" });
   });

@@ -11,7 +11,7 @@ const ring = ringOf({ k1: 7 });
 const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 async function dataKey(): Promise<DataKey> {
-  return (await newDataKey(ring, workspaceId, 0)).key;
+  return (await newDataKey(ring, ring.primary, workspaceId, 0)).key;
 }
 
 async function codeOf(attempt: Promise<unknown>): Promise<unknown> {
@@ -187,7 +187,7 @@ describe("a sealed secret", () => {
   });
 
   it("opens again with the data key unwrapped from its row", async ({ expect }) => {
-    const { row, key } = await newDataKey(ring, workspaceId, 0);
+    const { row, key } = await newDataKey(ring, ring.primary, workspaceId, 0);
     const sealed = await sealSecret(key, place, new Secret("sk-a-secret"));
     expect((await openSecret(await openDataKey(ring, row), place, sealed)).reveal()).toBe("sk-a-secret");
   });

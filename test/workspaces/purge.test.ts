@@ -31,6 +31,7 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
     headers: { "idempotency-key": id },
   });
   await call("POST", `/workspaces/${id}/switch`, { token: member.token });
+  await call("POST", `/workspaces/${id}/vault/rotate`, { token });
   await call("DELETE", `/workspaces/${id}`, { token, body: { slug } });
   await db
     .update(workspaces)
