@@ -43,6 +43,8 @@ export interface EndpointSpec<P, Q, B> {
   readonly publishes?: boolean;
   /** How a stored answer is kept for `Idempotency-Key`: `sealed` when it holds a secret, `never` when it holds a session. */
   readonly storedAnswer?: "plain" | "sealed" | "never";
+  /** How long an `Idempotency-Key` is held for a request that is running; 60 s when left out. */
+  readonly leaseMs?: number;
   /** The answer carries an ETag; writes honour `If-Match`. */
   readonly etag?: boolean;
   /** Default 256 KiB. */

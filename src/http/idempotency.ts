@@ -6,7 +6,7 @@ import { AppError } from "../base/errors.js";
 import { idempotency, StoredHeaders } from "./model.js";
 import type { Reply } from "./reply.js";
 
-const leaseMs = 60_000;
+const usualLeaseMs = 60_000;
 
 /** Stored answers are kept this long. */
 const keptMs = 24 * 3_600_000;
@@ -41,13 +41,14 @@ export function readIdempotencyKey(request: Request): string | null {
 
 /**
  * Claims the key for this request, or gives what an earlier one answered. Throws `idempotency_key_reused` for another
- * body under the same key and `idempotency_in_progress` while the first is running (60 s lease).
+ * body under the same key and `idempotency_in_progress` while the first is running (`leaseMs`, 60 s when not given).
  */
 export async function claimKey(
   db: Database,
   scope: readonly string[],
   requestHash: string,
   now: number,
+  leaseMs = usualLeaseMs,
 ): Promise<{ claim: Claim } | { stored: StoredAnswer }> {
   const id = await sha256Hex(JSON.stringify(scope));
   const token = toBase32(randomBytes(16));

@@ -21,6 +21,7 @@ interface WriteSpec {
   readonly method: string;
   readonly publishes?: boolean;
   readonly storedAnswer?: "plain" | "sealed" | "never";
+  readonly leaseMs?: number;
 }
 
 /** One write in progress. */
@@ -44,7 +45,7 @@ export async function startWrite(spec: WriteSpec, context: HttpContext, bodyHash
   const caller = principalName(context.get("principal"));
   // `current` and the short forms name another workspace from request to request.
   const scope = [caller, context.get("access")?.id ?? "", spec.method, url.pathname, key];
-  const found = await claimKey(context.get("db"), scope, `${bodyHash}${url.search}`, now);
+  const found = await claimKey(context.get("db"), scope, `${bodyHash}${url.search}`, now, spec.leaseMs);
   if ("claim" in found) {
     return openWrite(spec, context, found.claim, null);
   }

@@ -16,6 +16,9 @@ export type TokenOutcome =
 /** `answer`: the token endpoint said something else than a token or a refusal. */
 export type TokenFailure = OutboundFailure | "answer";
 
+/** What is asked of a provider here. */
+type TokenProvider = Pick<Provider, "name" | "origins" | "exchange">;
+
 /** Sends the exchange: past the outbound guard, with a deadline. Throws `OutboundError`. */
 type SendExchange = (request: Request) => Promise<Response>;
 
@@ -47,7 +50,7 @@ const isolateMemory = newTokenMemory();
  * The access token that calls with this credential carry; null where they carry the secret itself. Keyed by a hash of the secret and its fields, so another secret never meets its token, whatever row it stands in. Never throws.
  */
 export async function findToken(
-  provider: Provider,
+  provider: TokenProvider,
   input: CredentialInput,
   send: SendExchange,
   memory: TokenMemory = isolateMemory,
@@ -65,7 +68,7 @@ export async function findToken(
 
 /** As `findToken`, but asks anew: what is kept proves nothing about the secret. */
 export async function renewToken(
-  provider: Provider,
+  provider: TokenProvider,
   input: CredentialInput,
   send: SendExchange,
   memory: TokenMemory = isolateMemory,
@@ -76,7 +79,7 @@ export async function renewToken(
 
 /** Drops a token that was refused before its time. */
 export async function forgetToken(
-  provider: Provider,
+  provider: TokenProvider,
   input: CredentialInput,
   memory: TokenMemory = isolateMemory,
 ): Promise<void> {
@@ -92,7 +95,7 @@ const Grant = z.object({ access_token: z.string().min(1), expires_in: z.coerce.n
 const Refusal = z.object({ error: z.string().regex(/^[a-z_]{1,40}$/) });
 
 async function fetchToken(
-  provider: Provider,
+  provider: TokenProvider,
   input: CredentialInput,
   send: SendExchange,
   key: string,
@@ -146,7 +149,7 @@ function keep(memory: TokenMemory, key: string, token: KeptToken): void {
   }
 }
 
-async function tokenKey(provider: Provider, { api_key, base_url, options }: CredentialInput): Promise<string> {
+async function tokenKey(provider: TokenProvider, { api_key, base_url, options }: CredentialInput): Promise<string> {
   const fields = Object.entries(options).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return await sha256Hex(JSON.stringify([provider.name, base_url, fields, api_key?.reveal() ?? ""]));
 }

@@ -22,9 +22,9 @@ export type ToolCaller =
 export async function toolCaller(
   settings: Pick<Settings, "tokenSecret">,
   request: Request,
-  principal: Principal,
+  principal: Principal | null,
 ): Promise<ToolCaller> {
-  if (principal.kind !== "key") {
+  if (principal?.kind !== "key") {
     return { kind: "person" };
   }
   const parsed = await parseKey(bearerToken(request) ?? "", settings.tokenSecret);

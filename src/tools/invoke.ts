@@ -1,10 +1,20 @@
 /** One invocation of a tool: let in, checked, called with the stored credential, told to the audit log, answered without a secret. */
+import { waitUntil } from "cloudflare:workers";
+import { and, eq, isNull, lt, or } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
-import type { Database } from "../base/database.js";
+import { auditRow } from "../audit/audit.js";
+import { commit, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
+import { describeError, log } from "../base/log.js";
+import { requireSettings } from "../base/settings.js";
+import { credentials } from "../connections/model.js";
+import { toAppError } from "../http/failure.js";
+import { callTool } from "./call.js";
 import { admitCaller, type ToolCaller } from "./caller.js";
 import type { ToolOutcome } from "./contract.js";
-import { findEnabledTool } from "./tools.js";
+import { openForCall, type CallCredential } from "./credentials.js";
+import { checkInput } from "./input.js";
+import { findEnabledTool, readSchema, type FoundTool } from "./tools.js";
 
 /** What an invocation runs in. */
 export interface InvokeContext {
@@ -26,17 +36,100 @@ export interface Invocation {
   readonly credentialId: string | null;
 }
 
+const lastUsedStepMs = 60_000;
+
 /**
- * Invokes a tool; the audit row is written before this returns or throws. Throws `not_found` (unknown or off), `tool_not_allowed`,
- * `rate_limited`, `validation_failed` with pointers below `/input`, `credential_missing`, `undecryptable`, `tool_failed` (502, with
- * `upstream_status` and `reason` in `extra`), `tool_timeout` (504), `client_closed_request` when the caller left.
+ * Invokes a tool; the audit row is written before this returns or throws, also when the caller leaves. Throws `not_found` (unknown
+ * or off), `tool_not_allowed`, `rate_limited`, `validation_failed` with pointers below `/input`, `credential_missing`, `undecryptable`,
+ * `tool_failed` (502, with `upstream_status` and `reason` in `extra`), `tool_timeout` (504), `client_closed_request`.
  */
 export async function invokeTool(context: InvokeContext, invocation: Invocation): Promise<ToolOutcome> {
   const { db, env, workspaceId, caller } = context;
-  await admitCaller(env, workspaceId, caller, `${invocation.provider}/${invocation.tool}`);
-  const found = await findEnabledTool(db, workspaceId, { provider: invocation.provider, name: invocation.tool });
+  const { provider, tool: name } = invocation;
+  await admitCaller(env, workspaceId, caller, `${provider}/${name}`);
+  const found = await findEnabledTool(db, workspaceId, { provider, name });
   if (found === null) {
     throw new AppError("not_found");
   }
-  throw new AppError("tool_failed");
+  checkInput(readSchema(found.tool), invocation.input);
+  const running = run(context, found, invocation);
+  // A caller's reset drops the handler; what was begun is still told of.
+  waitUntil(
+    running.then(
+      () => undefined,
+      () => undefined,
+    ),
+  );
+  return await running;
+}
+
+/** How an invocation ended, for the audit log. */
+interface Ending {
+  readonly code: string | null;
+  readonly status: number | null;
+  readonly bytes: number;
+  readonly credential: CallCredential | null;
+}
+
+async function run(context: InvokeContext, found: FoundTool, invocation: Invocation): Promise<ToolOutcome> {
+  const { env, db, signal } = context;
+  const startedAt = Date.now();
+  let credential: CallCredential | null = null;
+  try {
+    const settings = requireSettings(env);
+    credential = await openForCall(db, settings, found.provider, invocation.credentialId);
+    const outcome = await callTool({ settings, ...found, input: invocation.input, credential, signal });
+    const bytes = JSON.stringify(outcome.content).length;
+    const code = outcome.is_error ? "is_error" : null;
+    await record(context, found, startedAt, { code, status: outcome.status, bytes, credential });
+    return outcome;
+  } catch (error) {
+    const { code, extra } = toAppError(error);
+    const status = typeof extra["upstream_status"] === "number" ? extra["upstream_status"] : null;
+    await record(context, found, startedAt, { code, status, bytes: 0, credential });
+    throw error;
+  }
+}
+
+/** One row for each invocation, never what went in or came out. A call that was made stays made: trouble with its row is logged. */
+async function record(context: InvokeContext, found: FoundTool, startedAt: number, ending: Ending): Promise<void> {
+  const { db, workspaceId, actor } = context;
+  const { provider, tool } = found;
+  const durationMs = Date.now() - startedAt;
+  const told = {
+    provider: provider.name,
+    tool: tool.name,
+    credential_id: ending.credential?.row.id ?? null,
+    code: ending.code,
+    upstream_status: ending.status,
+    duration_ms: durationMs,
+    bytes: ending.bytes,
+  };
+  const row = auditRow(db, actor, {
+    workspaceId,
+    action: "tool.invoked",
+    targets: [
+      { type: "tool_provider", id: provider.id },
+      { type: "tool", id: `${provider.name}/${tool.name}` },
+    ],
+    after: told,
+    outcome: ending.code === null ? "success" : "failure",
+  });
+  log("info", "tool_invoked", { request_id: actor.requestId, workspace_id: workspaceId, ...told });
+  try {
+    await commit(db, [row, ...noteUse(db, ending.credential, startedAt)]);
+  } catch (error) {
+    log("error", "tool_invocation_not_recorded", { request_id: actor.requestId, cause: describeError(error) });
+  }
+}
+
+/** Once a minute for each credential. */
+function noteUse(db: Database, credential: CallCredential | null, at: number) {
+  if (credential === null) {
+    return [];
+  }
+  const { workspaceId, id } = credential.row;
+  const isOld = or(isNull(credentials.lastUsedAt), lt(credentials.lastUsedAt, at - lastUsedStepMs));
+  const isThis = and(eq(credentials.workspaceId, workspaceId), eq(credentials.id, id), isOld);
+  return [db.update(credentials).set({ lastUsedAt: at }).where(isThis)];
 }

@@ -16,6 +16,12 @@ export interface EnabledTool extends Pick<ToolDefinition, "name" | "title" | "de
 /** A tool's place in the order of `listEnabledTools`. */
 export type ToolPlace = Pick<EnabledTool, "provider" | "name">;
 
+/** A tool that can be called, with its provider. */
+export interface FoundTool {
+  readonly provider: ToolProviderRow;
+  readonly tool: ToolRow;
+}
+
 const JsonObject = z.record(z.string(), z.unknown());
 
 /**
@@ -56,11 +62,7 @@ export async function listEnabledTools(
 }
 
 /** A tool with its provider, both by their wire names; null when there is none, or it or its provider is off. */
-export async function findEnabledTool(
-  db: Database,
-  workspaceId: string,
-  place: ToolPlace,
-): Promise<{ readonly provider: ToolProviderRow; readonly tool: ToolRow } | null> {
+export async function findEnabledTool(db: Database, workspaceId: string, place: ToolPlace): Promise<FoundTool | null> {
   const isThis = and(
     eq(toolProviders.workspaceId, workspaceId),
     eq(toolProviders.name, place.provider),

@@ -1,0 +1,92 @@
+/** A tool provider as the code of credentials takes one: its form, what was entered, where the secret may go, and how it is tried. */
+import { AppError, type FieldError } from "../base/errors.js";
+import { Secret } from "../base/secret.js";
+import type { CredentialInput, Provider, TokenExchange } from "../providers/contract.js";
+import { tokenRequest } from "../providers/client-credentials.js";
+import type { ToolProviderRow } from "../toolbox/model.js";
+import type { ToolAuth } from "./contract.js";
+import { basesOf, formOf, ownerOf, readAuth, sealOrigin } from "./auth.js";
+
+type Fields = Readonly<Record<string, string>>;
+
+/** What the code of credentials needs of a provider. */
+export type CredentialProvider = Pick<Provider, "name" | "form" | "checkFormat" | "parse" | "origins" | "exchange">;
+
+const longestSecret = 20_000;
+
+/** The provider of a tool credential. */
+export function credentialProvider(row: Pick<ToolProviderRow, "id" | "kind" | "name" | "baseUrl" | "auth">) {
+  const auth = readAuth(row);
+  const form = formOf(row);
+  const bases = basesOf(row);
+  const checkFormat = (entered: Fields): readonly FieldError[] => [
+    ...Object.keys(entered)
+      .filter((name) => !form.some((field) => field.name === name))
+      .map((name) => fieldError(name, "unknown_field", "This provider has no such field.")),
+    ...form.flatMap((field) => checkField(field, read(entered, field.name), auth)),
+  ];
+  return {
+    name: ownerOf(row),
+    form,
+    checkFormat,
+    parse(entered: Fields): CredentialInput {
+      const errors = checkFormat(entered);
+      if (errors.length > 0) {
+        throw new AppError("validation_failed", { errors });
+      }
+      const base = read(entered, "base_url");
+      const plain = form.filter((field) => !field.secret && field.name !== "base_url");
+      const options = plain.map((field) => [field.name, read(entered, field.name)] as const);
+      return {
+        api_key: new Secret(read(entered, "api_key")),
+        base_url: base === "" ? (bases[0] ?? row.baseUrl) : base,
+        options: Object.fromEntries(options.filter(([, value]) => value !== "")),
+      };
+    },
+    origins: (input: CredentialInput) => sealOrigin(auth, input.base_url).split(" "),
+    ...(auth.type === "oauth_client_credentials"
+      ? { exchange: (input: CredentialInput) => exchangeFor(auth.token_url, auth.scopes, input) }
+      : {}),
+  } satisfies CredentialProvider;
+}
+
+function checkField(field: CredentialProvider["form"][number], value: string, auth: ToolAuth): readonly FieldError[] {
+  if (value === "") {
+    return field.required ? [fieldError(field.name, "required", `${field.label} is required.`)] : [];
+  }
+  if (field.choices !== undefined && !field.choices.some((choice) => choice.value === value)) {
+    const choices = field.choices.map((choice) => choice.value).join(", ");
+    return [fieldError(field.name, "format", `Choose one of ${choices}.`)];
+  }
+  // A key stands in a header or an address as it is; a password and a client secret are encoded first.
+  const isPlain = field.secret && (auth.type === "api_key" || auth.type === "bearer");
+  const isFit = isPlain ? /^[\x20-\x7e]+$/.test(value) : !/\p{Cc}/u.test(value);
+  return isFit && value.length <= longestSecret
+    ? []
+    : [fieldError(field.name, "format", `${field.label} must be one line of ${isPlain ? "ASCII text" : "text"}.`)];
+}
+
+/** RFC 6749 §4.4.2, with the client in the form (§2.3.1). An empty scope is left out: some servers refuse it. */
+async function exchangeFor(
+  tokenUrl: string,
+  scopes: readonly string[],
+  input: CredentialInput,
+): Promise<TokenExchange> {
+  const { api_key: secret, options } = input;
+  const form = {
+    grant_type: "client_credentials",
+    client_id: options["client_id"] ?? "",
+    client_secret: secret?.reveal() ?? "",
+    ...(scopes.length === 0 ? {} : { scope: scopes.join(" ") }),
+  };
+  return await Promise.resolve({ request: tokenRequest(tokenUrl, form) });
+}
+
+function fieldError(name: string, code: string, detail: string): FieldError {
+  return { pointer: `/credentials/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, detail, code };
+}
+
+/** Own fields only, without the blanks that pasting brings along. */
+function read(entered: Fields, name: string): string {
+  return Object.hasOwn(entered, name) ? (entered[name] ?? "").trim() : "";
+}
