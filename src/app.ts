@@ -31,6 +31,7 @@ import { routingEndpoints } from "./routing/routes.js";
 import { openInstance } from "./snapshot/read.js";
 import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
+import { toolRoomEndpoints } from "./tools/routes.js";
 import { mcpDoor } from "./tools/mcp/routes.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
 import { findMissingEntries, reportKeyring, sealingEntry } from "./vault/entries.js";
@@ -57,6 +58,7 @@ export const endpoints: readonly Endpoint[] = [
   ...modelEndpoints,
   ...vaultEndpoints(publishNewest),
   ...routingEndpoints,
+  ...toolRoomEndpoints,
 ];
 
 const services: Services = {
