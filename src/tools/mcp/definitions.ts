@@ -2,6 +2,7 @@
 import type { Tool } from "@modelcontextprotocol/client";
 import type { ToolDefinition } from "../contract.js";
 import { hashedName, maxNameLength } from "./names.js";
+import { tameSchema } from "./schemas.js";
 
 const maxTitleLength = 200;
 const maxDescriptionLength = 8_000;
@@ -32,7 +33,7 @@ async function toDefinition(tool: Tool, isAmbiguous: boolean): Promise<ToolDefin
     name: plain === tool.name || !isAmbiguous ? plain : await hashedName(plain, tool.name),
     title: title === null || title === "" ? null : title.slice(0, maxTitleLength),
     description: (tool.description ?? "").slice(0, maxDescriptionLength),
-    input_schema: tool.inputSchema,
+    input_schema: tameSchema(tool.inputSchema),
     call: {
       kind: "mcp",
       tool: tool.name,

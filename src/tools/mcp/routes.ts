@@ -63,8 +63,7 @@ async function answer(context: HttpContext, version: string): Promise<Response> 
     caller: await toolCaller(settings, request, principal),
     signal: undefined,
   };
-  const waitUntil = (work: Promise<unknown>): void => context.executionCtx.waitUntil(work);
-  const handler = sdk.createMcpHandler(() => makeServer({ context: invoking, version, session: scope, waitUntil }));
+  const handler = sdk.createMcpHandler(() => makeServer({ context: invoking, version, session: scope }));
   const response = await handler.fetch(request, { parsedBody: message });
   return readHead(message).method === "initialize" && response.ok ? withSession(response) : response;
 }

@@ -21,8 +21,6 @@ export interface ServerScope {
   readonly version: string;
   /** The caller's session, in which request ids are unique; null when the protocol has none. */
   readonly session: string | null;
-  /** Keeps the Worker alive for work that may outlive the connection. */
-  readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
 /** A server over the tools that the caller may use. */
@@ -81,11 +79,8 @@ async function callTool(
   const running = startCall(scope.session, asked.mcpReq.id);
   const signal = AbortSignal.any([asked.mcpReq.signal, running.signal]);
   const invocation = { provider: place.provider, tool: place.name, input: params.arguments ?? {}, credentialId: null };
-  const invoked = invokeTool({ ...context, signal }, invocation);
-  // The audit row is written even when nobody waits for the answer any more.
-  scope.waitUntil(invoked.catch(() => undefined));
   try {
-    return toResult(await invoked);
+    return toResult(await invokeTool({ ...context, signal }, invocation));
   } catch (error) {
     const failure = toAppError(error);
     if (failure.code === "not_found" || unanswerable.has(failure.code)) {
