@@ -36,7 +36,11 @@ export function listOperations(book: SchemaBook, root: TreePlace): readonly Oper
   const found: Operation[] = [];
   for (const [path, at] of paths === null ? [] : membersOf(paths)) {
     if (!path.startsWith("/") || path.length > maxPath || /[\\\s]/.test(path)) {
-      note(book.reading, at.pointer, `A path must begin with / and have at most ${maxPath} characters, without spaces.`);
+      note(
+        book.reading,
+        at.pointer,
+        `A path must begin with / and have at most ${maxPath} characters, without spaces.`,
+      );
       continue;
     }
     const item = treeAt(book.reading, at);
