@@ -39,6 +39,20 @@ async function areMigrationsComplete(print: (line: string) => void): Promise<boo
   return isDeepStrictEqual(readdirSync(path.join(root, copy)), readdirSync(path.join(root, "migrations")));
 }
 
+/** Generates into a folder of its own, so that a check never changes the tree. */
+async function areModelsGenerated(print: (line: string) => void): Promise<boolean> {
+  const folders = [path.join(root, ".cache/models"), path.join(root, "src/providers/models")] as const;
+  rmSync(folders[0], { recursive: true, force: true });
+  const args = ["scripts/catalogue-models.ts", "--out", folders[0]];
+  if (!(await runTool("node", args, print))) {
+    return false;
+  }
+  const [made, kept] = folders.map((folder) =>
+    readdirSync(folder).map((name) => [name, readFileSync(path.join(folder, name), "utf8")]),
+  );
+  return isDeepStrictEqual(made, kept);
+}
+
 interface Manifest {
   readonly dependencies?: object;
   readonly devDependencies?: object;
@@ -72,6 +86,7 @@ const checks: readonly Check[] = [
     "check",
   ]),
   { name: "migrations cover the models", remedy: "npm run db:generate", run: areMigrationsComplete },
+  { name: "the catalogue's models are generated", remedy: "npm run catalogue:models", run: areModelsGenerated },
   { name: "package-lock.json in step", remedy: "npm install", run: isLockInStep },
 ];
 

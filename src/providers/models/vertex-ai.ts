@@ -1,0 +1,21 @@
+/** Written by `npm run catalogue:models` from @pydantic/genai-prices 0.1.8, prices of 2026-11-22; change the script instead. */
+export const rows = [
+  ["gemini-2.0-flash", "llm", "gemini 2.0 flash", 1000000, "0.1", "0.4", "0.025"],
+  ["gemini-2.0-flash-lite", "llm", "gemini 2.0 flash lite", 1000000, "0.075", "0.3", null],
+  ["gemini-2.5-flash", "llm", "Gemini 2.5 Flash", 1048576, "0.3", "2.5", "0.03"],
+  ["gemini-2.5-flash-image", "image", "Gemini 2.5 Flash Image", 1000000, "0.3", "2.5", null],
+  ["gemini-2.5-flash-lite", "llm", "Gemini 2.5 Flash Lite", 1000000, "0.1", "0.4", "0.01"],
+  ["gemini-2.5-pro", "llm", "Gemini 2.5 Pro", null, "1.25", "10", "0.125"],
+  ["gemini-3-flash-preview", "llm", "Gemini 3 Flash Preview", 1000000, "0.5", "3", "0.05"],
+  ["gemini-3-pro-image-preview", "image", "Gemini 3 Pro Image Preview", 1000000, "2", "12", null],
+  ["gemini-3-pro-preview", "llm", "Gemini 3 Pro Preview", null, "2", "12", "0.2"],
+  ["gemini-3.1-flash-image-preview", "image", "Gemini 3.1 Flash Image Preview", 1000000, "0.5", "3", null],
+  ["gemini-3.1-flash-lite", "llm", "Gemini 3.1 Flash Lite", 1000000, "0.25", "1.5", "0.025"],
+  ["gemini-3.1-flash-lite-image", "image", "Gemini 3.1 Flash Lite Image", null, "0.25", "1.5", null],
+  ["gemini-3.1-pro-preview", "llm", "Gemini 3.1 Pro Preview", null, "2", "12", "0.2"],
+  ["gemini-3.5-flash", "llm", "Gemini 3.5 Flash", 1000000, "1.5", "9", "0.15"],
+  ["gemini-3.5-flash-lite", "llm", "Gemini 3.5 Flash Lite", 1000000, "0.3", "2.5", "0.03"],
+  ["gemini-3.6-flash", "llm", "Gemini 3.6 Flash", 1000000, "0.75", "3.75", "0.075"],
+  ["gemini-3.7-flash", "llm", "Gemini 3.7 Flash", 1000000, "0.75", "3.75", "0.075"],
+  ["gemini-3.8-flash", "llm", "Gemini 3.8 Flash", 1000000, "0.75", "3.75", "0.075"],
+] as const;

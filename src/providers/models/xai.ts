@@ -1,0 +1,20 @@
+/** Written by `npm run catalogue:models` from @pydantic/genai-prices 0.1.8, prices of 2026-11-22; change the script instead. */
+export const rows = [
+  ["grok-2-vision-1212", "llm", "Grok 2 Vision 1212", 32768, "2", "10", null],
+  ["grok-3", "llm", "Grok 3", 131072, "3", "15", "0.75"],
+  ["grok-3-fast", "llm", "Grok 3 Fast", 131072, "5", "25", "1.25"],
+  ["grok-3-mini", "llm", "Grok 3 Mini", 131072, "0.3", "0.5", "0.075"],
+  ["grok-3-mini-fast", "llm", "Grok 3 Mini Fast", 131072, "0.6", "4", "0.15"],
+  ["grok-4-0709", "llm", "Grok 4", 256000, "3", "15", "0.75"],
+  ["grok-4-1-fast-non-reasoning", "llm", "Grok 4.1 Fast Non-Reasoning", 2000000, "0.2", "0.5", "0.05"],
+  ["grok-4-1-fast-reasoning", "llm", "Grok 4.1 Fast Reasoning", 2000000, "0.2", "0.5", "0.05"],
+  ["grok-4-fast-non-reasoning", "llm", "Grok 4 Fast Non-Reasoning", 2000000, "0.2", "0.5", "0.05"],
+  ["grok-4-fast-reasoning", "llm", "Grok 4 Fast Reasoning", 2000000, "0.2", "0.5", "0.05"],
+  ["grok-4.20", "llm", "Grok 4.20", 1000000, "1.25", "2.5", "0.2"],
+  ["grok-4.20-multi-agent", "llm", "Grok 4.20 Multi-Agent", 1000000, "2", "6", "0.2"],
+  ["grok-4.3", "llm", "Grok 4.3", 1000000, "1.25", "2.5", "0.2"],
+  ["grok-4.5", "llm", "Grok 4.5", 500000, "2", "6", "0.3"],
+  ["grok-4.6", "llm", "Grok 4.6", 500000, "2", "6", "0.5"],
+  ["grok-build-0.1", "llm", "Grok Build 0.1", 256000, "1", "2", "0.2"],
+  ["grok-code-fast-1", "llm", "Grok Code Fast 1", 256000, "0.2", "1.5", "0.02"],
+] as const;
