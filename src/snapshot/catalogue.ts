@@ -14,7 +14,7 @@ export async function toRouterCatalogue(
 ): Promise<RouterCatalogue> {
   const enabled = credentials.filter((row) => row.providerType === "model" && row.status !== "disabled");
   const ofProvider = Map.groupBy(models, (row) => row.providerName);
-  const own = [...Map.groupBy(enabled, (row) => row.providerName)];
+  const own = [...Map.groupBy(enabled, (row) => row.providerName)].toSorted(([a], [b]) => (a < b ? -1 : 1));
   const providers = await Promise.all(
     own.map(async ([name, rows]) => {
       const entries = await mergeModels(name, ofProvider.get(name) ?? []);

@@ -303,19 +303,25 @@ describe("the ids of what no row stands for", () => {
   });
 });
 
+/** A way to a fresh stub: one that saw its object die stays broken. */
+function routerOf(workspaceId: string): () => ReturnType<typeof routerFor> {
+  return () => routerFor(env, workspaceId, "auto");
+}
+
+const requestFor = (model = "gpt-x") => makeRequest({ model, catalogue: edition });
+
 describe("the Router's disk", () => {
   it.for(["eviction", "kill"] as const)("brings lags, counts and open calls back after %s", async (how, { expect }) => {
-    const router = () => routerFor(env, `ws-implicit-${how}`, "auto");
+    const router = routerOf(`ws-implicit-${how}`);
     const defaults = [{ type: "llm", provider_name: "openai", model: "gpt-x" }];
     await router().apply(address(1), rowsOf([three], [makePool("chat", [makeInstance("a")])], { defaults }));
-    const request = (model = "gpt-x") => makeRequest({ model, catalogue: edition });
     const order: string[] = [];
     for (let call = 0; call < 2; call += 1) {
-      const ticket = ticketOf(await router().admit(request()));
+      const ticket = ticketOf(await router().admit(requestFor()));
       order.push(ticket.instance.credential_id);
       await router().settle([makeOutcome(ticket)]);
     }
-    const open = ticketOf(await router().admit(request()));
+    const open = ticketOf(await router().admit(requestFor()));
     order.push(open.instance.credential_id);
     await new Promise((resolve) => {
       setTimeout(resolve, 1_150);
@@ -326,9 +332,9 @@ describe("the Router's disk", () => {
     expect(before.map(({ picks }) => picks)).toEqual([1, 1, 1]);
     const moved = ticketOf(await router().next(open, makeFailure("rate_limit")));
     expect([moved.attempt, order.slice(0, 2).includes(moved.instance.credential_id)]).toEqual([2, true]);
-    expect(ticketOf(await router().admit(request("default"))).pool_id).toBe(open.pool_id);
+    expect(ticketOf(await router().admit(requestFor("default"))).pool_id).toBe(open.pool_id);
     await router().apply(address(2), rowsOf([], [makePool("chat", [makeInstance("a")])]));
-    expect(refusalOf(await router().admit(request())).code).toBe("model_not_found");
+    expect(refusalOf(await router().admit(requestFor())).code).toBe("model_not_found");
     await runInDurableObject(router(), (_, { storage }) => {
       const left = storage.sql.exec("SELECT pool_id FROM lanes WHERE pool_id LIKE 'model:%'").toArray();
       expect(left).toEqual([]);
@@ -338,7 +344,7 @@ describe("the Router's disk", () => {
   it("does not take the catalogue of an older version for that of a later one which the release before wrote", async ({
     expect,
   }) => {
-    const router = () => routerFor(env, "ws-implicit-rollback", "auto");
+    const router = routerOf("ws-implicit-rollback");
     await router().apply(address(1), rowsOf([three]));
     await runInDurableObject(router(), (_, { storage }) => {
       storage.sql.exec("UPDATE config SET version = 2");
