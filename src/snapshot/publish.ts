@@ -3,11 +3,11 @@ import { and, eq, isNull, lt, sql } from "drizzle-orm";
 import { hideSql, openDatabase, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
+import { newFlights, within } from "../base/flight.js";
 import { workspaces, type Region } from "../tenancy/model.js";
 import { readConfig, type Config } from "./build.js";
-import { newFlights } from "./flight.js";
 import type { ConfigAddress, RouterRows } from "./model.js";
-import { fileSnapshot, within } from "./store.js";
+import { fileSnapshot } from "./store.js";
 
 /** The part of a Router that publishing needs. It answers the version in force after the call. */
 export interface ConfigTaker {

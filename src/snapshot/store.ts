@@ -1,6 +1,7 @@
 /** The KV side of snapshots: one immutable value per address. What comes out is what the address names, or nothing; a slow or failing KV costs time, never truth. */
 import { sha256Hex } from "../base/bytes.js";
 import { describeError, log } from "../base/log.js";
+import { within } from "../base/flight.js";
 import { ConfigSnapshot, snapshotFormat, type ConfigAddress } from "./model.js";
 
 /** Longer than any ticket lives; a version in use for longer is filed anew when it is missed. */
@@ -90,17 +91,4 @@ export async function deleteSnapshots(
 function isOlder(name: string, than: Pick<ConfigAddress, "epoch" | "version">): boolean {
   const [epoch = Number.NaN, version = Number.NaN] = name.split(".").map(Number);
   return !(epoch > than.epoch || (epoch === than.epoch && version >= than.version));
-}
-
-/** The outcome of `work`, or a `TimeoutError` after `limitMs`. What comes later is dropped. */
-export async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DOMException(`no answer within ${limitMs} ms`, "TimeoutError")), limitMs);
-  });
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
