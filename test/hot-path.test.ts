@@ -64,11 +64,11 @@ function counted(counts: Counts): Env {
   };
 }
 
-async function callOnce(bindings: Env, key: string, stream: boolean): Promise<number> {
+async function callOnce(bindings: Env, key: string, stream: boolean, model = "chat"): Promise<number> {
   const request = new Request(`${origin}/v1/chat/completions`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ model: "chat", stream, messages: [{ role: "user", content: "hello" }] }),
+    body: JSON.stringify({ model, stream, messages: [{ role: "user", content: "hello" }] }),
   });
   const context = createExecutionContext();
   const response = await app.fetch(request, bindings, context);
@@ -78,10 +78,12 @@ async function callOnce(bindings: Env, key: string, stream: boolean): Promise<nu
 }
 
 describe("the hot path in steady state", () => {
-  for (const stream of [false, true]) {
-    it(`${stream ? "a stream" : "a JSON call"} awaits one Router call, coalesces its settles, and touches neither D1 nor KV`, async ({
-      expect,
-    }) => {
+  for (const { what, stream, model } of [
+    { what: "a JSON call", stream: false, model: "chat" },
+    { what: "a stream", stream: true, model: "chat" },
+    { what: "a call of a model by its own name", stream: false, model: "sandbox-chat" },
+  ]) {
+    it(`${what} awaits one Router call, coalesces its settles, and touches neither D1 nor KV`, async ({ expect }) => {
       const workspace = await seedWorkspace();
       const key = await seedPool(workspace, [
         { alias: "a", secret: "sk-sandbox-ok-a", weight: 3 },
@@ -89,17 +91,17 @@ describe("the hot path in steady state", () => {
       ]);
       const counts: Counts = { d1: 0, kv: 0, router: {} };
       const bindings = counted(counts);
-      expect(await callOnce(bindings, key, stream)).toBe(200);
+      expect(await callOnce(bindings, key, stream, model)).toBe(200);
       Object.assign(counts, { d1: 0, kv: 0, router: {} });
       // A round lasts as long as its settles are gathered, some 100 ms.
       const rounds = deep(20, 200);
       for (let round = 0; round < rounds; round += 1) {
-        const statuses = await Promise.all(Array.from({ length: 16 }, () => callOnce(bindings, key, stream)));
+        const statuses = await Promise.all(Array.from({ length: 16 }, () => callOnce(bindings, key, stream, model)));
         expect(new Set(statuses)).toEqual(new Set([200]));
       }
       const calls = rounds * 16;
       const { settle = 0, ...awaited } = counts.router;
-      console.log(`hot path ${stream ? "stream" : "json"}: ${calls} calls, ${settle} settles`);
+      console.log(`hot path, ${what}: ${calls} calls, ${settle} settles`);
       expect({ d1: counts.d1, kv: counts.kv, router: awaited }).toEqual({ d1: 0, kv: 0, router: { admit: calls } });
       expect(settle).toBeGreaterThan(0);
       expect(settle / calls).toBeLessThanOrEqual(0.1);

@@ -7,6 +7,7 @@ import { commit, commitChange, type Database } from "../../src/base/database.js"
 import { credentials, poolInstances, pools } from "../../src/connections/model.js";
 import { planCreateKey, planRevokeKey } from "../../src/keys/keys.js";
 import { apiKeys } from "../../src/keys/model.js";
+import { defaultModels, models } from "../../src/models/model.js";
 import { readConfig } from "../../src/snapshot/build.js";
 import { members, workspaces } from "../../src/tenancy/model.js";
 import { dataKeys } from "../../src/vault/model.js";
@@ -21,6 +22,8 @@ const fixed: Readonly<Record<string, readonly string[]>> = {
   pool_instances: ["id", "pool_id"],
   data_keys: ["id"],
   members: [],
+  models: [],
+  default_models: [],
 };
 
 /** The tables behind a row that is made of two. */
@@ -28,13 +31,29 @@ const tables: Readonly<Record<string, SQLiteTable>> = {
   key: apiKeys,
   maker: members,
 };
-const wholeRows: readonly SQLiteTable[] = [workspaces, credentials, pools, poolInstances, dataKeys];
+const wholeRows: readonly SQLiteTable[] = [
+  workspaces,
+  credentials,
+  pools,
+  poolInstances,
+  dataKeys,
+  models,
+  defaultModels,
+];
 
 /** A world in which every column that can matter is filled. */
 async function makeFullWorld(): Promise<World> {
   const world = await makeWorld();
   const good = await addCredential(world, "sk", { isValid: true, validatedAt: 5 });
   await addPool(world, "gpt", [good, await addCredential(world, "sk", { status: "invalid" })]);
+  const place = { workspaceId: world.id, providerName: "openai_compatible", model: "own", type: "llm" } as const;
+  const times = { revision: 1, createdAt: 1, updatedAt: 1 };
+  await commit(db, [
+    db
+      .insert(models)
+      .values({ ...place, ...times, isCustom: true, enabled: true, credentialIds: JSON.stringify([good]) }),
+    db.insert(defaultModels).values({ ...place, revision: 1 }),
+  ]);
   const admin = await addMember(world, "ADMIN");
   for (const [memberId, name] of [
     [world.memberId, "mine"],
@@ -120,5 +139,6 @@ describe("every column that the configuration is built from", () => {
     // Were nothing noted, nothing would be forgotten.
     expect(read.get("credentials")?.has("is_valid")).toBe(true);
     expect(read.get("api_keys")?.has("previous_until")).toBe(true);
+    expect(read.get("models")?.has("credential_ids")).toBe(true);
   });
 });

@@ -63,7 +63,9 @@ describe("exporting a workspace", () => {
       letters: 0,
       api_keys: 1,
       credentials: 1,
+      models: 0,
       pools: 1,
+      default_models: 0,
       audit_log: entries,
     });
     const rowsOf = (name: string) =>

@@ -32,6 +32,9 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
   });
   await call("POST", `/workspaces/${id}/switch`, { token: member.token });
   await call("POST", `/workspaces/${id}/vault/rotate`, { token });
+  const models = `/workspaces/${id}/model-providers/sandbox/models`;
+  await call("POST", models, { token, body: { model: "own", type: "llm" } });
+  await call("PUT", `/workspaces/${id}/default-models`, { token, body: { llm: { pool: "chat" } } });
   await call("DELETE", `/workspaces/${id}`, { token, body: { slug } });
   await db
     .update(workspaces)
