@@ -3,7 +3,6 @@ import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { AppError } from "../base/errors.js";
-import type { Provider } from "../providers/contract.js";
 import { workspaces } from "../tenancy/model.js";
 import { dataKeys } from "../vault/model.js";
 
@@ -145,42 +144,6 @@ export const poolInstances = sqliteTable(
     }),
   ],
 );
-
-/** A provider's entry in the catalogue, as one workspace sees it. */
-export const ModelProvider = z
-  .object({
-    provider_name: z.string(),
-    provider_type: z.literal("model"),
-    title: z.string(),
-    docs_url: z.string(),
-    default_base_url: z.string().nullable().describe("Null when the form asks for it."),
-    form: z.array(
-      z.object({
-        name: z.string(),
-        label: z.string(),
-        secret: z.boolean(),
-        required: z.boolean(),
-        help: z.string(),
-        default: z.string().optional(),
-      }),
-    ),
-    configured: z.boolean().describe("Whether the workspace has a credential for it."),
-  })
-  .openapi("ModelProvider");
-export type ModelProvider = z.infer<typeof ModelProvider>;
-
-/** The answer's view of a provider. */
-export function toModelProvider(provider: Provider, isConfigured: boolean): ModelProvider {
-  return {
-    provider_name: provider.name,
-    provider_type: provider.type,
-    title: provider.title,
-    docs_url: provider.docs_url,
-    default_base_url: provider.default_base_url,
-    form: provider.form.map((field) => ({ ...field })),
-    configured: isConfigured,
-  };
-}
 
 /** Lists look the catalogue's word up themselves; here it only has to be one. */
 export const ProviderName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/);

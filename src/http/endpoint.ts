@@ -303,7 +303,11 @@ function send(
   }
   const etag = answer.headers["etag"];
   if (spec.method === "get" && etag !== undefined && hasCurrent(request, etag)) {
-    return new Response(null, { status: 304, headers: { etag } });
+    const caching = answer.headers["cache-control"];
+    return new Response(null, {
+      status: 304,
+      headers: { etag, ...(caching === undefined ? {} : { "cache-control": caching }) },
+    });
   }
   return toResponse(answer, answer.status === 204 ? null : JSON.stringify(answer.body));
 }

@@ -1,9 +1,15 @@
 /** ETags are the row's revision in quotes, with what else moves its answer behind a dot; `If-Match` holds a change to the revision its caller read. */
+import { sha256Hex } from "../base/bytes.js";
 import { AppError } from "../base/errors.js";
 
 /** The ETag of a revision. `moving` is what the answer shows beside it, such as a status that time changes; `If-Match` looks past it. */
 export function toEtag(revision: number, moving?: string): string {
   return moving === undefined ? `"${revision}"` : `"${revision}.${moving}"`;
+}
+
+/** The strong ETag of an answer that has no revision: a hash of its JSON. */
+export async function contentEtag(body: unknown): Promise<string> {
+  return `"${(await sha256Hex(JSON.stringify(body))).slice(0, 32)}"`;
 }
 
 /** The revision that `If-Match` demands; null when there is no demand (no header, or `*`). Throws `precondition_failed` for a tag this service never gave. */

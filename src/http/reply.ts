@@ -14,6 +14,8 @@ interface ReplyOptions {
   readonly etag?: string;
   readonly location?: string;
   readonly publish?: string;
+  /** The caller may keep the answer if it asks each time whether it still holds; needs an `etag`. */
+  readonly revalidate?: boolean;
   /** A whole `Set-Cookie`. Only on endpoints whose answers are never stored. */
   readonly cookie?: string;
 }
@@ -23,6 +25,9 @@ export function reply(status: 200 | 201 | 202, body: unknown, options: ReplyOpti
   const headers: Record<string, string> = {};
   if (options.etag !== undefined) {
     headers["etag"] = options.etag;
+  }
+  if (options.revalidate === true) {
+    headers["cache-control"] = "private, no-cache";
   }
   if (options.location !== undefined) {
     headers["location"] = options.location;
@@ -54,7 +59,7 @@ export function toResponse(
   text: string | null,
 ): Response {
   const headers = new Headers(answer.headers);
-  headers.set("cache-control", "no-store");
+  headers.set("cache-control", answer.headers["cache-control"] ?? "no-store");
   if (text === null) {
     return new Response(null, { status: answer.status, headers });
   }

@@ -31,7 +31,8 @@ describe("the provider catalogue", () => {
     expect(before.status).toBe(200);
     expect(before.body.next_cursor).toBeNull();
     const names = before.body.data.map((provider: { provider_name: string }) => provider.provider_name);
-    expect(names).toEqual(["openai", "anthropic", "openai_compatible", "sandbox"]);
+    expect(names).toHaveLength(23);
+    expect(names.slice(0, 3)).toEqual(["openai", "anthropic", "azure_openai"]);
     expect(before.body.data.map((provider: { configured: boolean }) => provider.configured)).not.toContain(true);
     await sandboxCredential(workspace);
     const one = await call("GET", `${path}/sandbox`, { token: workspace.token });
@@ -41,6 +42,44 @@ describe("the provider catalogue", () => {
     const other = await call("GET", `${path}/openai`, { token: workspace.token });
     expect(other.body.configured).toBe(false);
     expect((await call("GET", `${path}/nobody`, { token: workspace.token })).status).toBe(404);
+  });
+
+  it("tells regions, endpoints, pictures and models, each picture being there", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const path = `/workspaces/${workspace.id}/model-providers`;
+    const { body } = await call("GET", path, { token: workspace.token });
+    const moonshot = body.data.find((one: { provider_name: string }) => one.provider_name === "moonshot");
+    expect(moonshot.regions.map((region: { name: string }) => region.name)).toEqual(["intl", "cn"]);
+    expect(moonshot.form[1]).toMatchObject({ name: "region", default: "intl", secret: false });
+    expect(moonshot.endpoints).toEqual(["chat/completions", "messages"]);
+    expect(moonshot.key_hint.text).toContain("sk-");
+    expect(moonshot.models_count).toBeGreaterThan(3);
+    const { body: detail } = await call("GET", `${path}/moonshot`, { token: workspace.token });
+    expect(detail.models).toHaveLength(moonshot.models_count);
+    expect(detail).toMatchObject({ icon: "/provider-icons/moonshot.svg", auth: expect.stringContaining("Bearer") });
+    for (const { icon } of body.data) {
+      const picture = await call("GET", icon);
+      expect([picture.status, picture.headers.get("content-type")], icon).toEqual([200, "image/svg+xml"]);
+    }
+  });
+
+  it("may be kept by its readers until it changes", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    for (const path of ["", "/sandbox", "/openai"].map((end) => `/workspaces/${workspace.id}/model-providers${end}`)) {
+      const first = await call("GET", path, { token: workspace.token });
+      const etag = first.headers.get("etag") ?? "";
+      expect(etag).toMatch(/^"[0-9a-f]{32}"$/);
+      expect(first.headers.get("cache-control")).toBe("private, no-cache");
+      const ask = (tag: string) => call("GET", path, { token: workspace.token, headers: { "if-none-match": tag } });
+      const again = await ask(etag);
+      expect([again.status, again.text, again.headers.get("etag")]).toEqual([304, "", etag]);
+      expect(again.headers.get("cache-control")).toBe("private, no-cache");
+      const id = await sandboxCredential(workspace);
+      const moved = await ask(etag);
+      expect(moved.status).toBe(path.endsWith("openai") ? 304 : 200);
+      await call("DELETE", `/workspaces/${workspace.id}/credentials/${id}`, { token: workspace.token });
+      expect((await ask(etag)).status).toBe(304);
+    }
   });
 });
 
