@@ -37,6 +37,7 @@ export async function readDocument(text: string, options: DocumentOptions): Prom
   const book = openBook(reading);
   const place: TreePlace = { value: root, pointer: "#" };
   const operations = listOperations(book, place);
+  throwFaults(reading);
   refuseCount(operations);
   const servers = serversFor(reading, place, operations, options);
   const security = readSecurity(

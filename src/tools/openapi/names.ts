@@ -29,7 +29,7 @@ export async function nameTools(operations: readonly Named[]): Promise<readonly 
 
 function stemOf({ operationId, method, path }: Named): string {
   const own = operationId === null ? "" : sanitise(operationId);
-  const made = sanitise(`${method.toLowerCase()}_${path}`);
+  const made = sanitise(`${method.toLowerCase()}${path}`);
   return own === "" ? made : own;
 }
 

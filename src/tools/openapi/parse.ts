@@ -56,18 +56,34 @@ function parseJson(text: string): unknown {
     return JSON.parse(text);
   } catch (error) {
     const offset = /position (\d+)/.exec(String(error))?.[1];
-    throw documentFault([
-      { pointer: "/document", detail: `The document is not valid JSON${describeOffset(text, offset)}.` },
-    ]);
+    const before = text.slice(0, offset === undefined ? findFault(text) : Number(offset)).split("\n");
+    const where = `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+    throw documentFault([{ pointer: "/document", detail: `The document is not valid JSON: ${where}.` }]);
   }
 }
 
-function describeOffset(text: string, offset: string | undefined): string {
-  if (offset === undefined) {
-    return "";
+/** Where JSON stops being any, for errors that do not say: the longest beginning that fails for being cut alone. */
+function findFault(text: string): number {
+  let [good, bad] = [0, text.length];
+  while (bad - good > 1) {
+    const middle = (good + bad) >> 1;
+    if (isBeginning(text.slice(0, middle))) {
+      good = middle;
+    } else {
+      bad = middle;
+    }
   }
-  const before = text.slice(0, Number(offset)).split("\n");
-  return `: line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+  return good;
+}
+
+function isBeginning(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch (error) {
+    const message = String(error);
+    return /Unexpected end|Unterminated/.test(message) || message.includes(`at position ${text.length}`);
+  }
 }
 
 function parseYaml(text: string): unknown {
