@@ -3,7 +3,8 @@ import { requireSettings } from "../base/settings.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { reply } from "../http/reply.js";
 import { planUpdateCredential } from "./credential-change.js";
-import { credentialDoors, credentialEtag, type CredentialDoor } from "./credential-door-schema.js";
+import { credentialEtag, type CredentialDoor, type CredentialHouse } from "./credential-door-schema.js";
+import { findAt, toHouseCall } from "./credential-house.js";
 import { planRollbackCredential, planRotateCredential } from "./credential-rotation.js";
 import {
   CreatedCredential,
@@ -14,24 +15,21 @@ import {
   UpdateCredential,
   UpdatedCredential,
 } from "./credential-schema.js";
-import { findCredential, findDuplicate, listPoolsUsing } from "./credentials.js";
+import { findDuplicate, listPoolsUsing } from "./credentials.js";
 
-const manageProviders = { kind: "workspace", scope: "providers:manage", keys: true } as const;
-const ofProviders = "Model providers";
-
-function updateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint {
+function updateCredentialAt(house: CredentialHouse, { path, suffix, params }: CredentialDoor): Endpoint {
   return endpoint(
     {
       method: "patch",
       path,
-      operation: `updateCredential${suffix}`,
+      operation: `update${house.noun}${suffix}`,
       summary: "Change a credential",
       description:
         "What is left out stays. Fields of the form are tried with one free call before they are stored (unless `validate` is false); a change " +
         "of the address needs the secret in the same call, and ends the way back to an earlier one. A disabled credential is out of use until it " +
         "is enabled: then it stands as it was last proved, or `unverified`. `pools` names the pools that use it.",
-      tag: ofProviders,
-      permission: manageProviders,
+      tag: house.tag,
+      permission: house.manage,
       publishes: true,
       etag: true,
       params,
@@ -41,9 +39,10 @@ function updateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint 
     },
     async (call) => {
       const { id: workspaceId } = call.access();
-      const row = await findCredential(call.db, workspaceId, call.params.provider ?? null, call.params.id);
+      const row = await findAt(house, call);
+      const held = { row, provider: await house.find(toHouseCall(call), row.providerName) };
       const settings = requireSettings(call.env);
-      const plan = await planUpdateCredential(call.db, settings, call.actor, row, call.body, call.ifMatch);
+      const plan = await planUpdateCredential(call.db, settings, call.actor, held, call.body, call.ifMatch);
       const pools = await listPoolsUsing(call.db, workspaceId, row.id);
       const twin =
         plan.value.fingerprint === row.fingerprint ? null : await findDuplicate(call.db, workspaceId, plan.value);
@@ -54,19 +53,19 @@ function updateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint 
   );
 }
 
-function rotateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint {
+function rotateCredentialAt(house: CredentialHouse, { path, suffix, params }: CredentialDoor): Endpoint {
   return endpoint(
     {
       method: "post",
       path: `${path}/rotate`,
-      operation: `rotateCredential${suffix}`,
+      operation: `rotate${house.noun}${suffix}`,
       summary: "Give a credential a new secret",
       description:
         "The new secret is tried first (unless `validate` is false): one that the provider refuses is a 422, and the present one stays in use. Calls " +
         "that start after the answer use the new one; those that run go on with the old one, so revoke it at the provider when they have ended. The " +
         "old one is kept, sealed, for `grace_seconds`, for a rollback alone. An `expires_at` that is left out is taken away: it was said of the old one.",
-      tag: ofProviders,
-      permission: manageProviders,
+      tag: house.tag,
+      permission: house.manage,
       publishes: true,
       etag: true,
       params,
@@ -76,9 +75,10 @@ function rotateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint 
     },
     async (call) => {
       const { id: workspaceId } = call.access();
-      const row = await findCredential(call.db, workspaceId, call.params.provider ?? null, call.params.id);
+      const row = await findAt(house, call);
+      const held = { row, provider: await house.find(toHouseCall(call), row.providerName) };
       const settings = requireSettings(call.env);
-      const plan = await planRotateCredential(call.db, settings, call.actor, row, call.body, call.ifMatch);
+      const plan = await planRotateCredential(call.db, settings, call.actor, held, call.body, call.ifMatch);
       const twin = await findDuplicate(call.db, workspaceId, plan.value);
       const shown = toCredential(plan.value, call.now);
       const body: CreatedCredential = twin === null ? shown : { ...shown, duplicate_of: twin };
@@ -87,18 +87,18 @@ function rotateCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint 
   );
 }
 
-function rollbackCredentialAt({ path, suffix, params }: CredentialDoor): Endpoint {
+function rollbackCredentialAt(house: CredentialHouse, { path, suffix, params }: CredentialDoor): Endpoint {
   return endpoint(
     {
       method: "post",
       path: `${path}/rollback`,
-      operation: `rollbackCredential${suffix}`,
+      operation: `rollback${house.noun}${suffix}`,
       summary: "Take back a credential's rotation",
       description:
         "Brings the secret before back into use, within its grace, with the date that was said of it. It is tried first, as in a rotation. The one " +
         "that it replaces takes its place until the same time, so a second rollback undoes the first.",
-      tag: ofProviders,
-      permission: manageProviders,
+      tag: house.tag,
+      permission: house.manage,
       publishes: true,
       etag: true,
       params,
@@ -108,19 +108,21 @@ function rollbackCredentialAt({ path, suffix, params }: CredentialDoor): Endpoin
       errors: ["no_previous_secret", "conflict", "keyring_entry_missing", "undecryptable"],
     },
     async (call) => {
-      const { id: workspaceId } = call.access();
-      const row = await findCredential(call.db, workspaceId, call.params.provider ?? null, call.params.id);
+      const row = await findAt(house, call);
+      const held = { row, provider: await house.find(toHouseCall(call), row.providerName) };
       const settings = requireSettings(call.env);
-      const plan = await planRollbackCredential(call.db, settings, call.actor, row, call.body, call.ifMatch);
+      const plan = await planRollbackCredential(call.db, settings, call.actor, held, call.body, call.ifMatch);
       const shown = toCredential(plan.value, call.now);
       return call.commit(plan, reply(200, shown, { etag: credentialEtag(plan.value.revision, shown) }));
     },
   );
 }
 
-/** Every endpoint of this file. */
-export const changeEndpoints: readonly Endpoint[] = credentialDoors.flatMap((door) => [
-  updateCredentialAt(door),
-  rotateCredentialAt(door),
-  rollbackCredentialAt(door),
-]);
+/** Every endpoint of this file, for the credentials of one house. */
+export function changeEndpointsOf(house: CredentialHouse): readonly Endpoint[] {
+  return house.doors.flatMap((door) => [
+    updateCredentialAt(house, door),
+    rotateCredentialAt(house, door),
+    rollbackCredentialAt(house, door),
+  ]);
+}

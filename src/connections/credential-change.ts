@@ -5,17 +5,23 @@ import { guardChanged, guardThat, type Change, type Database, type Statement } f
 import { AppError, invalidField } from "../base/errors.js";
 import { Secret } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
-import { findProvider } from "../providers/catalogue.js";
-import type { CredentialInput, Provider } from "../providers/contract.js";
+import type { CredentialInput } from "../providers/contract.js";
 import { loadActiveDataKey } from "../vault/data-keys.js";
 import { fingerprintSecret } from "../vault/fingerprint.js";
 import { sealSecret } from "../vault/seal.js";
 import { mergeFields, proveEntered, readEntered, secretField, toTime, type Fields } from "./credential-entry.js";
+import { isSameAddress, requireProvider, sealOriginOf, type CredentialProvider } from "./credential-form.js";
 import type { UpdateCredential } from "./credential-schema.js";
 import { disabledStanding, enabledStanding, secretStanding } from "./credential-standing.js";
 import { credentialBinding, maskOf, publicFields, updateCredential, isUnchanged } from "./credentials.js";
 import { openStored } from "./examine.js";
 import { findOptions, type CredentialRow } from "./model.js";
+
+/** A credential with its provider; null when that is not available here. */
+export interface HeldCredential {
+  readonly row: CredentialRow;
+  readonly provider: CredentialProvider | null;
+}
 
 /** The columns that a change moves. */
 type Moved = Partial<CredentialRow>;
@@ -41,7 +47,7 @@ export async function planUpdateCredential(
   db: Database,
   settings: Settings,
   actor: Actor,
-  row: CredentialRow,
+  { row, provider }: HeldCredential,
   input: UpdateCredential,
   ifMatch: number | null,
 ): Promise<Change<CredentialRow>> {
@@ -49,7 +55,9 @@ export async function planUpdateCredential(
     throw new AppError("precondition_failed");
   }
   const fields =
-    input.credentials === undefined ? {} : await reenter(db, settings, actor, row, input.credentials, input);
+    input.credentials === undefined
+      ? {}
+      : await reenter(db, settings, actor, { row, provider }, input.credentials, input);
   const entered: CredentialRow = { ...row, ...fields };
   const next: CredentialRow = { ...entered, ...renamed(row, input), ...switched(entered, input.enabled, actor.at) };
   const moved = movedColumns(row, next);
@@ -105,11 +113,12 @@ async function reenter(
   db: Database,
   settings: Settings,
   actor: Actor,
-  row: CredentialRow,
+  held: HeldCredential,
   changes: Fields,
   { validate }: Pick<UpdateCredential, "validate">,
 ): Promise<Moved> {
-  const provider = requireProvider(settings, row);
+  const { row } = held;
+  const provider = requireProvider(held.provider);
   const name = secretField(provider);
   const isGiven = Object.hasOwn(changes, name);
   const stored = await openStored(db, settings, row);
@@ -124,10 +133,11 @@ async function reenter(
   const entered = readEntered(settings, provider, fields, "");
   const apiKey = entered.api_key ?? new Secret("");
   const isSameSecret = stored !== null && stored.reveal() === apiKey.reveal();
-  if (isSameSecret && entered.base_url === row.baseUrl && isSameOptions(row, entered)) {
+  const isHere = isSameAddress(provider, row, entered);
+  if (isSameSecret && isHere && isSameOptions(row, entered)) {
     return {};
   }
-  if (!isGiven && entered.base_url !== row.baseUrl && apiKey.reveal() !== "") {
+  if (!isGiven && !isHere && apiKey.reveal() !== "") {
     throw invalidField(
       `/credentials/${name}`,
       "The address changes: enter the secret again in the same call, so that it goes only where you mean it to.",
@@ -137,10 +147,10 @@ async function reenter(
   const proved = await proveEntered(settings, provider, entered, validate, "");
   const standing = secretStanding(row, proved, actor.at);
   const options = JSON.stringify(entered.options);
-  if (isSameSecret && entered.base_url === row.baseUrl) {
+  if (isSameSecret && isHere) {
     return { options, ...standing };
   }
-  return { options, ...standing, ...(await sealEntered(db, settings, row, entered)), ...noPrevious };
+  return { options, ...standing, ...(await sealEntered(db, settings, row, provider, entered)), ...noPrevious };
 }
 
 /** The columns of a secret sealed anew under the workspace's active data key, one version up. Throws as `loadActiveDataKey`. */
@@ -148,11 +158,12 @@ export async function sealEntered(
   db: Database,
   settings: Settings,
   row: CredentialRow,
+  provider: CredentialProvider,
   entered: Pick<CredentialInput, "api_key" | "base_url">,
 ) {
   const apiKey = entered.api_key ?? new Secret("");
   const dataKey = await loadActiveDataKey(db, settings.keyring, row.workspaceId);
-  const origin = new URL(entered.base_url).origin;
+  const origin = sealOriginOf(provider, entered.base_url);
   const secretVersion = row.secretVersion + 1;
   return {
     baseUrl: entered.base_url,
@@ -163,15 +174,6 @@ export async function sealEntered(
     masked: maskOf(apiKey),
     fingerprint: await fingerprintSecret(dataKey, apiKey),
   };
-}
-
-/** The provider of a credential. Throws `validation_failed` for one that this installation does not offer. */
-export function requireProvider(settings: Settings, row: Pick<CredentialRow, "providerName">): Provider {
-  const provider = findProvider(row.providerName, settings);
-  if (provider === null) {
-    throw invalidField("/credentials", "This credential's provider is not available here.", "unknown_provider");
-  }
-  return provider;
 }
 
 function isSameOptions(row: CredentialRow, { options }: CredentialInput): boolean {

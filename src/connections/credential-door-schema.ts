@@ -1,7 +1,11 @@
 /** Where a credential is met: below its provider and, for callers that know only its id, right below the workspace. */
 import { z } from "@hono/zod-openapi";
+import type { Permission } from "../access/principal.js";
+import type { Database } from "../base/database.js";
 import { toEtag } from "../http/etag.js";
+import type { CredentialProvider } from "./credential-form.js";
 import type { Credential } from "./credential-schema.js";
+import type { CredentialRow } from "./model.js";
 
 /** A provider's credentials. */
 export const credentialsPath = "/workspaces/{ws}/model-providers/{provider}/credentials";
@@ -10,7 +14,8 @@ export const ProviderParams = z.object({ provider: z.string().describe("The prov
 
 const CredentialId = z.string().describe("The credential's id.");
 
-interface CredentialPlace {
+/** What a door's path names. */
+export interface CredentialPlace {
   readonly provider?: string;
   readonly id: string;
 }
@@ -20,6 +25,31 @@ export interface CredentialDoor {
   readonly path: string;
   readonly suffix: string;
   readonly params: z.ZodType<CredentialPlace>;
+}
+
+/** Where a house looks its providers up. */
+export interface HouseCall {
+  readonly env: Env;
+  readonly db: Database;
+  readonly workspaceId: string;
+}
+
+/** Whose credentials they are: those of model providers or those of tool providers. The doors are the same. */
+export interface CredentialHouse {
+  readonly type: CredentialRow["providerType"];
+  /** What operations are named after. */
+  readonly noun: string;
+  readonly tag: string;
+  readonly read: Permission;
+  readonly manage: Permission;
+  /** Where credentials are listed and added. */
+  readonly path: string;
+  readonly params: z.ZodType<{ readonly provider: string }>;
+  readonly doors: readonly CredentialDoor[];
+  /** The `provider_name` of the credentials of the provider that a path names. Throws `not_found`. */
+  ownerOf(call: HouseCall, provider: string): Promise<string>;
+  /** A provider by the `provider_name` of its credentials; null for one that is not available here. */
+  find(call: HouseCall, providerName: string): Promise<CredentialProvider | null>;
 }
 
 export const credentialDoors: readonly CredentialDoor[] = [

@@ -4,7 +4,8 @@ import { checkOutboundUrl } from "../base/outbound.js";
 import { Secret } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
 import { findProvider } from "../providers/catalogue.js";
-import type { CredentialInput, CredentialOptions, Provider } from "../providers/contract.js";
+import type { CredentialInput, CredentialOptions } from "../providers/contract.js";
+import { sealOriginOf, takesAddress, type CredentialProvider } from "./credential-form.js";
 import { findOptions, type CredentialRow } from "./model.js";
 import { firstStanding, outboundRules, tryCredential, type Standing } from "./validation.js";
 
@@ -16,6 +17,7 @@ export type Fields = Readonly<Record<string, string>>;
 
 /** A credential that was checked and, when asked for, tried: ready to be sealed. */
 export interface PreparedCredential {
+  readonly providerType: CredentialRow["providerType"];
   readonly providerName: string;
   /** Empty for a provider that asks for none. */
   readonly apiKey: Secret;
@@ -49,14 +51,25 @@ export async function prepareCredential(
   if (provider === null) {
     throw invalidField(`${pointerPrefix}/provider_name`, "There is no such provider.", "unknown_provider");
   }
+  return await prepareFor(settings, provider, input, pointerPrefix);
+}
+
+/** As `prepareCredential`, for a provider that is at hand. */
+export async function prepareFor(
+  settings: ProviderSettings,
+  provider: CredentialProvider,
+  input: NewCredential,
+  pointerPrefix: string,
+): Promise<PreparedCredential> {
   const entered = readEntered(settings, provider, input.credentials, pointerPrefix);
   const standing = await proveEntered(settings, provider, entered, input.validate, pointerPrefix);
   return {
+    providerType: provider.type,
     providerName: provider.name,
     apiKey: entered.api_key ?? new Secret(""),
     baseUrl: entered.base_url,
     options: entered.options,
-    origin: new URL(entered.base_url).origin,
+    origin: sealOriginOf(provider, entered.base_url),
     standing,
     expiresAt: toTime(input.expires_at ?? null),
   };
@@ -65,7 +78,7 @@ export async function prepareCredential(
 /** The entered fields, parsed. Throws `validation_failed` for what the form or the outbound guard refuses. */
 export function readEntered(
   settings: ProviderSettings,
-  provider: Provider,
+  provider: CredentialProvider,
   fields: Fields,
   pointerPrefix: string,
 ): CredentialInput {
@@ -88,7 +101,7 @@ export function readEntered(
 /** The standing of what was entered, tried when `validate` says so. Throws `validation_failed` for what its provider refuses. */
 export async function proveEntered(
   settings: ProviderSettings,
-  provider: Provider,
+  provider: CredentialProvider,
   entered: CredentialInput,
   validate: boolean,
   pointerPrefix: string,
@@ -106,7 +119,7 @@ export async function proveEntered(
 }
 
 /** The name of the form's one secret field. */
-export function secretField(provider: Pick<Provider, "form">): string {
+export function secretField(provider: Pick<CredentialProvider, "form">): string {
   return provider.form.find((field) => field.secret)?.name ?? "api_key";
 }
 
@@ -114,10 +127,10 @@ export function secretField(provider: Pick<Provider, "form">): string {
  * The form as it would be entered again: the stored plain fields, this secret, and over both what changes. The address is
  * given only where it was entered: one that follows from other fields, such as a region, follows them again.
  */
-export function mergeFields(provider: Provider, row: CredentialRow, secret: Secret, changes: Fields): Fields {
+export function mergeFields(provider: CredentialProvider, row: CredentialRow, secret: Secret, changes: Fields): Fields {
   const stored: Fields = { ...findOptions(row), [secretField(provider)]: secret.reveal() };
   const isDerived = provider.checkFormat(stored).length === 0 && provider.parse(stored).base_url === row.baseUrl;
-  return { ...stored, ...(isDerived ? {} : { base_url: row.baseUrl }), ...changes };
+  return { ...stored, ...(isDerived || !takesAddress(provider) ? {} : { base_url: row.baseUrl }), ...changes };
 }
 
 /** An ISO 8601 time as epoch milliseconds. */

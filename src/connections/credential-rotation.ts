@@ -6,11 +6,12 @@ import { guardChanged, hideSql, type Change, type Database } from "../base/datab
 import { AppError, invalidField, type FieldError } from "../base/errors.js";
 import { Secret } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
-import type { CredentialInput, Provider } from "../providers/contract.js";
+import type { CredentialInput } from "../providers/contract.js";
 import { loadDataKey } from "../vault/data-keys.js";
 import { openSecret } from "../vault/seal.js";
-import { noPrevious, requireProvider, sealEntered } from "./credential-change.js";
+import { noPrevious, sealEntered, type HeldCredential } from "./credential-change.js";
 import { mergeFields, proveEntered, readEntered, secretField, toTime, type Fields } from "./credential-entry.js";
+import { isSameAddress, requireProvider, takesAddress, type CredentialProvider } from "./credential-form.js";
 import type { RollbackCredential, RotateCredential } from "./credential-schema.js";
 import { secretStanding } from "./credential-standing.js";
 import { credentialBinding, publicFields, updateCredential } from "./credentials.js";
@@ -29,20 +30,23 @@ export async function planRotateCredential(
   db: Database,
   settings: Settings,
   actor: Actor,
-  row: CredentialRow,
+  held: HeldCredential,
   input: RotateCredential,
   ifMatch: number | null,
 ): Promise<Change<CredentialRow>> {
+  const { row } = held;
   refuseStale(row, ifMatch);
-  const provider = requireProvider(settings, row);
+  const provider = requireProvider(held.provider);
   refuseOtherFields(provider, input.credentials);
   const stored = await openStored(db, settings, row);
   const entered = readRotated(settings, provider, row, input.credentials, stored);
   const proved = await proveEntered(settings, provider, entered, input.validate, "");
   const expiresAt = toTime(input.expires_at ?? null);
-  const kept = stored === null || input.grace_seconds === 0 ? null : actor.at + input.grace_seconds * 1000;
+  // A secret that was sealed to another origin has no way back.
+  const isKept = stored !== null && input.grace_seconds > 0 && isSameAddress(provider, row, entered);
+  const kept = isKept ? actor.at + input.grace_seconds * 1000 : null;
   const next = {
-    ...(await sealEntered(db, settings, row, entered)),
+    ...(await sealEntered(db, settings, row, provider, entered)),
     ...secretStanding(row, proved, actor.at),
     options: JSON.stringify(entered.options),
     ...(kept === null ? noPrevious : keptPrevious(row, kept)),
@@ -61,25 +65,26 @@ export async function planRollbackCredential(
   db: Database,
   settings: Settings,
   actor: Actor,
-  row: CredentialRow,
+  held: HeldCredential,
   input: RollbackCredential,
   ifMatch: number | null,
 ): Promise<Change<CredentialRow>> {
+  const { row } = held;
   refuseStale(row, ifMatch);
-  const provider = requireProvider(settings, row);
+  const provider = requireProvider(held.provider);
   const { secret, until } = await openPrevious(db, settings, row, actor.at);
   const [present, entered] = [
     await openStored(db, settings, row),
     readEntered(settings, provider, mergeFields(provider, row, secret, {}), ""),
   ];
-  if (entered.base_url !== row.baseUrl) {
+  if (!isSameAddress(provider, row, entered)) {
     throw new AppError("no_previous_secret", {
       detail: "The secret before belongs to another address. Rotate instead.",
     });
   }
   const proved = await proveEntered(settings, provider, entered, input.validate, "");
   const next = {
-    ...(await sealEntered(db, settings, row, entered)),
+    ...(await sealEntered(db, settings, row, provider, entered)),
     ...secretStanding(row, proved, actor.at),
     ...(present === null ? noPrevious : keptPrevious(row, until)),
     expiresAt: row.previousExpiresAt,
@@ -103,7 +108,7 @@ function refuseStale(row: CredentialRow, ifMatch: number | null): void {
   }
 }
 
-function refuseOtherFields(provider: Provider, fields: Fields): void {
+function refuseOtherFields(provider: CredentialProvider, fields: Fields): void {
   const name = secretField(provider);
   const errors: FieldError[] = Object.keys(fields)
     .filter((field) => field !== name)
@@ -122,7 +127,7 @@ function refuseOtherFields(provider: Provider, fields: Fields): void {
 
 function readRotated(
   settings: Settings,
-  provider: Provider,
+  provider: CredentialProvider,
   row: CredentialRow,
   fields: Fields,
   stored: Secret | null,
@@ -130,10 +135,11 @@ function readRotated(
   const name = secretField(provider);
   const merged = mergeFields(provider, row, stored ?? new Secret(fields[name] ?? ""), fields);
   const entered = readEntered(settings, provider, merged, "");
-  if (stored !== null && stored.reveal() === (entered.api_key?.reveal() ?? "")) {
+  const isHere = isSameAddress(provider, row, entered);
+  if (isHere && stored !== null && stored.reveal() === (entered.api_key?.reveal() ?? "")) {
     throw invalidField(`/credentials/${name}`, "It is the secret that stands here already.", "same_secret");
   }
-  if (entered.base_url !== row.baseUrl) {
+  if (takesAddress(provider) && entered.base_url !== row.baseUrl) {
     const detail = "This secret belongs to another address. Enter it with its other fields by PATCH.";
     throw invalidField(`/credentials/${name}`, detail, "other_address");
   }

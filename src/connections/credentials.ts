@@ -48,13 +48,13 @@ export async function planCredential(
   prepared: PreparedCredential,
   name: string,
 ): Promise<Change<CredentialRow>> {
-  const { providerName, apiKey, baseUrl, options, origin, standing, expiresAt } = prepared;
+  const { providerType, providerName, apiKey, baseUrl, options, origin, standing, expiresAt } = prepared;
   const place = { id: newId("credential"), workspaceId, origin, secretVersion: 1 };
   const row: CredentialRow = {
     ...place,
     ...standing,
     ...unused,
-    providerType: "model",
+    providerType,
     providerName,
     name,
     baseUrl,
@@ -133,9 +133,11 @@ export async function findCredential(
   workspaceId: string,
   providerName: string | null,
   credentialId: string,
+  providerType: CredentialRow["providerType"] = "model",
 ): Promise<CredentialRow> {
   const isThis = and(
     eq(credentials.workspaceId, workspaceId),
+    eq(credentials.providerType, providerType),
     eq(credentials.id, credentialId),
     providerName === null ? undefined : eq(credentials.providerName, providerName),
   );
@@ -153,9 +155,11 @@ export async function listCredentials(
   providerName: string,
   after: Position | null,
   limit: number,
+  providerType: CredentialRow["providerType"] = "model",
 ): Promise<CredentialRow[]> {
   const isListed = and(
     eq(credentials.workspaceId, workspaceId),
+    eq(credentials.providerType, providerType),
     eq(credentials.providerName, providerName),
     after === null ? undefined : sql`(${credentials.createdAt}, ${credentials.id}) < (${after.time}, ${after.id})`,
   );
@@ -163,12 +167,12 @@ export async function listCredentials(
   return hideSql(query.orderBy(desc(credentials.createdAt), desc(credentials.id)).limit(limit).all());
 }
 
-/** Names of the providers that the workspace has a credential for. */
+/** Names of the model providers that the workspace has a credential for. */
 export async function listConfiguredProviders(db: Database, workspaceId: string): Promise<ReadonlySet<string>> {
   const query = db
     .selectDistinct({ name: credentials.providerName })
     .from(credentials)
-    .where(eq(credentials.workspaceId, workspaceId));
+    .where(and(eq(credentials.workspaceId, workspaceId), eq(credentials.providerType, "model")));
   return new Set((await hideSql(query.all())).map((row) => row.name));
 }
 

@@ -10,12 +10,14 @@ import type { Settings } from "../base/settings.js";
 import { findProvider } from "../providers/catalogue.js";
 import { loadDataKey } from "../vault/data-keys.js";
 import { openSecret } from "../vault/seal.js";
+import type { CredentialProvider } from "./credential-form.js";
 import { planStateLetters } from "./credential-letters.js";
 import { credentialBinding } from "./credentials.js";
 import { credentials, findOptions, type CredentialRow } from "./model.js";
 import {
   nextStanding,
   outboundRules,
+  strandedStanding,
   tryCredential,
   undecryptableStanding,
   type DatedVerdict,
@@ -31,12 +33,15 @@ export async function examineCredential(
   settings: Settings,
   row: CredentialRow,
   judge: (before: Standing, verdict: DatedVerdict) => Standing = nextStanding,
+  provider: CredentialProvider | null = findProvider(row.providerName, settings),
 ): Promise<Standing> {
   const secret = await openStored(db, settings, row);
   if (secret === null) {
     return undecryptableStanding(row);
   }
-  const provider = findProvider(row.providerName, settings);
+  if (provider?.isHome?.(row.origin) === false) {
+    return strandedStanding(row);
+  }
   if (provider === null) {
     return judge(row, { outcome: "unknown", reason: "This provider is not available here.", at: Date.now() });
   }
@@ -51,7 +56,7 @@ export async function examineCredential(
 /** A credential's secret; null, with an alert, for one that does not open where it stands. Throws `keyring_entry_missing` (503). */
 export async function openStored(db: Database, settings: Settings, row: CredentialRow): Promise<Secret | null> {
   try {
-    if (URL.parse(row.baseUrl)?.origin !== row.origin) {
+    if (URL.parse(row.baseUrl)?.origin !== row.origin.split(" ")[0]) {
       // The seal binds the origin, not the address that is called: the two must be one.
       throw new AppError("undecryptable");
     }

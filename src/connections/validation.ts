@@ -10,7 +10,8 @@ import {
 import { redactSecrets } from "../base/secret.js";
 import type { Settings } from "../base/settings.js";
 import { renewToken, type TokenOutcome } from "../providers/access-token.js";
-import type { CredentialInput, Provider, ValidationVerdict } from "../providers/contract.js";
+import type { CredentialInput, ValidationVerdict } from "../providers/contract.js";
+import type { CredentialProvider } from "./credential-form.js";
 import type { CredentialRow } from "./model.js";
 
 /** For the whole exchange, the answer's body included. */
@@ -65,7 +66,7 @@ export function outboundRules(settings: Pick<Settings, "outboundAllow" | "public
 /** Makes the provider's validation call, after the exchange of the secret for a token where there is one. Never throws for what the network or the provider does: that is a verdict that proves nothing. */
 export async function tryCredential(
   rules: OutboundRules,
-  provider: Provider,
+  provider: CredentialProvider,
   input: CredentialInput,
   timeoutMs: number = deadlineMs,
 ): Promise<DatedVerdict> {
@@ -131,15 +132,26 @@ export function backInUseAt({ isValid, validatedAt, restoredAt }: Standing): num
   return proved === null || restoredAt === null ? (proved ?? restoredAt) : Math.max(proved, restoredAt);
 }
 
+/** The standing of a credential whose provider has moved to another origin since its secret was entered. */
+export function strandedStanding(before: Standing): Standing {
+  return { ...before, status: "invalid", isValid: null, reason: strandedReason, retryAt: null };
+}
+
+/** Why a credential that was entered for another origin is out. */
+export const strandedReason =
+  "The provider's address or way of authentication has changed since this secret was entered. Enter it again.";
+
 /** The standing of a credential whose sealed secret does not open. */
 export function undecryptableStanding(before: Standing): Standing {
   const reason = "The stored secret cannot be opened. Delete the credential and enter it again.";
   return { ...before, status: "undecryptable", isValid: null, reason, retryAt: null };
 }
 
+const unproven = "This provider has no free call that proves a secret. The first call will show whether it is good.";
+
 async function judgeLive(
   rules: OutboundRules,
-  provider: Provider,
+  provider: CredentialProvider,
   input: CredentialInput,
   timeoutMs: number,
 ): Promise<ValidationVerdict> {
@@ -149,6 +161,9 @@ async function judgeLive(
     const exchanged = await renewToken(provider, input, post);
     if (exchanged !== null && exchanged.kind !== "token") {
       return judgeExchange(exchanged);
+    }
+    if (provider.validationRequest === undefined || provider.judge === undefined) {
+      return exchanged === null ? { outcome: "unknown", reason: unproven } : { outcome: "valid", reason: null };
     }
     const asked = exchanged === null ? input : { ...input, api_key: exchanged.token };
     const request = provider.validationRequest(asked);
@@ -181,7 +196,12 @@ function outcomeOf(failure: OutboundFailure): ValidationVerdict["outcome"] {
 }
 
 /** Providers inside the Worker have no address to guard. */
-async function send(rules: OutboundRules, provider: Provider, request: Request, timeoutMs: number): Promise<Response> {
+async function send(
+  rules: OutboundRules,
+  provider: CredentialProvider,
+  request: Request,
+  timeoutMs: number,
+): Promise<Response> {
   if (provider.transport !== undefined) {
     return provider.transport(new Request(request, { signal: AbortSignal.timeout(timeoutMs) }));
   }
