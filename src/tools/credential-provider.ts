@@ -1,53 +1,78 @@
 /** A tool provider as the code of credentials takes one: its form, what was entered, where the secret may go, and how it is tried. */
 import { AppError, type FieldError } from "../base/errors.js";
 import { Secret } from "../base/secret.js";
-import type { CredentialInput, Provider, TokenExchange } from "../providers/contract.js";
+import type { CredentialProvider } from "../connections/credential-form.js";
+import type { CredentialInput, TokenExchange } from "../providers/contract.js";
 import { tokenRequest } from "../providers/client-credentials.js";
 import type { ToolProviderRow } from "../toolbox/model.js";
+import type { Builtin } from "./builtin/builtin.js";
 import type { ToolAuth } from "./contract.js";
 import { basesOf, formOf, ownerOf, readAuth, sealOrigin } from "./auth.js";
 
 type Fields = Readonly<Record<string, string>>;
 
-/** What the code of credentials needs of a provider. */
-export type CredentialProvider = Pick<Provider, "name" | "form" | "checkFormat" | "parse" | "origins" | "exchange">;
-
 const longestSecret = 20_000;
 
-/** The provider of a tool credential. */
-export function credentialProvider(row: Pick<ToolProviderRow, "id" | "kind" | "name" | "baseUrl" | "auth">) {
-  const auth = readAuth(row);
-  const form = formOf(row);
-  const bases = basesOf(row);
+/** A tool provider's credentials, as the code of credentials takes them. */
+export function credentialProvider(row: ToolProviderRow): CredentialProvider {
+  return assemble(ownerOf(row), readAuth(row), formOf(row), basesOf(row));
+}
+
+/** Those of a built-in provider, also before it is added. */
+export function builtinCredentialProvider(builtin: Builtin): CredentialProvider {
+  return assemble(
+    builtin.name,
+    builtin.auth,
+    builtin.form,
+    builtin.bases.map((base) => base.url),
+  );
+}
+
+function assemble(
+  name: string,
+  auth: ToolAuth,
+  form: CredentialProvider["form"],
+  bases: readonly string[],
+): CredentialProvider {
   const checkFormat = (entered: Fields): readonly FieldError[] => [
     ...Object.keys(entered)
-      .filter((name) => !form.some((field) => field.name === name))
-      .map((name) => fieldError(name, "unknown_field", "This provider has no such field.")),
+      .filter((field) => !form.some((known) => known.name === field))
+      .map((field) => fieldError(field, "unknown_field", "This provider has no such field.")),
     ...form.flatMap((field) => checkField(field, read(entered, field.name), auth)),
+    ...(form.length === 0 ? [fieldError("api_key", "unknown_field", "This provider needs no credential.")] : []),
   ];
   return {
-    name: ownerOf(row),
+    type: "tool",
+    name,
     form,
     checkFormat,
-    parse(entered: Fields): CredentialInput {
-      const errors = checkFormat(entered);
-      if (errors.length > 0) {
-        throw new AppError("validation_failed", { errors });
-      }
-      const base = read(entered, "base_url");
-      const plain = form.filter((field) => !field.secret && field.name !== "base_url");
-      const options = plain.map((field) => [field.name, read(entered, field.name)] as const);
-      return {
-        api_key: new Secret(read(entered, "api_key")),
-        base_url: base === "" ? (bases[0] ?? row.baseUrl) : base,
-        options: Object.fromEntries(options.filter(([, value]) => value !== "")),
-      };
-    },
-    origins: (input: CredentialInput) => sealOrigin(auth, input.base_url).split(" "),
+    parse: (entered) => parse(form, bases, entered, checkFormat(entered)),
+    origins: (input) => sealOrigin(auth, input.base_url).split(" "),
+    sealedTo: (baseUrl) => sealOrigin(auth, baseUrl),
+    isHome: (origin) => bases.some((base) => sealOrigin(auth, base) === origin),
     ...(auth.type === "oauth_client_credentials"
       ? { exchange: (input: CredentialInput) => exchangeFor(auth.token_url, auth.scopes, input) }
       : {}),
-  } satisfies CredentialProvider;
+  };
+}
+
+function parse(
+  form: CredentialProvider["form"],
+  bases: readonly string[],
+  entered: Fields,
+  errors: readonly FieldError[],
+): CredentialInput {
+  if (errors.length > 0) {
+    throw new AppError("validation_failed", { errors });
+  }
+  const base = read(entered, "base_url");
+  const plain = form.filter((field) => !field.secret && field.name !== "base_url");
+  const options = plain.map((field) => [field.name, read(entered, field.name)] as const);
+  return {
+    api_key: new Secret(read(entered, "api_key")),
+    base_url: base === "" ? (bases[0] ?? "") : base,
+    options: Object.fromEntries(options.filter(([, value]) => value !== "")),
+  };
 }
 
 function checkField(field: CredentialProvider["form"][number], value: string, auth: ToolAuth): readonly FieldError[] {

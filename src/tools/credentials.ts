@@ -88,7 +88,11 @@ async function chooseCredential(
     if (askedFor !== null) {
       throw invalidField("/credential_id", "This provider has no such credential.", "unknown_credential");
     }
-    throw missing(`Add a credential to the tool provider ${provider.name}, or check the ones it has.`);
+    throw missing(
+      wanted === null
+        ? `Add a credential to the tool provider ${provider.name}, or check the ones it has.`
+        : "The provider's default credential is gone. Choose another by PATCH, or null for the newest good one.",
+    );
   }
   if (!usable.some((status) => status === row.status)) {
     throw missing(`The credential is ${row.status}${row.reason === null ? "." : `: ${row.reason}`}`);

@@ -5,6 +5,7 @@ import { auditEach, auditRow } from "../audit/audit.js";
 import { guardChanged, guardThat, type Change, type Database, type Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import { credentials } from "../connections/model.js";
+import { strandedReason } from "../connections/validation.js";
 import { toolProviders, tools, type ToolProviderRow } from "../toolbox/model.js";
 import { basesOf, ownerOf, sealOrigin } from "./auth.js";
 import type { ToolAuth, ToolDefinition } from "./contract.js";
@@ -27,9 +28,6 @@ export interface ProviderDraft {
 
 /** Tools are written in pieces of about this many characters: D1 takes parameters of up to 2 MB. */
 const pieceChars = 512 * 1024;
-
-const movedReason =
-  "The provider's address or way of authentication has changed since this secret was entered. Enter it again.";
 
 /** Plans a new provider with its tools. The change may fail with `name_taken` or `limit_reached`. */
 export function planCreateProvider(
@@ -196,7 +194,7 @@ function retireCredentials(db: Database, actor: Actor, row: ToolProviderRow, aut
     action: "credential.refused",
     target: { type: "credential", id: sql`${credentials.id}` },
     before: sql`json_object('status', ${credentials.status})`,
-    after: sql`json_object('status', 'invalid', 'reason', ${movedReason})`,
+    after: sql`json_object('status', 'invalid', 'reason', ${strandedReason})`,
   };
   return [
     auditEach(db, actor, told, sql`${credentials} WHERE ${isStranded}`),
@@ -205,7 +203,7 @@ function retireCredentials(db: Database, actor: Actor, row: ToolProviderRow, aut
       .set({
         status: "invalid",
         isValid: null,
-        reason: movedReason,
+        reason: strandedReason,
         retryAt: null,
         revision: sql`${credentials.revision} + 1`,
         updatedAt: actor.at,

@@ -21,6 +21,7 @@ import {
   readProvider,
   toToolProvider,
 } from "./providers.js";
+import { toolCredentialEndpoints } from "./credential-routes.js";
 import { toolEndpoints } from "./tool-routes.js";
 
 const readTools = { kind: "workspace", scope: "tools:read", keys: true } as const;
@@ -212,6 +213,7 @@ export const toolRoomEndpoints: readonly Endpoint[] = [
   updateToolProvider,
   deleteToolProvider,
   refreshToolProvider,
+  ...toolCredentialEndpoints,
   ...toolEndpoints,
 ];
 
