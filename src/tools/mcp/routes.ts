@@ -19,6 +19,7 @@ import { makeServer } from "./server.js";
 
 const path = "/mcp";
 const maxBodyBytes = 4 * 1_048_576;
+const keepAliveMs = 1_000;
 const permission = { kind: "workspace", scope: "tools:invoke", keys: true } as const;
 
 /** The door's app. `version` is the service's own, which the server says of itself. */
@@ -63,7 +64,11 @@ async function answer(context: HttpContext, version: string): Promise<Response> 
     caller: await toolCaller(settings, request, principal),
     signal: undefined,
   };
-  const handler = sdk.createMcpHandler(() => makeServer({ context: invoking, version, session: scope }));
+  const handler = sdk.createMcpHandler(() => makeServer({ context: invoking, version, session: scope }), {
+    // The platform notices that a client has left only when something is written, and JSON is written at the end.
+    responseMode: readHead(message).method === "tools/call" ? "sse" : "auto",
+    keepAliveMs,
+  });
   const response = await handler.fetch(request, { parsedBody: message });
   return readHead(message).method === "initialize" && response.ok ? withSession(response) : response;
 }
