@@ -36,18 +36,40 @@ interface OutboundOptions extends OutboundRules {
 
 const maxRedirects = 3;
 
-/** Names that resolve, or may resolve, inside the network that the Worker stands in (RFC 6761, RFC 6762, RFC 8375 and common router defaults). */
-const localDomains = ["localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa"];
+/** Names that resolve, or may resolve, inside the network that the Worker stands in (RFC 6761, RFC 6762, RFC 8375, clusters and common router defaults). */
+const localDomains = [
+  "localhost",
+  "localdomain",
+  "local",
+  "internal",
+  "intranet",
+  "private",
+  "corp",
+  "home",
+  "lan",
+  "domain",
+  "workgroup",
+  "svc",
+  "arpa",
+];
 
 /** Public names that answer with whatever address their label spells, or always with 127.0.0.1. */
 const wildcardDomains = [
   "nip.io",
   "sslip.io",
   "xip.io",
+  "xip.name",
   "backname.io",
   "traefik.me",
   "localtest.me",
   "local.gd",
+  "local-ip.co",
+  "local-ip.sh",
+  "local-ip.medicmobile.org",
+  "localhost.direct",
+  "plex.direct",
+  "ddev.site",
+  "lndo.site",
   "lcl.host",
   "localho.st",
   "lvh.me",
@@ -62,6 +84,9 @@ const wildcardDomains = [
 /** RFC 4291 §2.4: all global unicast that was ever handed out. */
 const globalUnicast = ipaddr.IPv6.parseCIDR("2000::/3");
 
+/** RFC 5214 §6.1: the interface identifier of an ISATAP address, whose last half is an IPv4 address, global or not. */
+const isatapIdentifiers = [0x0000_5efe, 0x0200_5efe];
+
 /**
  * Checks an address that a user gave. The URL parser has already turned decimal, octal, hexadecimal and full-width
  * spellings of an address into one form, so what is compared here is what `fetch` would connect to. Names are not
@@ -71,6 +96,10 @@ export function checkOutboundUrl(text: string, rules: OutboundRules): CheckedUrl
   const url = URL.parse(text);
   if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
     return { error: "This is not a web address. It must look like https://host/path." };
+  }
+  if (/[\\\t\n\r]/.test(text)) {
+    // Parsers differ in what they make of these, so what was shown and what is called could be two hosts.
+    return { error: "The address must not hold a backslash, a tab or a line break." };
   }
   if (url.username !== "" || url.password !== "") {
     return { error: "The address must not hold a user name or password." };
@@ -174,7 +203,12 @@ function isPublicAddress(text: string): boolean {
   }
   const address = ipaddr.parse(text);
   // IPv4 carried inside IPv6 (::a.b.c.d, mapped, NAT64, 6to4, Teredo) is refused whole: no public host needs it.
-  return address.range() === "unicast" && (address.kind() === "ipv4" || address.match(globalUnicast));
+  return address.range() === "unicast" && (address instanceof ipaddr.IPv4 || isPublicIpv6(address));
+}
+
+function isPublicIpv6(address: ipaddr.IPv6): boolean {
+  const [, , , , high = 0, low = 0] = address.parts;
+  return address.match(globalUnicast) && !isatapIdentifiers.includes(high * 0x1_0000 + low);
 }
 
 function isWithin(host: string, domain: string): boolean {

@@ -159,7 +159,7 @@ function normaliseBaseUrl(entry: ProviderEntry, text: string): string | null {
   }
   const url = URL.parse(text);
   const isWeb = url !== null && (url.protocol === "https:" || url.protocol === "http:");
-  if (!isWeb || url.username !== "" || url.password !== "" || /[?#]/.test(text)) {
+  if (!isWeb || url.username !== "" || url.password !== "" || /[?#\\\s]/.test(text)) {
     return null;
   }
   const path = url.pathname.replace(/\/+$/, "");

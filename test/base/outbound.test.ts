@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { checkOutboundUrl, fetchOutbound, OutboundError, readTextUpTo } from "../../src/base/outbound.js";
 import { deep, seed } from "../support/deep.js";
+import { hostileHosts, hostileUrls } from "../support/hostile.js";
 import type { Inspection } from "../support/upstream.js";
 
 const rules = { allow: "", ownHosts: ["gatehouse.example.com", "api.example.org:8443"] };
@@ -80,71 +81,13 @@ describe("checkOutboundUrl", () => {
     }
   });
 
-  it("refuses what is not plain https, carries credentials or has a fragment", ({ expect }) => {
-    for (const text of [
-      "",
-      "api.openai.com",
-      "http://api.openai.com/v1",
-      "ftp://api.openai.com/",
-      "javascript:alert(1)",
-      "https://user@api.openai.com/",
-      "https://:pass@api.openai.com/",
-      "https://api.openai.com/#",
-      "https://api.openai.com/#key",
-    ]) {
-      expect(isRefused(text), text).toBe(true);
-    }
-  });
-
-  it("refuses local, reserved, wildcard and own names, whatever their case", ({ expect }) => {
-    for (const host of [
-      "localhost",
-      "LOCALHOST",
-      "a.localhost",
-      "printer.local",
-      "metadata.google.internal",
-      "intranet",
-      "router.home.arpa",
-      "nas.lan",
-      "127.0.0.1.nip.io",
-      "10-0-0-1.sslip.io",
-      "localtest.me",
-      "app.lvh.me",
-      "gatehouse.example.com",
-      "GateHouse.Example.com:444",
-      "api.example.org",
-      "gatehouse.example.com.",
-      "localhost.",
-      "api.openai.com.",
-      "ｌｏｃａｌｈｏｓｔ",
-      "１２７.0.0.1",
-    ]) {
-      expect(isRefused(`https://${host}/v1`), host).toBe(true);
-    }
-  });
-
-  it("refuses IPv6 that is not public unicast", ({ expect }) => {
-    for (const host of [
-      "::",
-      "::1",
-      "fe80::1",
-      "fe80::1%25eth0",
-      "fe80::1%eth0",
-      "febf::1",
-      "fec0::1",
-      "fc00::1",
-      "fd12:3456::1",
-      "ff02::1",
-      "100::1",
-      "2001::1",
-      "2001:db8::1",
-      "2002:7f00:1::",
-      "5f00::1",
-      "::ffff:8.8.8.8",
-      "64:ff9b::8.8.8.8",
-    ]) {
-      expect(isRefused(`https://[${host}]/v1`), host).toBe(true);
-    }
+  it("refuses every hostile host and address of the table, and our own hosts", ({ expect }) => {
+    const own = ["gatehouse.example.com", "GateHouse.Example.com:444", "api.example.org", "gatehouse.example.com."];
+    const taken = [...hostileHosts, ...own].map((host) => `https://${host}/v1`).concat(hostileUrls, "");
+    expect(taken.filter((text) => !isRefused(text))).toEqual([]);
+    // Whatever their case, port and path.
+    const varied = hostileHosts.flatMap((host) => [`https://${host.toUpperCase()}/`, `HTTPS://${host}:8443/a/b?c=d`]);
+    expect(varied.filter((text) => !isRefused(text))).toEqual([]);
   });
 
   it("lets exactly the allowed origins past the checks", ({ expect }) => {
