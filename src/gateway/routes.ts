@@ -51,7 +51,7 @@ type GatewayContext = Context<HttpEnv>;
 const keepAliveMs = 1_000;
 /** It takes milliseconds, a cold read of the record some more; a probe's lease has room for this. */
 const openMs = 10_000;
-/** No pool's name is longer; what cannot be one is not carried to the Router. */
+/** No pool's name is longer, nor a model's; what cannot be one is not carried to the Router. */
 const maxModelLength = 128;
 const bodyIdleMs = 30_000;
 

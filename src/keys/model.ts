@@ -76,7 +76,7 @@ export const KeyLimits = z
       .min(1)
       .max(100)
       .optional()
-      .describe("Pools the key may call; all when left out."),
+      .describe("Names of pools and models that the key may call; all when left out."),
     tools: z
       .array(z.string().min(1).max(129))
       .min(1)

@@ -34,7 +34,7 @@ export const RouterKey = z.object({
   /** The secret before the last rotation: the same key until then, refused as expired after. Absent when there is none. */
   previous: z.object({ digest: z.string(), expires_at_ms: z.number() }).optional(),
   scopes: z.array(z.string()),
-  /** Pool names allowed; null means all. */
+  /** Names of pools and models allowed; null means all. */
   models: z.array(z.string()).nullable(),
   /** Tools allowed, as `provider/tool` or `provider/*`; null or absent means all. */
   tools: z.array(z.string()).nullable().optional(),

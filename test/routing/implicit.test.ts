@@ -341,6 +341,16 @@ describe("the Router's disk", () => {
     });
   });
 
+  it("takes the failure of a call that a lost second knew, and finds it another credential", async ({ expect }) => {
+    const router = routerOf("ws-implicit-lost");
+    await router().apply(address(1), rowsOf([three]));
+    const lost = ticketOf(await router().admit(requestFor()));
+    await abortAllDurableObjects();
+    const moved = ticketOf(await router().next(lost, makeFailure("rate_limit")));
+    expect([moved.attempt, moved.pool_id]).toEqual([2, lost.pool_id]);
+    expect(moved.instance.id).not.toBe(lost.instance.id);
+  });
+
   it("does not take the catalogue of an older version for that of a later one which the release before wrote", async ({
     expect,
   }) => {
