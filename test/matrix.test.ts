@@ -10,6 +10,8 @@ type Verdict = "allowed" | 401 | 403 | 404;
 /** What is sent with every knock: chosen so that who is allowed changes nothing that the next one needs. */
 interface Sent {
   readonly body?: unknown;
+  /** Input that is good, for where `body` is not. */
+  readonly good?: unknown;
   readonly ifMatch?: string;
 }
 
@@ -335,6 +337,128 @@ const table: Readonly<Record<string, Row>> = {
   "get /workspaces/{ws}/vault": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
   "post /workspaces/{ws}/vault/rotate": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
 
+  "get /workspaces/{ws}/tool-providers": { in: "workspace", least: "MEMBER", scope: "tools:read" },
+  "post /workspaces/{ws}/tool-providers": { in: "workspace", least: "ADMIN", scope: "tools:manage", body: nonsense },
+  "get /workspaces/{ws}/tool-providers/{provider}": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "tools:read",
+    thing: "toolProvider",
+  },
+  "put /workspaces/{ws}/tool-providers/{provider}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolProvider",
+    body: nonsense,
+    good: { kind: "openapi", document: "{}" },
+  },
+  "patch /workspaces/{ws}/tool-providers/{provider}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolProvider",
+    body: { title: "Renamed" },
+    ifMatch: stale,
+  },
+  "delete /workspaces/{ws}/tool-providers/{provider}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolProvider",
+    ifMatch: stale,
+  },
+  "post /workspaces/{ws}/tool-providers/{provider}/refresh": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolProvider",
+  },
+  "get /workspaces/{ws}/tool-providers/{provider}/tools": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "tools:read",
+    thing: "toolProvider",
+  },
+  "get /workspaces/{ws}/tool-providers/{provider}/tools/{tool}": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "tools:read",
+    thing: "toolProvider",
+  },
+  "patch /workspaces/{ws}/tool-providers/{provider}/tools/{tool}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolProvider",
+    body: { enabled: true },
+  },
+  "get /workspaces/{ws}/tool-providers/{provider}/credentials": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "tools:read",
+    thing: "toolProvider",
+  },
+  "post /workspaces/{ws}/tool-providers/{provider}/credentials": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolProvider",
+    body: nonsense,
+    good: { name: "theirs", credentials: { api_key: "tool-secret" } },
+  },
+  "get /workspaces/{ws}/tool-providers/{provider}/credentials/{id}": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "tools:read",
+    thing: "toolCredential",
+  },
+  "patch /workspaces/{ws}/tool-providers/{provider}/credentials/{id}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolCredential",
+    body: { name: "Renamed" },
+    ifMatch: stale,
+  },
+  "delete /workspaces/{ws}/tool-providers/{provider}/credentials/{id}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolCredential",
+    ifMatch: stale,
+  },
+  "post /workspaces/{ws}/tool-providers/{provider}/credentials/{id}/validate": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolCredential",
+  },
+  "post /workspaces/{ws}/tool-providers/{provider}/credentials/{id}/rotate": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolCredential",
+    body: { credentials: { api_key: "another-secret" }, validate: false },
+    ifMatch: stale,
+  },
+  "post /workspaces/{ws}/tool-providers/{provider}/credentials/{id}/rollback": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "tools:manage",
+    thing: "toolCredential",
+    body: { validate: false },
+    ifMatch: stale,
+  },
+  "get /workspaces/{ws}/tools": { in: "workspace", least: "MEMBER", scope: "tools:read" },
+  "post /workspaces/{ws}/tools/{provider}/{tool}/invoke": {
+    in: "workspace",
+    least: "MEMBER",
+    scope: "tools:invoke",
+    thing: "toolProvider",
+    body: { input: { q: 1 } },
+  },
+
   // Last: it brings the deleted workspace back, at which the others knock.
   "post /workspaces/{ws}/restore": { in: "workspace", least: "OWNER", scope: null, afterDeletion: true },
 };
@@ -349,6 +473,8 @@ const absentThings: Readonly<Record<ThingKind, string>> = {
   invite: "inv_01h455vb4pex5vsknk084sn02q",
   model: "no-such-model",
   provider: "no_such_provider",
+  toolProvider: "no-such-provider",
+  toolCredential: "cred_01h455vb4pex5vsknk084sn02q",
 };
 
 let world: World;
@@ -399,6 +525,7 @@ describe("who may do what", () => {
       if (row.in !== "workspace" || row.thing === undefined) {
         return;
       }
+      const { thing } = row;
       const { house, neighbour } = world;
       const owner: Knock = {
         name: "the owner",
@@ -408,8 +535,10 @@ describe("who may do what", () => {
       };
       const before = await dumpRecord();
       // Input that is good, so that it is the thing which is looked at.
-      const sent = operation.startsWith("put ") ? { ...row, body: goodPool(house) } : row;
-      const meet = (id: string) => knockAt(operation, sent, owner, { ...house, things: thingsNamed(house, id) });
+      const good = row.good ?? (operation === "put /workspaces/{ws}/pools/{pool}" ? goodPool(house) : row.body);
+      const sent = { ...row, body: good };
+      const meet = (id: string) =>
+        knockAt(operation, sent, owner, { ...house, things: { ...house.things, [thing]: id } });
       const foreign = await meet(neighbour.things[row.thing]);
       const absent = await meet(absentThings[row.thing]);
       expect(foreign.status).toBe(404);
@@ -487,14 +616,15 @@ function fill(pattern: string, row: Row, { id, things }: House): string {
   const thing = row.in === "workspace" && row.thing !== undefined ? things[row.thing] : "unknown";
   return pattern
     .replace("{ws}", id)
-    .replace("{provider}", row.in === "workspace" ? things.provider : "unknown")
+    .replace("{provider}", row.in === "workspace" ? providerOf(pattern, things) : "unknown")
+    .replace("{tool}", "echo")
     .replace("{pool}", things.pool)
     .replace("{model}", things.model)
     .replace(/\{(id|token)\}/, thing);
 }
 
-function thingsNamed(house: House, id: string): House["things"] {
-  return { ...house.things, key: id, credential: id, member: id, pool: id, invite: id, model: id };
+function providerOf(pattern: string, things: House["things"]): string {
+  return pattern.includes("/tool") ? things.toolProvider : things.provider;
 }
 
 function goodPool(house: House): unknown {

@@ -14,9 +14,19 @@ import {
   type SeededAccount,
   type SeededWorkspace,
 } from "./seed.js";
+import { schemes, toolDocument } from "./tool-document.js";
 
 /** Kinds of things that a path's last parameter can name. */
-export type ThingKind = "key" | "credential" | "member" | "pool" | "provider" | "invite" | "model";
+export type ThingKind =
+  | "key"
+  | "credential"
+  | "member"
+  | "pool"
+  | "provider"
+  | "invite"
+  | "model"
+  | "toolProvider"
+  | "toolCredential";
 
 /** A workspace with its people, a key of every scope, and one thing of each kind. */
 export interface House {
@@ -145,8 +155,22 @@ async function buildHouse(): Promise<House> {
       provider: "sandbox",
       model,
       invite: inviteId,
+      ...(await buildTools(workspace)),
     },
   };
+}
+
+/** A tool provider with its tools `echo` and `text`, and a credential for it. */
+async function buildTools(workspace: SeededWorkspace) {
+  const toolProvider = `tools-of-${workspace.id}`;
+  const path = `/workspaces/${workspace.id}/tool-providers`;
+  const document = toolDocument({ security: schemes.bearer });
+  await call("POST", path, { token: workspace.token, body: { kind: "openapi", name: toolProvider, document } });
+  const made = await call("POST", `${path}/${toolProvider}/credentials`, {
+    token: workspace.token,
+    body: { name: "mine", credentials: { api_key: "tool-secret" }, validate: false },
+  });
+  return { toolProvider, toolCredential: made.body.id as string };
 }
 
 /** Credentials that were good or look it: each is nobody. They are refused before any route is chosen, so CI tries four of them at every door. */

@@ -7,6 +7,7 @@
  * `GET https://inspect.upstream.test/last?tag=…` reads them, `POST …/behave?tag=…&as=…` changes a tag's behaviour.
  */
 import { answerIssuer } from "./upstream-issuer.js";
+import { answerTools } from "./upstream-tools.js";
 
 /** What `inspect` answers: how many calls came, how many of them the Worker broke off, and the last one. Credentials only as SHA-256. */
 export interface Inspection {
@@ -101,6 +102,10 @@ export async function fakeUpstream(request: Request): Promise<Response> {
   const issued = await answerIssuer(request);
   if (issued !== null) {
     return issued;
+  }
+  const invoked = await answerTools(request);
+  if (invoked !== null) {
+    return invoked;
   }
   const [, prefix, path = ""] = /^(?:\/([^/]+))?\/v1(\/.*)$/.exec(url.pathname) ?? [];
   const tag = tagOf(prefix ?? request.headers.get("x-test-tag") ?? url.host);
