@@ -7,6 +7,7 @@
  * `GET https://inspect.upstream.test/last?tag=…` reads them, `POST …/behave?tag=…&as=…` changes a tag's behaviour.
  */
 import { answerIssuer } from "./upstream-issuer.js";
+import { answerMcp } from "./upstream-mcp.js";
 import { answerTools } from "./upstream-tools.js";
 
 /** What `inspect` answers: how many calls came, how many of them the Worker broke off, and the last one. Credentials only as SHA-256. */
@@ -99,9 +100,9 @@ export async function fakeUpstream(request: Request): Promise<Response> {
   if (url.host === "inspect.upstream.test") {
     return inspect(request.method, url);
   }
-  const issued = await answerIssuer(request);
-  if (issued !== null) {
-    return issued;
+  const answered = (await answerIssuer(request)) ?? (await answerMcp(request));
+  if (answered !== null) {
+    return answered;
   }
   const invoked = await answerTools(request);
   if (invoked !== null) {
