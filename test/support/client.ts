@@ -1,5 +1,7 @@
 /** Calls the Worker under test like a customer: by HTTP, through its real fetch handler. */
 import { exports } from "cloudflare:workers";
+// oxlint-disable-next-line import/no-unassigned-import -- loaded with the file, so that its first test does not pay for it
+import "../../src/index.js";
 
 /** The service's own address in tests. */
 export const origin = "http://127.0.0.1:8787";
