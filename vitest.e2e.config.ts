@@ -1,13 +1,26 @@
 /** The end-to-end tests: plain Node, real clients, and a Gatehouse started as `npm start` starts it. */
 import { defineConfig } from "vitest/config";
 
+/** Files that mostly wait, for a queue or a mail server's patience, and on servers of their own: they mind no company. */
+const waiting = ["e2e/mail*.test.ts"];
+
 export default defineConfig({
   test: {
-    include: ["e2e/**/*.test.ts"],
-    globalSetup: ["./e2e/support/global-setup.ts"],
     // One server and two cores: files side by side would only disturb each other's timings.
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: "waiting", include: waiting } },
+      {
+        extends: true,
+        test: {
+          name: "timed",
+          include: ["e2e/**/*.test.ts"],
+          exclude: waiting,
+          globalSetup: ["./e2e/support/global-setup.ts"],
+        },
+      },
+    ],
   },
 });

@@ -1,4 +1,5 @@
 /** Starts a Gatehouse of its own: free port, new state, own secrets; nothing of the developer's is touched, and `stop` leaves nothing behind. */
+import { randomInt } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -28,25 +29,30 @@ interface ServerOptions {
   readonly state?: string;
 }
 
-/** Ports of 127.0.0.1 that were free a moment ago. */
+// Below the ports that systems give to outgoing connections: those come and go, and would take one that a stopped server left.
+const lowestPort = 15_000;
+const highestPort = 32_000;
+const handedOut = new Set<number>();
+
+/** Ports of 127.0.0.1 that were free a moment ago, each handed out once. */
 export async function findFreePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  try {
-    return await Promise.all(
-      servers.map(
-        (server) =>
-          new Promise<number>((resolve, reject) => {
-            server.once("error", reject);
-            server.listen(0, "127.0.0.1", () => {
-              const address = server.address();
-              resolve(typeof address === "object" && address !== null ? address.port : 0);
-            });
-          }),
-      ),
-    );
-  } finally {
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = randomInt(lowestPort, highestPort);
+    if (!handedOut.has(port) && (await isFree(port))) {
+      handedOut.add(port);
+      ports.push(port);
+    }
   }
+  return ports;
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }
 
 function writeVars(file: string, vars: Readonly<Record<string, string>>): string {
