@@ -60,6 +60,21 @@ export type Attempt =
 /** Makes one attempt. Never throws; holds no timer and no upstream any more unless it committed a stream. */
 export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptDeps): Promise<Attempt> {
   const target = await openTarget(ticket, deps);
+  const result = await attemptOn(target, ticket, exchange, deps);
+  if ("failure" in target || !target.isKept || result.kind !== "failed" || result.failure.class !== "credential") {
+    return result;
+  }
+  // A token can be taken back before its time. That says nothing of the secret until a new one is refused too.
+  await forgetToken(target.provider, target.opened);
+  return await attemptOn(await openTarget(ticket, deps), ticket, exchange, deps);
+}
+
+async function attemptOn(
+  target: Target | Unopened,
+  ticket: Ticket,
+  exchange: Exchange,
+  deps: AttemptDeps,
+): Promise<Attempt> {
   const sentAt = Date.now();
   if ("failure" in target) {
     return { kind: "failed", sentAt, ...target };
@@ -92,15 +107,20 @@ interface Target {
   readonly opened: OpenInstance;
   /** What the call carries: the secret, or the access token that its provider exchanges it for. */
   readonly key: Secret | null;
+  /** The key is a token that an earlier call fetched. */
+  readonly isKept: boolean;
+}
+
+interface Unopened {
+  readonly failure: Failure;
+  /** Null: the trouble was not ours. */
+  readonly error: AppError | null;
 }
 
 /** For the exchange of a secret for a token, besides the sender's own grace. */
 const exchangeMs = 4_000;
 
-async function openTarget(
-  ticket: Ticket,
-  deps: AttemptDeps,
-): Promise<Target | { failure: Failure; error: AppError | null }> {
+async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | Unopened> {
   try {
     const opened = await openInTime(ticket, deps);
     if (opened !== null && URL.parse(opened.base_url)?.origin !== opened.origin) {
@@ -112,7 +132,7 @@ async function openTarget(
         deps.send(provider, request, new AbortController().signal, exchangeMs),
       );
       return exchanged === null || exchanged.kind === "token"
-        ? { provider, opened, key: exchanged?.token ?? opened.api_key }
+        ? { provider, opened, key: exchanged?.token ?? opened.api_key, isKept: exchanged?.isKept ?? false }
         : { failure: exchangeFailure(exchanged), error: null };
     }
     const code = opened === null ? "instance_gone" : "provider_unknown";
@@ -191,9 +211,6 @@ async function call(
   leash.whenCut(() => context.hold.release());
   const answer = isStream ? await readStream(response, context) : await readPlain(response, context);
   disarm();
-  if (answer.kind === "failed" && answer.failure.class === "credential") {
-    await forgetToken(provider, opened);
-  }
   return { response, answer };
 }
 

@@ -9,7 +9,8 @@ import type { CredentialInput, Provider } from "./contract.js";
 
 /** What came of an exchange. `refused`: it is the secret's fault, and `reason` says so without it. `failed`: nothing was proved. */
 export type TokenOutcome =
-  | { readonly kind: "token"; readonly token: Secret }
+  /** `isKept`: an earlier call fetched it. */
+  | { readonly kind: "token"; readonly token: Secret; readonly isKept: boolean }
   | { readonly kind: "refused"; readonly reason: string }
   | { readonly kind: "failed"; readonly failure: TokenFailure; readonly reason: string };
 
@@ -61,7 +62,7 @@ export async function findToken(
   const key = await tokenKey(provider, input);
   const kept = memory.kept.get(key);
   if (kept !== undefined && kept.until > Date.now()) {
-    return { kind: "token", token: kept.token };
+    return { kind: "token", token: kept.token, isKept: true };
   }
   return await memory.share(key, () => fetchToken(provider, input, send, key, memory));
 }
@@ -121,7 +122,7 @@ async function fetchToken(
     }
     const token = new Secret(grant.data.access_token);
     keep(memory, key, { token, until: askedAt + grant.data.expires_in * 1000 - marginMs });
-    return { kind: "token", token };
+    return { kind: "token", token, isKept: false };
   } catch (error) {
     if (error instanceof OutboundError) {
       return { kind: "failed", failure: error.failure, reason: error.message };

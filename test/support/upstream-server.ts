@@ -3,6 +3,7 @@
  * abort really arrives: behind miniflare's fetch handler a failing body ends cleanly, and nobody hears of an abort.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { answerGoogle } from "./upstream-google.js";
 import { fakeUpstream } from "./upstream.js";
 
 /** Answers one request of the Worker under test; for miniflare's `outboundService: { node }`. */
@@ -14,7 +15,8 @@ export async function serveUpstream(incoming: IncomingMessage, outgoing: ServerR
       left.abort();
     }
   });
-  const response = await fakeUpstream(await toRequest(incoming, left.signal));
+  const request = await toRequest(incoming, left.signal);
+  const response = (await answerGoogle(request)) ?? (await fakeUpstream(request));
   const headers = Object.fromEntries(response.headers);
   outgoing.writeHead(response.status, { ...headers, "set-cookie": response.headers.getSetCookie() });
   outgoing.flushHeaders();
