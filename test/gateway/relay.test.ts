@@ -503,6 +503,9 @@ describe("relay", () => {
     });
     expect(calls.sent).toEqual([]);
     expect(response.status).toBe(500);
+    const stray = () => new Request("https://evil.test/v1/chat/completions", { method: "POST" });
+    const misled = await play({ deps: { findProvider: () => ({ ...openaiCompatible, request: stray }) } });
+    expect([misled.calls.sent, misled.response.status]).toEqual([[], 500]);
   });
 
   it("publishes once for a Router that has no configuration, then asks again", async ({ expect }) => {
@@ -632,6 +635,22 @@ describe("relay", () => {
     expect((await response.text()).endsWith(done)).toBe(true);
     await Promise.all(calls.waits);
     expect(calls.settled[0]).toMatchObject({ result: "ok", usage: { prompt_tokens: 7, completion_tokens: 3 } });
+  });
+
+  it("asks nothing of the sort of a provider that refuses to be asked", async ({ expect }) => {
+    const deps = { findProvider: () => ({ ...openaiCompatible, takesStreamOptions: () => false }) };
+    const { response, calls } = await play({ body: streamBody, upstream: () => sse(recorded), deps });
+    expect(JSON.parse(calls.sent[0]?.body ?? "")).not.toHaveProperty("stream_options");
+    // Nothing was added, so nothing is left out: a usage that comes unasked is settled with and passed on.
+    expect(await response.text()).toContain('"usage"');
+    await Promise.all(calls.waits);
+    expect(calls.settled[0]).toMatchObject({ result: "ok", usage: { prompt_tokens: 7, completion_tokens: 3 } });
+  });
+
+  it("sends an instance's model under the name that its provider knows it by", async ({ expect }) => {
+    const deps = { findProvider: () => ({ ...openaiCompatible, modelName: (model: string) => `vendor/${model}` }) };
+    const { calls } = await play({ deps });
+    expect(JSON.parse(calls.sent[0]?.body ?? "")).toMatchObject({ model: "vendor/model-1" });
   });
 
   it("leaves the caller's bytes alone on every attempt", async ({ expect }) => {
