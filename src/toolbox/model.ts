@@ -33,6 +33,8 @@ export const toolProviders = sqliteTable(
     enabled: integer("enabled", { mode: "boolean" }).notNull().default(true),
     /** When its tools were last read. */
     refreshedAt: integer("refreshed_at"),
+    /** When an MCP server was last asked for its tools by the clock, whatever came of it; null before the first time. */
+    triedAt: integer("tried_at"),
     /** Why the last reading failed; null when it did not. */
     refreshError: text("refresh_error"),
     revision: integer("revision").notNull().default(1),

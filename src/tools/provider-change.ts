@@ -43,6 +43,7 @@ export function planCreateProvider(
     ...named,
     credentialId: null,
     enabled: true,
+    triedAt: null,
     revision: 1,
     createdAt: actor.at,
     ...toColumns(draft, actor.at, null),

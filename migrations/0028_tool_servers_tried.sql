@@ -1,0 +1,1 @@
+ALTER TABLE `tool_providers` ADD `tried_at` integer;
