@@ -77,6 +77,36 @@ function troubles(schema: JsonSchema): string[] {
   return found;
 }
 
+function forbidden(): never {
+  throw new Error("code made at run time");
+}
+
+function serversAt(path: string): object {
+  return { servers: [{ url: `https://api.test${path}` }] };
+}
+
+function manyPaths(count: number): object {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`/p${index}`, { get: {} }]));
+}
+
+function isRead(outcome: unknown): boolean {
+  return Array.isArray((outcome as ToolDocument).tools);
+}
+
+function isRefused(outcome: unknown): boolean {
+  return outcome instanceof AppError && outcome.status === 422;
+}
+
+/** Operations of a document, counted by another way than the reader's. */
+function countOperations(text: string): number {
+  const plain = text.replace("\uFEFF", "");
+  if (!plain.startsWith("{")) {
+    return plain.replace(/^webhooks:.*/ms, "").match(/^ {4}(get|put|post|delete|patch):$/gm)?.length ?? 0;
+  }
+  const { paths } = JSON.parse(plain) as { paths: Record<string, object> };
+  return Object.values(paths).flatMap((item) => Object.keys(item).filter((key) => methods.includes(key))).length;
+}
+
 const publicDocuments = [
   ["@scalar/galaxy 3.1.yaml", galaxy, 9, "https://galaxy.scalar.com"],
   [
@@ -92,35 +122,25 @@ const publicDocuments = [
 const methods = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 describe("a public document", () => {
-  it.for(publicDocuments)("%s is taken in whole", async ([, text, count, base], { expect: expects }) => {
+  it.for(publicDocuments)("%s is taken in whole", async ([, text, count, base]) => {
     const document = await readDocument(text, nowhere);
-    expects(document.base_url).toBe(base);
-    expects(document.tools).toHaveLength(count);
+    expect(document.base_url).toBe(base);
+    expect(document.tools).toHaveLength(count);
     const names = document.tools.map((tool) => tool.name);
-    expects(new Set(names).size).toBe(count);
-    expects(names.filter((name) => !/^[a-zA-Z0-9_-]{1,64}$/.test(name))).toEqual([]);
-    const isJson = text.replace("\uFEFF", "").startsWith("{");
-    if (isJson) {
-      const { paths } = JSON.parse(text.replace("\uFEFF", "")) as { paths: Record<string, object> };
-      const operations = Object.values(paths).flatMap((item) =>
-        Object.keys(item).filter((key) => methods.includes(key)),
-      );
-      expects(operations).toHaveLength(count);
-    }
+    expect(new Set(names).size).toBe(count);
+    expect(names.filter((name) => !/^[a-zA-Z0-9_-]{1,64}$/.test(name))).toEqual([]);
+    expect(countOperations(text)).toBe(count);
     for (const { input_schema: schema } of document.tools) {
-      expects(troubles(schema)).toEqual([]);
-      expects(schema["type"]).toBe("object");
-      expects(metaSchema.validateSchema({ ...schema }), metaSchema.errorsText()).toBe(true);
+      expect(troubles(schema)).toEqual([]);
+      expect(schema["type"]).toBe("object");
+      expect(metaSchema.validateSchema({ ...schema }) === true ? "" : metaSchema.errorsText()).toBe("");
       isValid(schema, {});
     }
     // A second import gives the same rows.
-    expects(await readDocument(text, nowhere)).toEqual(document);
+    expect(await readDocument(text, nowhere)).toEqual(document);
   });
 
   it("needs no code made at run time", async () => {
-    const forbidden = (): never => {
-      throw new Error("code made at run time");
-    };
     vi.stubGlobal("Function", forbidden);
     vi.stubGlobal("eval", forbidden);
     try {
@@ -289,10 +309,10 @@ describe("an operation", () => {
     ],
     ["text", { "text/csv": { schema: { type: "string" } } }, "text", "text/csv"],
     ["bytes", { "image/png": { schema: {} } }, "file", "image/png"],
-  ] as const)("takes a body of %s as one property", async ([, content, encoding, type], { expect: expects }) => {
+  ] as const)("takes a body of %s as one property", async ([, content, encoding, type]) => {
     const tool = await only(documentOf({ "/x": postBody(content) }));
-    expects(tool.call).toMatchObject({ body: { input: "body", encoding, content_type: type, properties: [] } });
-    expects(tool.input_schema["required"]).toEqual(["body"]);
+    expect(tool.call).toMatchObject({ body: { input: "body", encoding, content_type: type, properties: [] } });
+    expect(tool.input_schema["required"]).toEqual(["body"]);
   });
 
   it("merges a plain allOf, and asks for an optional body whole or not at all", async () => {
@@ -408,8 +428,8 @@ describe("a pattern", () => {
     "^\\d{4}-\\d{2}-\\d{2}(T\\d{2})?$",
     "[0-9]{3}",
     "^\\+?[1-9]\\d{1,14}$",
-  ])("%s runs", (pattern, { expect: expects }) => {
-    expects(isSafePattern(pattern)).toBe(true);
+  ])("%s runs", (pattern) => {
+    expect(isSafePattern(pattern)).toBe(true);
   });
 
   it.for([
@@ -426,8 +446,8 @@ describe("a pattern", () => {
     "(",
     "^(a{1,30}){1,30}$",
     "^a{1,3000}b$",
-  ])("%s does not", (pattern, { expect: expects }) => {
-    expects(isSafePattern(pattern)).toBe(false);
+  ])("%s does not", (pattern) => {
+    expect(isSafePattern(pattern)).toBe(false);
   });
 });
 
@@ -448,16 +468,15 @@ describe("where calls go", () => {
     [[{ url: "/v3" }], "https://docs.test/a/openapi.json", "https://docs.test/v3"],
     [[], "https://docs.test/a/openapi.json", "https://docs.test"],
     [[{ url: "https://one.test" }, { url: "https://two.test" }], null, "https://one.test"],
-  ] as const)("is the first server %j", async ([servers, documentUrl, base], { expect: expects }) => {
+  ] as const)("is the first server %j", async ([servers, documentUrl, base]) => {
     const document = await readDocument(documentOf({ "/x": item }, { servers }), { baseUrl: null, documentUrl });
-    expects(document.base_url).toBe(base);
-    expects(document.tools[0]?.call.server).toBe(base);
+    expect(document.base_url).toBe(base);
+    expect(document.tools[0]?.call.server).toBe(base);
   });
 
   it("is the operation's server before the path's before the document's, within one origin", async () => {
-    const servers = (path: string): object => ({ servers: [{ url: `https://api.test${path}` }] });
     const { tools } = await readDocument(
-      documentOf({ "/x": { ...servers("/path"), get: {}, post: servers("/operation") }, "/y": { get: {} } }),
+      documentOf({ "/x": { ...serversAt("/path"), get: {}, post: serversAt("/operation") }, "/y": { get: {} } }),
       nowhere,
     );
     expect(tools.map(({ call }) => call.server)).toEqual([
@@ -505,9 +524,9 @@ describe("security schemes", () => {
     ],
     [{ type: "oauth2", flows: { implicit: { authorizationUrl: "https://a.test", scopes: {} } } }, { type: "bearer" }],
     [{ type: "mutualTLS" }, { type: "none" }],
-  ] as const)("%j asks for %j", async ([scheme, auth], { expect: expects }) => {
+  ] as const)("%j asks for %j", async ([scheme, auth]) => {
     const more = { security: [{ it: [] }], components: { securitySchemes: { it: scheme } } };
-    expects((await readDocument(documentOf({ "/x": get() }, more), nowhere)).auth).toEqual(auth);
+    expect((await readDocument(documentOf({ "/x": get() }, more), nowhere)).auth).toEqual(auth);
   });
 
   it("are offered in the order in which the document asks, and their keys are no input", async () => {
@@ -571,12 +590,12 @@ describe("a wrong document", () => {
     [documentOf({ "/x": get({ parameters: [{ $ref: "#thing" }] }) }), "must be a JSON pointer"],
     [documentOf({ "/x": get() }, { servers: [{ url: "https://{a}.test" }] }), "no `default`"],
     ["swagger: '2.0'\nhost: a.test\npaths: {/x: {get: {parameters: [{name: a}]}}}", "cannot be converted"],
-  ] as const)("%# says where: %s", async ([text, words], { expect: expects }) => {
+  ] as const)("%# says where: %s", async ([text, words]) => {
     const error = await refusal(text);
-    expects(error.status).toBe(422);
-    expects(error.errors.length).toBeGreaterThan(0);
-    expects(error.errors.every(({ pointer }) => pointer === "/document")).toBe(true);
-    expects(error.errors.map(({ detail }) => detail).join("\n")).toContain(words);
+    expect(error.status).toBe(422);
+    expect(error.errors.length).toBeGreaterThan(0);
+    expect(error.errors.every(({ pointer }) => pointer === "/document")).toBe(true);
+    expect(error.errors.map(({ detail }) => detail).join("\n")).toContain(words);
   });
 
   it("names all its faults, up to twenty, each once", async () => {
@@ -595,10 +614,8 @@ describe("a wrong document", () => {
   });
 
   it("has at most 300 operations", async () => {
-    const paths = (count: number): object =>
-      Object.fromEntries(Array.from({ length: count }, (_, index) => [`/p${index}`, { get: {} }]));
-    expect((await readDocument(documentOf(paths(300)), nowhere)).tools).toHaveLength(300);
-    const error = await refusal(documentOf(paths(301)));
+    expect((await readDocument(documentOf(manyPaths(300)), nowhere)).tools).toHaveLength(300);
+    const error = await refusal(documentOf(manyPaths(301)));
     expect(error.errors[0]).toMatchObject({ code: "too_many_operations" });
     expect(error.errors[0]?.detail).toContain("301 operations");
   });
@@ -731,24 +748,21 @@ const hostile: readonly (readonly [string, number, () => string])[] = [
 ];
 
 describe("a hostile document", () => {
-  it.for(hostile)(
-    "of %s ends in %i within two seconds and asks nobody",
-    async ([, status, make], { expect: expects }) => {
-      const asked = vi.spyOn(globalThis, "fetch");
-      const text = make();
-      await scheduler.wait(0);
-      const begun = Date.now();
-      const error = await refusal(text);
-      await scheduler.wait(0);
-      expects(Date.now() - begun).toBeLessThan(2_000);
-      expects(error.status).toBe(status);
-      expects(error.errors.length + error.detail.length).toBeGreaterThan(0);
-      expects(JSON.stringify([error.detail, error.errors]).length).toBeLessThan(5_000);
-      expects(asked).not.toHaveBeenCalled();
-      expects(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
-      asked.mockRestore();
-    },
-  );
+  it.for(hostile)("of %s ends in %i within two seconds and asks nobody", async ([, status, make]) => {
+    const asked = vi.spyOn(globalThis, "fetch");
+    const text = make();
+    await scheduler.wait(0);
+    const begun = Date.now();
+    const error = await refusal(text);
+    await scheduler.wait(0);
+    expect(Date.now() - begun).toBeLessThan(2_000);
+    expect(error.status).toBe(status);
+    expect(error.errors.length + error.detail.length).toBeGreaterThan(0);
+    expect(JSON.stringify([error.detail, error.errors]).length).toBeLessThan(5_000);
+    expect(asked).not.toHaveBeenCalled();
+    expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
+    asked.mockRestore();
+  });
 
   it("may name what every object has, and gets no more for it", async () => {
     const schemas = {
@@ -774,18 +788,14 @@ describe("a hostile document", () => {
   });
 
   it("of any shape is either read or refused, never anything else", async () => {
-    const documents: ToolDocument[] = [];
+    const outcomes: unknown[] = [];
     for (const value of [null, 1, true, [], "x", { $ref: "#" }, { $ref: 5 }, { "": {} }]) {
       for (const place of ["info", "paths", "servers", "components", "security"]) {
         const text = JSON.stringify({ ...(JSON.parse(documentOf({ "/x": get() })) as object), [place]: value });
-        const outcome = await readDocument(text, nowhere).catch((error: unknown) => error);
-        if (outcome instanceof AppError) {
-          expect([413, 422]).toContain(outcome.status);
-        } else {
-          documents.push(outcome as ToolDocument);
-        }
+        outcomes.push(await readDocument(text, nowhere).catch((error: unknown) => error));
       }
     }
-    expect(documents.every((document) => Array.isArray(document.tools))).toBe(true);
+    expect(outcomes.filter((outcome) => !isRead(outcome) && !isRefused(outcome))).toEqual([]);
+    expect(outcomes.some(isRead) && outcomes.some(isRefused)).toBe(true);
   });
 });

@@ -1,41 +1,48 @@
 /** The tool providers that Gatehouse ships, each an OpenAPI document with a note on what it needs and where to get it. */
-import type { FormField } from "../../providers/contract.js";
-import type { ToolAuth, ToolDocument } from "../contract.js";
+import type { ToolDocument } from "../contract.js";
+import { readDocument } from "../openapi/document.js";
+import { github } from "./github.js";
+import { openMeteo, openMeteoPlaces, wikipedia, wolfram } from "./knowledge.js";
+import { deepl, slack } from "./office.js";
+import { documentFor, type Builtin, type BuiltinSource } from "./parts.js";
+import { firecrawl, jina } from "./reading.js";
+import { brave, exa, serpapi, tavily } from "./web-search.js";
 
-/** One host of a provider that has several, such as a free and a paid one. */
-export interface BuiltinBase {
-  readonly title: string;
-  readonly url: string;
-}
+export type { Builtin } from "./parts.js";
 
-/** A tool provider of the catalogue. */
-export interface Builtin {
-  /** The wire name, such as `tavily`. */
-  readonly name: string;
-  readonly title: string;
-  readonly description: string;
-  readonly docs_url: string;
-  /** Where one gets a key; null when none is needed. */
-  readonly key_url: string | null;
-  readonly auth: ToolAuth;
-  /** The credential's form; its only secret is `api_key`. Empty when no credential is needed. */
-  readonly form: readonly FormField[];
-  /** Where calls may go; the first is the default. With more than one, the form has a field `base_url`. */
-  readonly bases: readonly BuiltinBase[];
-}
+const sources: readonly BuiltinSource[] = [
+  brave,
+  deepl,
+  exa,
+  firecrawl,
+  github,
+  jina,
+  openMeteo,
+  openMeteoPlaces,
+  serpapi,
+  slack,
+  tavily,
+  wikipedia,
+  wolfram,
+];
 
 /** Every provider of the catalogue, by name. */
 export function listBuiltins(): readonly Builtin[] {
-  return [];
+  return sources;
 }
 
 /** A provider of the catalogue, or null. */
 export function findBuiltin(name: string): Builtin | null {
-  return listBuiltins().find((builtin) => builtin.name === name) ?? null;
+  return sources.find((source) => source.name === name) ?? null;
 }
 
 /** A built-in provider's document, read. Null for a name that the catalogue does not have. */
 export async function readBuiltin(name: string): Promise<ToolDocument | null> {
-  await Promise.resolve();
-  return findBuiltin(name) === null ? null : null;
+  const source = sources.find((known) => known.name === name);
+  if (source === undefined) {
+    return null;
+  }
+  const { auth } = source;
+  const document = await readDocument(JSON.stringify(documentFor(source)), { baseUrl: null, documentUrl: null, auth });
+  return { ...document, auth };
 }

@@ -1,6 +1,6 @@
 /** An OpenAPI document becomes tools: what is wrong with it is said with its place in it, and nothing that it names is ever fetched. */
 import { AppError } from "../../base/errors.js";
-import type { CallParameter, OpenApiCall, ToolDefinition, ToolDocument } from "../contract.js";
+import type { CallParameter, OpenApiCall, ToolAuth, ToolDefinition, ToolDocument } from "../contract.js";
 import { collectDefinitions, settleDefinitions } from "./definitions.js";
 import { nameTools } from "./names.js";
 import { listOperations, readOperation, serversOf, type DraftTool, type Operation } from "./operations.js";
@@ -18,6 +18,8 @@ export interface DocumentOptions {
   readonly baseUrl: string | null;
   /** Where the document came from, against which relative server addresses are read; null when it was given as text. */
   readonly documentUrl: string | null;
+  /** How calls will be authenticated: a parameter that it fills is no input, whatever the document says. */
+  readonly auth?: ToolAuth;
 }
 
 /** The most operations that one provider may have. */
@@ -45,7 +47,8 @@ export async function readDocument(text: string, options: DocumentOptions): Prom
     place,
     operations.map((operation) => member(operation.place, "security")),
   );
-  const isKey = (parameter: CallParameter): boolean => security.keyParameters.has(`${parameter.in} ${parameter.name}`);
+  const isKey = (parameter: CallParameter): boolean =>
+    security.keyParameters.has(`${parameter.in} ${parameter.name}`) || fills(options.auth, parameter);
   const drafts = operations.map((operation, index) => readOperation(book, operation, servers.each[index] ?? "", isKey));
   settleDefinitions(book);
   throwFaults(reading);
@@ -64,6 +67,10 @@ export async function readDocument(text: string, options: DocumentOptions): Prom
     auth_alternatives: security.alternatives,
     tools: tools.map(({ tool }) => tool),
   };
+}
+
+function fills(auth: ToolAuth | undefined, parameter: CallParameter): boolean {
+  return auth?.type === "api_key" && auth.in === parameter.in && auth.name === parameter.name;
 }
 
 interface Servers {

@@ -1,0 +1,200 @@
+/** Searching the web: Tavily, Brave, Exa and SerpApi. */
+import { choice, flag, keyField, list, text, whole, words, type BuiltinSource } from "./parts.js";
+
+export const tavily: BuiltinSource = {
+  name: "tavily",
+  title: "Tavily",
+  description: "Web search made for agents: ranked pages with the passages that matter, and the text of given pages.",
+  docs_url: "https://docs.tavily.com/documentation/api-reference/introduction",
+  key_url: "https://app.tavily.com/home",
+  auth: { type: "bearer" },
+  form: [keyField("API key", "Begins with tvly-. Found on the overview page of your Tavily account.")],
+  bases: [{ title: "Tavily", url: "https://api.tavily.com" }],
+  operations: [
+    {
+      id: "search",
+      method: "post",
+      path: "/search",
+      title: "Search the web",
+      description: "Finds pages for a question and gives the passages of each that matter, ranked.",
+      body: {
+        query: words("What to search for.", 400),
+        search_depth: choice("`advanced` reads more of each page and costs twice.", "basic", "advanced"),
+        topic: choice("What kind of pages to prefer.", "general", "news", "finance"),
+        time_range: choice("How old a page may be.", "day", "week", "month", "year"),
+        max_results: whole("How many pages.", 1, 20),
+        include_answer: flag("Also write a short answer."),
+        include_raw_content: flag("Also give the whole text of each page."),
+        include_domains: list("Only pages of these domains.", 300),
+        exclude_domains: list("No pages of these domains.", 150),
+      },
+      required: ["query"],
+    },
+    {
+      id: "extract",
+      method: "post",
+      path: "/extract",
+      title: "Read pages",
+      description: "Gives the text of web pages.",
+      body: {
+        urls: { ...list("Addresses of the pages.", 20), minItems: 1 },
+        extract_depth: choice("`advanced` also reads tables and embedded content.", "basic", "advanced"),
+        format: choice("The text's form.", "markdown", "text"),
+      },
+      required: ["urls"],
+    },
+  ],
+};
+
+export const brave: BuiltinSource = {
+  name: "brave_search",
+  title: "Brave Search",
+  description: "Web and news search on Brave's own index.",
+  docs_url: "https://api-dashboard.search.brave.com/documentation",
+  key_url: "https://api-dashboard.search.brave.com/app/keys",
+  auth: { type: "api_key", in: "header", name: "X-Subscription-Token" },
+  form: [
+    keyField(
+      "Subscription token",
+      "Made under API Keys in the Brave Search API dashboard; a plan must be chosen first.",
+    ),
+  ],
+  bases: [{ title: "Brave Search", url: "https://api.search.brave.com/res/v1" }],
+  operations: [
+    {
+      id: "web_search",
+      method: "get",
+      path: "/web/search",
+      title: "Search the web",
+      description: "Finds web pages, with a snippet of each.",
+      query: {
+        q: words("What to search for; operators such as site: work.", 400),
+        count: whole("How many pages.", 1, 20),
+        offset: whole("How many result pages to skip.", 0, 9),
+        country: text("Two-letter country code that results are for, such as US."),
+        search_lang: text("Language of the results, such as en."),
+        safesearch: choice("How strictly adult content is left out.", "off", "moderate", "strict"),
+        freshness: text("How old a page may be: pd, pw, pm, py (a day, week, month, year) or 2026-01-01to2026-02-01."),
+      },
+      required: ["q"],
+    },
+    {
+      id: "news_search",
+      method: "get",
+      path: "/news/search",
+      title: "Search the news",
+      description: "Finds news articles, with a snippet of each.",
+      query: {
+        q: words("What to search for.", 400),
+        count: whole("How many articles.", 1, 50),
+        country: text("Two-letter country code that results are for."),
+        freshness: text("How old an article may be: pd, pw, pm or py."),
+      },
+      required: ["q"],
+    },
+  ],
+};
+
+const exaContents = {
+  text: flag("Give the page's text."),
+  highlights: flag("Give the passages that fit the question."),
+  summary: flag("Give a summary of the page."),
+};
+
+export const exa: BuiltinSource = {
+  name: "exa",
+  title: "Exa",
+  description: "Web search by meaning, with page contents and answers that name their sources.",
+  docs_url: "https://docs.exa.ai/reference/getting-started",
+  key_url: "https://dashboard.exa.ai/api-keys",
+  auth: { type: "api_key", in: "header", name: "x-api-key" },
+  form: [keyField("API key", "Made under API Keys in the Exa dashboard.")],
+  bases: [{ title: "Exa", url: "https://api.exa.ai" }],
+  operations: [
+    {
+      id: "search",
+      method: "post",
+      path: "/search",
+      title: "Search the web",
+      description: "Finds pages by what they mean. Whole sentences work better than keywords.",
+      body: {
+        query: words("What to search for.", 2000),
+        type: choice("How to search; `auto` chooses.", "auto", "neural", "fast", "deep"),
+        numResults: whole("How many pages.", 1, 100),
+        includeDomains: list("Only pages of these domains.", 1000),
+        excludeDomains: list("No pages of these domains.", 1000),
+        startPublishedDate: text("Only pages published from this time on, ISO 8601."),
+        endPublishedDate: text("Only pages published up to this time, ISO 8601."),
+        contents: {
+          type: "object",
+          description: "What to give of each page beside its address and title.",
+          properties: exaContents,
+          additionalProperties: false,
+        },
+      },
+      required: ["query"],
+    },
+    {
+      id: "contents",
+      method: "post",
+      path: "/contents",
+      title: "Read pages",
+      description: "Gives the contents of web pages.",
+      body: { urls: { ...list("Addresses of the pages.", 100), minItems: 1 }, ...exaContents },
+      required: ["urls"],
+    },
+    {
+      id: "answer",
+      method: "post",
+      path: "/answer",
+      title: "Answer a question",
+      description: "Answers a question from the web and names its sources.",
+      body: { query: words("The question.", 2000), text: flag("Also give the text of the sources.") },
+      required: ["query"],
+    },
+  ],
+};
+
+export const serpapi: BuiltinSource = {
+  name: "serpapi",
+  title: "SerpApi",
+  description: "Results of Google and other search engines as data.",
+  docs_url: "https://serpapi.com/search-api",
+  key_url: "https://serpapi.com/manage-api-key",
+  auth: { type: "api_key", in: "query", name: "api_key" },
+  form: [keyField("API key", "Shown under Your Private API Key in your SerpApi account.")],
+  bases: [{ title: "SerpApi", url: "https://serpapi.com" }],
+  operations: [
+    {
+      id: "search",
+      method: "get",
+      path: "/search.json",
+      title: "Search",
+      description: "Asks a search engine and gives its result page as data.",
+      query: {
+        engine: choice(
+          "The search engine.",
+          "google",
+          "google_news",
+          "google_images",
+          "google_scholar",
+          "google_maps",
+          "bing",
+          "duckduckgo",
+          "baidu",
+          "yandex",
+          "youtube",
+        ),
+        q: words("What to search for.", 2000),
+        location: text("Where the search is made from, such as Austin, Texas."),
+        gl: text("Two-letter country of the results, such as us."),
+        hl: text("Language of the results, such as en."),
+        num: whole("How many results.", 1, 100),
+        start: whole("How many results to skip.", 0, 1000),
+        safe: choice("Whether adult content is left out.", "active", "off"),
+        tbm: choice("Another kind of Google search.", "isch", "nws", "shop", "vid", "lcl"),
+      },
+      required: ["engine", "q"],
+    },
+  ],
+};
