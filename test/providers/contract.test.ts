@@ -2,10 +2,11 @@
 import { describe, it } from "vitest";
 import { sha256Hex, utf8 } from "../../src/base/bytes.js";
 import { AppError } from "../../src/base/errors.js";
-import { fetchOutbound } from "../../src/base/outbound.js";
+import { checkOutboundUrl, fetchOutbound } from "../../src/base/outbound.js";
 import { Secret } from "../../src/base/secret.js";
 import { findProvider, listProviders, providers } from "../../src/providers/catalogue.js";
 import type { CredentialInput, Provider, ValidationVerdict } from "../../src/providers/contract.js";
+import { knownModels, type KnownModel } from "../../src/providers/known-models.js";
 import type { Inspection } from "../support/upstream.js";
 import { makeServiceAccount } from "./service-account.js";
 
@@ -372,6 +373,77 @@ describe("what single providers add to the contract", () => {
   });
 });
 
+describe("known models", () => {
+  it("are named once, typed, and priced in decimal texts, for every provider whose models are the vendor's", async ({
+    expect,
+  }) => {
+    const own = new Set(["ollama", "openai_compatible"]);
+    for (const { name } of providers) {
+      const models = await knownModels(name);
+      expect(models.length > 0, name).toBe(!own.has(name));
+      expect(new Set(models.map(({ model }) => model)).size, name).toBe(models.length);
+      for (const { model, type, title, context_window: context, price } of models) {
+        expect(model, `${name} ${model}`).toMatch(/^[\w@][\w@./:+-]*$/);
+        expect(["llm", "embedding", "rerank", "speech", "image", "moderation"], model).toContain(type);
+        expect(title, model).not.toBe("");
+        expect(context === null || (Number.isInteger(context) && context > 0), model).toBe(true);
+        for (const usd of Object.values(price ?? {})) {
+          expect(usd ?? "0", `${name} ${model}`).toMatch(/^\d+(?:\.\d*[1-9])?$/);
+        }
+      }
+    }
+    expect(await knownModels("constructor")).toEqual([]);
+    expect(await knownModels("nobody")).toEqual([]);
+  });
+
+  it("are told apart by what they are for, and carry the vendor's present price", async ({ expect }) => {
+    expect(await findModel("openai", "gpt-5")).toEqual({
+      model: "gpt-5",
+      type: "llm",
+      title: "GPT-5",
+      context_window: 400_000,
+      max_output: null,
+      price: { input_usd_per_mtok: "1.25", output_usd_per_mtok: "10", cached_input_usd_per_mtok: "0.125" },
+    });
+    const types = [
+      ["openai", "text-embedding-3-small", "embedding"],
+      ["openai", "whisper-1", "speech"],
+      ["openai", "gpt-image-1", "image"],
+      ["openai", "omni-moderation-latest", "moderation"],
+      ["cohere", "rerank-v3.5", "rerank"],
+      ["cloudflare_workers_ai", "@cf/baai/bge-reranker-base", "rerank"],
+      ["cloudflare_workers_ai", "@cf/baai/bge-m3", "embedding"],
+      ["groq", "meta-llama/llama-guard-4-12b", "moderation"],
+      ["mistral", "mistral-embed", "embedding"],
+      ["dashscope", "qwen-turbo", "llm"],
+    ] as const;
+    for (const [name, model, type] of types) {
+      expect((await findModel(name, model))?.type, model).toBe(type);
+    }
+    // A price by the hour counts as its dearest, one with a later beginning not yet, and a deprecated model not at all.
+    expect((await findModel("deepseek", "deepseek-chat"))?.price?.input_usd_per_mtok).toBe("0.27");
+    expect((await findModel("gemini", "gemini-3.8-flash"))?.price?.input_usd_per_mtok).toBe("0.75");
+    expect(await findModel("openai", "whisper-1")).toMatchObject({ price: null });
+    expect((await knownModels("bedrock")).some(({ model }) => model.startsWith("regional."))).toBe(false);
+  });
+});
+
+describe("the outbound guard's part", () => {
+  it("lets a server of one's own be public https, and anything else only by name", ({ expect }) => {
+    const rules = { allow: "http://localhost:11434", ownHosts: [] };
+    const strict = { ...rules, allow: "" };
+    for (const name of ["ollama", "openai_compatible"]) {
+      const read = (base_url: string) => expectProvider(name).parse({ base_url }).base_url;
+      expect(checkOutboundUrl(read("https://llm.example.com"), strict)).toHaveProperty("url");
+      for (const base_url of ["http://llm.example.com", "http://localhost:11434", "https://192.168.1.2:11434"]) {
+        expect(checkOutboundUrl(read(base_url), strict), base_url).toHaveProperty("error");
+      }
+      expect(checkOutboundUrl(read("http://localhost:11434"), rules)).toHaveProperty("url");
+      expect(checkOutboundUrl(read("http://localhost:11435"), rules)).toHaveProperty("error");
+    }
+  });
+});
+
 describe("the catalogue", () => {
   it("lists and finds the sandbox only where it is switched on", ({ expect }) => {
     expect(listProviders({ sandbox: true }).map((provider) => provider.name)).toEqual(Object.keys(expectations));
@@ -382,6 +454,10 @@ describe("the catalogue", () => {
     expect(findProvider("constructor", { sandbox: true })).toBeNull();
   });
 });
+
+async function findModel(name: string, model: string): Promise<KnownModel | undefined> {
+  return (await knownModels(name)).find((one) => one.model === model);
+}
 
 /** Proves a key of a compatible server by a chat of one token. */
 function tryByChat(behaviour: string): Promise<ValidationVerdict> {
