@@ -3,16 +3,18 @@ import { z } from "@hono/zod-openapi";
 import { AppError } from "../base/errors.js";
 import { requireSettings, type Settings } from "../base/settings.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
+import { contentEtag } from "../http/etag.js";
 import { pageOf } from "../http/page.js";
-import { reply } from "../http/reply.js";
+import { reply, type Reply } from "../http/reply.js";
 import { findProvider, listProviders } from "../providers/catalogue.js";
 import type { Provider } from "../providers/contract.js";
+import { knownModels } from "../providers/known-models.js";
 import { changeEndpointsOf } from "./credential-change-routes.js";
 import { modelHouse } from "./credential-house.js";
 import { credentialEndpointsOf } from "./credential-routes.js";
 import { listConfiguredProviders } from "./credentials.js";
-import { ModelProvider, toModelProvider } from "./model.js";
 import { poolEndpoints } from "./pool-routes.js";
+import { ModelProvider, ModelProviderDetail, toModelProvider, toModelProviderDetail } from "./provider-schema.js";
 
 const readProviders = { kind: "workspace", scope: "providers:read", keys: true } as const;
 const ofProviders = "Model providers";
@@ -30,14 +32,16 @@ const listModelProviders = endpoint(
       "The catalogue: what each provider's form asks for, and whether this workspace has a credential for it.",
     tag: ofProviders,
     permission: readProviders,
+    etag: true,
     responses: { 200: { description: "Every provider.", schema: pageOf(ModelProvider) } },
     errors: [],
   },
   async (call) => {
     const configured = await listConfiguredProviders(call.db, call.access().id);
-    const known = listProviders(requireSettings(call.env));
-    const data = known.map((provider) => toModelProvider(provider, configured.has(provider.name)));
-    return reply(200, { data, next_cursor: null });
+    const entries = listProviders(requireSettings(call.env)).map(async (provider) =>
+      toModelProvider(provider, await knownModels(provider.name), configured.has(provider.name)),
+    );
+    return await revalidated({ data: await Promise.all(entries), next_cursor: null });
   },
 );
 
@@ -49,14 +53,18 @@ const readModelProvider = endpoint(
     summary: "Read a model provider",
     tag: ofProviders,
     permission: readProviders,
+    etag: true,
     params: ProviderParams,
-    responses: { 200: { description: "The provider.", schema: ModelProvider } },
+    responses: {
+      200: { description: "The provider, and the models that the catalogue knows of it.", schema: ModelProviderDetail },
+    },
     errors: [],
   },
   async (call) => {
     const provider = requireProvider(requireSettings(call.env), call.params.provider);
     const configured = await listConfiguredProviders(call.db, call.access().id);
-    return reply(200, toModelProvider(provider, configured.has(provider.name)));
+    const models = await knownModels(provider.name);
+    return await revalidated(toModelProviderDetail(provider, models, configured.has(provider.name)));
   },
 );
 
@@ -68,6 +76,11 @@ export const connectionEndpoints: readonly Endpoint[] = [
   ...changeEndpointsOf(modelHouse),
   ...poolEndpoints,
 ];
+
+/** The catalogue changes with a release and with the workspace's credentials: its readers may keep it as long as they ask. */
+async function revalidated(body: unknown): Promise<Reply> {
+  return reply(200, body, { etag: await contentEtag(body), revalidate: true });
+}
 
 function requireProvider(settings: Settings, name: string): Provider {
   const provider = findProvider(name, settings);
