@@ -16,6 +16,7 @@ import { sweepClosedLetters, sweepOutbox } from "./mail/outbox.js";
 import { sweepRotations } from "./rotation/advance.js";
 import { routerFor } from "./routing/router-for.js";
 import { publish, sweepUnapplied } from "./snapshot/publish.js";
+import { refreshServers } from "./tools/mcp/refresh.js";
 import { sweepEntries } from "./vault/entries.js";
 import { sweepWrappings } from "./vault/rewrap.js";
 import { letterWriters } from "./workspaces/letters.js";
@@ -26,6 +27,7 @@ export { Router } from "./routing/router.do.js";
 const publishesPerSweep = 100;
 const retriesPerSweep = 20;
 const rotationsPerSweep = 20;
+const toolServersPerSweep = 20;
 /** Each moves its workspace's version: fewer than are published in a sweep, or changes by people would wait behind them. */
 const wrappingsPerSweep = 50;
 
@@ -52,6 +54,7 @@ export default {
       sweep("previous_secrets", () => sweepPreviousSecrets(db, now)),
       sweep("sessions", () => sweepSessions(db, now)),
       sweep("rotations", () => sweepRotations(env, (on, id) => publish(on, id, routerFor), now, rotationsPerSweep)),
+      sweep("tool_servers", () => refreshServers(env, db, now, toolServersPerSweep)),
       sweep("keyring", () => sweepKeyring(env, db, now)),
     ]);
   },

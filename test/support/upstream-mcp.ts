@@ -1,6 +1,7 @@
 /**
  * MCP servers of the fake outside world, each `https://<behaviour>.mcp.test/<tag>`: real ones of the official SDK, but for
- * those whose fault is not to be one. `GET https://inspect.mcp.test/<tag>` tells what reached a tag, `POST …/forget` ends its sessions.
+ * those whose fault is not to be one. `GET https://inspect.mcp.test/<tag>` tells what reached a tag, `POST …/forget` ends its
+ * sessions, `…/grow` gives it one more tool, `…/break` and `…/mend` make it answer 503 and stop that.
  */
 import {
   createMcpHandler,
@@ -20,6 +21,8 @@ export interface McpInspection {
   /** Cancelled as the tool itself saw it. */
   stopped: number;
   authorization: string | null;
+  grown: boolean;
+  broken: boolean;
   /** Requests by method and path. */
   requests: string[];
 }
@@ -42,6 +45,8 @@ export async function answerMcp(request: Request): Promise<Response | null> {
     if (deed === "forget") {
       forget(tag);
     }
+    seen.grown ||= deed === "grow";
+    seen.broken = deed === "break" || (seen.broken && deed !== "mend");
     return Response.json(seen);
   }
   const text = await request.text();
@@ -49,6 +54,9 @@ export async function answerMcp(request: Request): Promise<Response | null> {
   seen.authorization =
     request.headers.get("authorization") ?? request.headers.get("x-key") ?? url.searchParams.get("key");
   note(seen, text);
+  if (seen.broken) {
+    return new Response("out of order", { status: 503 });
+  }
   const sent = new Request(url, {
     method: request.method,
     headers: request.headers,
@@ -110,8 +118,9 @@ function makeServer(tag: string, first: Request): Server {
   const server = new Server({ name: "fake", title: "Fake server", version: "1.2.3" }, { capabilities: { tools: {} } });
   server.setRequestHandler("tools/list", (request) => {
     const at = Number(request.params?.cursor ?? "0");
+    const grown = inspectionOf(tag).grown ? [...listed, { name: "grown", inputSchema: object }] : listed;
     const tools =
-      tag === "many" ? Array.from({ length: 400 }, (_, n) => ({ name: `t${n}`, inputSchema: object })) : listed;
+      tag === "many" ? Array.from({ length: 400 }, (_, n) => ({ name: `t${n}`, inputSchema: object })) : grown;
     const next = tag === "endless" ? "0" : at + 3 < tools.length ? String(at + 3) : undefined;
     return tag === "many"
       ? { tools }
@@ -175,6 +184,8 @@ function inspectionOf(tag: string): McpInspection {
     cancelled: 0,
     stopped: 0,
     authorization: null,
+    grown: false,
+    broken: false,
     requests: [],
   };
   kept.set(tag, found);

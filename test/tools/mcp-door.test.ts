@@ -1,9 +1,11 @@
 /** `/mcp` as agents meet it: the official client of each era, and bare JSON-RPC where a client would never say such a thing. */
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
-import { exports } from "cloudflare:workers";
+import { env, exports } from "cloudflare:workers";
 import { and, desc, eq } from "drizzle-orm";
 import { beforeAll, describe, it } from "vitest";
 import { auditLog } from "../../src/audit/model.js";
+import { toolProviders } from "../../src/toolbox/model.js";
+import { refreshServers } from "../../src/tools/mcp/refresh.js";
 import type { McpInspection } from "../support/upstream-mcp.js";
 import { call, origin } from "../support/client.js";
 import { db, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
@@ -227,6 +229,71 @@ describe("an agent at /mcp", () => {
     await expect(client.callTool({ name: "fake__big", arguments: {} })).rejects.toThrow("Unknown tool");
     await made("PATCH", "/tool-providers/fake/tools/big", { enabled: true });
     await client.close();
+  });
+});
+
+describe("a server's list of tools", () => {
+  const hour = 3_600_000;
+  const deed = (name: string) => fetch(`https://inspect.mcp.test/aging/${name}`, { method: "POST" });
+  const read = async () =>
+    (await call("GET", `/workspaces/${workspace.id}/tool-providers/aging`, { token: workspace.token })).body;
+  const asked = async () => (await inspect("aging")).requests.length;
+
+  it("is read again when it is an hour old, and stays when the server fails", async ({ expect }) => {
+    const url = "https://session.mcp.test/aging";
+    const { id } = await made("POST", "/tool-providers", { kind: "mcp", name: "aging", url });
+    const isThis = eq(toolProviders.id, id);
+    const age = (at: number) => db.update(toolProviders).set({ refreshedAt: at, triedAt: at }).where(isThis);
+    const sweep = () => refreshServers(env, db, Date.now(), 20);
+    const first = await read();
+    const askedFirst = await asked();
+    await sweep();
+    expect(await asked()).toBe(askedFirst);
+
+    await age(Date.now() - hour - 1);
+    await sweep();
+    const same = await read();
+    expect(await asked()).toBeGreaterThan(askedFirst);
+    expect([same.tools_count, same.updated_at]).toEqual([7, first.updated_at]);
+    expect(Date.parse(same.refreshed_at)).toBeGreaterThan(Date.now() - hour);
+
+    await deed("grow");
+    await age(Date.now() - hour - 1);
+    await sweep();
+    expect((await read()).tools_count).toBe(8);
+    const ofWorkspace = db.select().from(auditLog).where(eq(auditLog.workspaceId, workspace.id));
+    const [row] = await ofWorkspace.orderBy(desc(auditLog.seq)).limit(1);
+    expect(row).toMatchObject({ action: "tool_provider.refreshed", actorType: "system" });
+
+    await deed("break");
+    await age(Date.now() - hour - 1);
+    await sweep();
+    const failed = await read();
+    expect([failed.tools_count, failed.refresh_error]).toEqual([8, "The MCP server answered 503: out of order"]);
+    const askedLast = await asked();
+    await sweep();
+    expect(await asked()).toBe(askedLast);
+
+    await deed("mend");
+    await db
+      .update(toolProviders)
+      .set({ triedAt: Date.now() - hour - 1 })
+      .where(isThis);
+    await sweep();
+    expect((await read()).refresh_error).toBeNull();
+    await call("DELETE", `/workspaces/${workspace.id}/tool-providers/aging`, { token: workspace.token });
+  });
+
+  it("is read by itself once its credential is there", async ({ expect }) => {
+    const keyed = { kind: "mcp", name: "late", url: "https://modern.mcp.test/late", auth: { type: "bearer" } };
+    await made("POST", "/tool-providers", keyed);
+    await refreshServers(env, db, Date.now(), 20);
+    expect((await inspect("late")).requests).toEqual([]);
+    await made("POST", "/tool-providers/late/credentials", { name: "main", credentials: { api_key: secret } });
+    await refreshServers(env, db, Date.now() + 180_000, 20);
+    const { body } = await call("GET", `/workspaces/${workspace.id}/tool-providers/late`, { token: workspace.token });
+    expect([body.tools_count, body.refresh_error]).toEqual([7, null]);
+    await call("DELETE", `/workspaces/${workspace.id}/tool-providers/late`, { token: workspace.token });
   });
 });
 
