@@ -75,6 +75,16 @@ export async function prepareFor(
   };
 }
 
+/** What looks odd about a credential, for its answer; nothing where all looks as usual. */
+export function findWarnings(
+  provider: CredentialProvider,
+  { apiKey, baseUrl, options }: PreparedCredential,
+): { warnings?: string[] } {
+  const input = { api_key: apiKey.reveal() === "" ? null : apiKey, base_url: baseUrl, options };
+  const warnings = provider.warnings?.(input) ?? [];
+  return warnings.length === 0 ? {} : { warnings: [...warnings] };
+}
+
 /** The entered fields, parsed. Throws `validation_failed` for what the form or the outbound guard refuses. */
 export function readEntered(
   settings: ProviderSettings,

@@ -12,6 +12,7 @@ export interface CredentialProvider extends Pick<
   /** Absent where no free call proves a secret. */
   readonly validationRequest?: Provider["validationRequest"];
   readonly judge?: Provider["judge"];
+  readonly warnings?: Provider["warnings"];
   /** What a secret is sealed to; absent: the origin of its base URL. */
   readonly sealedTo?: (baseUrl: string) => string;
   /** Whether a secret that was sealed to this may still be used; absent: always. */

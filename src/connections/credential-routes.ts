@@ -6,7 +6,7 @@ import { pageOf, PageQuery, readCursor, toPage } from "../http/page.js";
 import { noContent, reply } from "../http/reply.js";
 import { loadActiveDataKey } from "../vault/data-keys.js";
 import { credentialEtag, type CredentialDoor, type CredentialHouse } from "./credential-door-schema.js";
-import { prepareFor } from "./credential-entry.js";
+import { findWarnings, prepareFor } from "./credential-entry.js";
 import { findAt, findProviderAt, toHouseCall } from "./credential-house.js";
 import { CreateCredential, CreatedCredential, Credential, toCredential } from "./credential-schema.js";
 import {
@@ -46,7 +46,8 @@ function createCredential(house: CredentialHouse): Endpoint {
       const plan = await planCredential(call.db, workspaceId, call.actor, dataKey, prepared, call.body.name);
       const twin = await findDuplicate(call.db, workspaceId, plan.value);
       const shown = toCredential(plan.value, call.now);
-      const body: CreatedCredential = twin === null ? shown : { ...shown, duplicate_of: twin };
+      const warnings = findWarnings(provider, prepared);
+      const body: CreatedCredential = { ...shown, ...(twin === null ? {} : { duplicate_of: twin }), ...warnings };
       const path = house.path.replace("{ws}", workspaceId).replace("{provider}", call.params.provider);
       const location = `${path}/${plan.value.id}`;
       return call.commit(plan, reply(201, body, { location, etag: credentialEtag(plan.value.revision, shown) }));

@@ -89,6 +89,10 @@ export type Credential = z.infer<typeof Credential>;
 
 export const CreatedCredential = Credential.extend({
   duplicate_of: z.string().optional().describe("Another credential of this workspace with the same secret."),
+  warnings: z
+    .array(z.string())
+    .optional()
+    .describe("What looks odd about what was entered, and may be right all the same."),
 }).openapi("CreatedCredential");
 export type CreatedCredential = z.infer<typeof CreatedCredential>;
 

@@ -84,6 +84,16 @@ describe("the provider catalogue", () => {
 });
 
 describe("a credential that is entered", () => {
+  it("that looks odd is taken with a warning that repeats nothing of it", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const add = (api_key: string) => addCredential(workspace, "groq", { api_key }, { validate: false });
+    const odd = await add("sk-of-somebody-else-0123456789");
+    expect([odd.status, odd.body.status]).toEqual([201, "unverified"]);
+    expect(odd.body.warnings).toEqual([expect.stringContaining("gsk_")]);
+    expect(odd.text).not.toContain("somebody");
+    expect((await add(`gsk_${"a1".repeat(26)}`)).body).not.toHaveProperty("warnings");
+  });
+
   it("is proved, stored and answered masked, with an address, an ETag and an audit row", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const name = unique("Main");
