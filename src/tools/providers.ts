@@ -7,7 +7,7 @@ import { AppError, invalidField } from "../base/errors.js";
 import { credentials } from "../connections/model.js";
 import { toolProviders, tools, type ToolProvider, type ToolProviderRow } from "../toolbox/model.js";
 import type { UpdateToolProvider } from "../toolbox/provider-schema.js";
-import { formOf, ownerOf, readAuth } from "./auth.js";
+import { basesOf, formOf, ownerOf, readAuth, sealOrigin } from "./auth.js";
 import { findBuiltin, listBuiltins, type Builtin } from "./builtin/builtin.js";
 
 /** Providers of a workspace, built-in ones not counted until they are added. */
@@ -36,7 +36,7 @@ export async function readProvider(db: Database, workspaceId: string, idOrName: 
   const builtin = findBuiltin(idOrName);
   try {
     const row = await findProvider(db, workspaceId, idOrName);
-    const shown = toToolProvider(row, await countTools(db, row), await configuredOwners(db, workspaceId));
+    const shown = toToolProvider(row, await countTools(db, row), await credentialHomes(db, workspaceId));
     return { shown, row };
   } catch (error) {
     if (builtin !== null && error instanceof AppError && error.code === "not_found") {
@@ -69,10 +69,10 @@ export async function listProviders(db: Database, workspaceId: string): Promise<
       .orderBy(asc(toolProviders.name))
       .all(),
   );
-  const owners = await configuredOwners(db, workspaceId);
+  const homes = await credentialHomes(db, workspaceId);
   const added = new Set(rows.map(({ row }) => row.name));
   return [
-    ...rows.map((found) => toToolProvider(found.row, found.count ?? 0, owners)),
+    ...rows.map((found) => toToolProvider(found.row, found.count ?? 0, homes)),
     ...listBuiltins()
       .filter((builtin) => !added.has(builtin.name))
       .map(offerBuiltin),
@@ -80,7 +80,7 @@ export async function listProviders(db: Database, workspaceId: string): Promise<
 }
 
 /** The answer's view of a provider. */
-export function toToolProvider(row: ToolProviderRow, count: number, owners: ReadonlySet<string>): ToolProvider {
+export function toToolProvider(row: ToolProviderRow, count: number, homes: ReadonlySet<string>): ToolProvider {
   const builtin = row.kind === "builtin" ? findBuiltin(row.name) : null;
   const form = formOf(row);
   return {
@@ -97,7 +97,7 @@ export function toToolProvider(row: ToolProviderRow, count: number, owners: Read
     form: form.map(toField),
     added: true,
     enabled: row.enabled,
-    configured: readAuth(row).type === "none" || owners.has(ownerOf(row)),
+    configured: form.length === 0 || basesOf(row).some((base) => homes.has(homeOf(row, base))),
     credential_id: row.credentialId,
     timeout_seconds: row.timeoutSeconds,
     tools_count: count,
@@ -108,15 +108,20 @@ export function toToolProvider(row: ToolProviderRow, count: number, owners: Read
   };
 }
 
-/** Whether a workspace has a credential that can be used, by owner. */
-export async function configuredOwners(db: Database, workspaceId: string): Promise<ReadonlySet<string>> {
+/** Where the workspace has a credential that can be used: owner and what it is sealed to, as `homeOf` writes them. */
+export async function credentialHomes(db: Database, workspaceId: string): Promise<ReadonlySet<string>> {
   const isUsable = and(
     eq(credentials.workspaceId, workspaceId),
     eq(credentials.providerType, "tool"),
     inArray(credentials.status, [...usable]),
   );
-  const query = db.selectDistinct({ name: credentials.providerName }).from(credentials).where(isUsable);
-  return new Set((await hideSql(query.all())).map((row) => row.name));
+  const fields = { owner: credentials.providerName, origin: credentials.origin };
+  const rows = await hideSql(db.selectDistinct(fields).from(credentials).where(isUsable).all());
+  return new Set(rows.map(({ owner, origin }) => `${owner} ${origin}`));
+}
+
+function homeOf(row: ToolProviderRow, base: string): string {
+  return `${ownerOf(row)} ${sealOrigin(readAuth(row), base)}`;
 }
 
 /** How many tools a provider has, those that are off too. */

@@ -12,7 +12,7 @@ import { draftNew, draftRefreshed, draftReplaced } from "./draft.js";
 import { planCreateProvider, planReplaceProvider } from "./provider-change.js";
 import {
   checkDefaultCredential,
-  configuredOwners,
+  credentialHomes,
   countTools,
   findProvider,
   listProviders,
@@ -74,8 +74,8 @@ const createToolProvider = endpoint(
     const draft = await draftNew(call.db, requireSettings(call.env), call.body);
     const plan = planCreateProvider(call.db, workspaceId, call.actor, { kind, name }, draft);
     const row = plan.value;
-    const owners = await configuredOwners(call.db, workspaceId);
-    const body = toToolProvider(row, draft.source?.tools.length ?? 0, owners);
+    const homes = await credentialHomes(call.db, workspaceId);
+    const body = toToolProvider(row, draft.source?.tools.length ?? 0, homes);
     const location = `/workspaces/${workspaceId}/tool-providers/${row.id}`;
     return call.commit(plan, reply(201, body, { location, etag: toEtag(row.revision) }));
   },
@@ -222,8 +222,8 @@ async function show(
   row: Parameters<typeof toToolProvider>[0],
   count?: number,
 ): Promise<ToolProvider> {
-  const owners = await configuredOwners(db, row.workspaceId);
-  return toToolProvider(row, count ?? (await countTools(db, row)), owners);
+  const homes = await credentialHomes(db, row.workspaceId);
+  return toToolProvider(row, count ?? (await countTools(db, row)), homes);
 }
 
 /** Whether it is configured moves with its credentials, not with its row. */

@@ -11,6 +11,7 @@ import { outbox } from "../mail/model.js";
 import { defaultModels, models } from "../models/model.js";
 import { toStoredModel } from "../models/model-schema.js";
 import { invites, members, toWorkspace, workspaces } from "../tenancy/model.js";
+import { readToolProviders, readTools } from "./export-tools.js";
 import { ownershipTransfers } from "./model.js";
 
 /** Rows a page: one read from the record, and one piece of the stream. */
@@ -46,6 +47,8 @@ export function exportSections(db: Database, workspaceId: string, now: number): 
     { name: "models", read: (after) => readModels(db, workspaceId, after) },
     { name: "pools", read: (after) => readPools(db, workspaceId, after) },
     { name: "default_models", read: (after) => readDefaultModels(db, workspaceId, after) },
+    { name: "tool_providers", read: (after) => readToolProviders(db, workspaceId, after, pageRows) },
+    { name: "tools", read: (after) => readTools(db, workspaceId, after, pageRows) },
     { name: "audit_log", read: (after) => readAuditLog(db, workspaceId, after) },
   ];
 }
@@ -168,14 +171,15 @@ async function readCredentials(db: Database, workspaceId: string, after: string,
   return rows.map((row) => ({ cursor: row.id, data: toCredential(row, now) }));
 }
 
-/** What differs from the catalogue: custom models and changed ones. A cursor holds a provider and a model, which are unique together. */
+/** What differs from the catalogue: custom models and changed ones. A cursor holds provider and model; neither has a space. */
 async function readModels(db: Database, workspaceId: string, after: string): Promise<ExportRow[]> {
-  const place = sql`${models.providerName} || ' ' || ${models.model}`;
+  const [provider = "", model = ""] = after.split(" ");
+  const isNext = sql`(${models.providerName}, ${models.model}) > (${provider}, ${model})`;
   const query = db
     .select()
     .from(models)
-    .where(and(eq(models.workspaceId, workspaceId), gt(place, after)))
-    .orderBy(place);
+    .where(and(eq(models.workspaceId, workspaceId), isNext))
+    .orderBy(asc(models.providerName), asc(models.model));
   return (await hideSql(query.limit(pageRows).all())).map((row) => ({
     cursor: `${row.providerName} ${row.model}`,
     data: toStoredModel(row),
