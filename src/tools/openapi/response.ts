@@ -28,7 +28,7 @@ function readContent(bytes: Uint8Array<ArrayBuffer>, type: string, secrets: read
     /^text\/|^application\/([a-z0-9.+-]+\+)?(xml|javascript|yaml|x-yaml|x-ndjson|jsonl|x-www-form-urlencoded)$/.test(
       mimeType,
     );
-  const isKnown = isJson || isText || type === "";
+  const isKnown = isJson || isText || mimeType === "";
   const text = isKnown ? decode(bytes, type, isJson || isText) : null;
   if (text === null) {
     return readBinary(bytes, mimeType === "" ? "application/octet-stream" : mimeType, secrets);
