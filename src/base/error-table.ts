@@ -158,7 +158,7 @@ export const errorTable = {
     status: 409,
     title: "Limit reached",
     detail:
-      "There are as many of these as there may be at once. Revoke one that is not needed any more, also an expired one.",
+      "There are as many of these as there may be at once. Delete or revoke one that is not needed any more, also an expired one.",
   },
   invite_closed: {
     status: 409,

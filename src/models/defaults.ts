@@ -6,9 +6,9 @@ import { guardThat, hideSql, type Change, type Database } from "../base/database
 import { AppError, type FieldError } from "../base/errors.js";
 import { credentials, pools } from "../connections/model.js";
 import { perType, type DefaultModel, type DefaultTarget, type PutDefaultModels } from "./default-schema.js";
-import { defaultModels, modelTypes, type DefaultModelRow } from "./model.js";
+import { defaultModels, models, modelTypes, type DefaultModelRow } from "./model.js";
 import { typeOf, type ModelEntry } from "./model-schema.js";
-import { findModel } from "./models.js";
+import { toEntry, tryFindModel } from "./models.js";
 
 /** A workspace's defaults with what is needed to show them. */
 export interface Defaults {
@@ -30,16 +30,28 @@ export async function readDefaults(db: Database, workspaceId: string): Promise<D
   );
   const isDefault = and(eq(defaultModels.workspaceId, workspaceId), isNotNull(defaultModels.poolId));
   const ofPool = and(eq(pools.workspaceId, defaultModels.workspaceId), eq(pools.id, defaultModels.poolId));
-  const [rows, named, enabled] = await hideSql(
+  const ofModel = and(
+    eq(models.workspaceId, defaultModels.workspaceId),
+    eq(models.providerName, defaultModels.providerName),
+    eq(models.model, defaultModels.model),
+  );
+  const [rows, named, enabled, changed] = await hideSql(
     db.batch([
       db.select().from(defaultModels).where(eq(defaultModels.workspaceId, workspaceId)),
       db.select({ id: pools.id, name: pools.name }).from(defaultModels).innerJoin(pools, ofPool).where(isDefault),
       db.selectDistinct({ name: credentials.providerName }).from(credentials).where(isEnabled),
+      db
+        .select({ type: defaultModels.type, row: models })
+        .from(defaultModels)
+        .innerJoin(models, ofModel)
+        .where(eq(defaultModels.workspaceId, workspaceId)),
     ]),
   );
+  const rowOf = new Map(changed.map(({ type, row }) => [type, row]));
   const entries = new Map<string, ModelEntry>();
   for (const { type, providerName, model } of rows) {
-    const entry = providerName === null || model === null ? null : await tryModel(db, workspaceId, providerName, model);
+    const row = rowOf.get(type) ?? null;
+    const entry = providerName === null || model === null ? null : await toEntry(providerName, model, row);
     if (entry !== null) {
       entries.set(type, entry);
     }
@@ -133,7 +145,7 @@ async function resolveTarget(
     return pool === null ? { error } : { type, columns: { ...blank, poolId: pool.id }, pool };
   }
   const { provider_name: providerName, model } = target;
-  const entry = await tryModel(db, workspaceId, providerName, model);
+  const entry = await tryFindModel(db, workspaceId, providerName, model);
   if (entry === null) {
     const detail = "Neither the catalogue nor this workspace knows such a model of this provider.";
     return { error: { pointer: `/${type}/model`, detail, code: "unknown_model" } };
@@ -163,22 +175,6 @@ async function findPoolName(
   );
   const [row] = await hideSql(db.select({ id: pools.id, name: pools.name }).from(pools).where(isThis).limit(1).all());
   return row ?? null;
-}
-
-async function tryModel(
-  db: Database,
-  workspaceId: string,
-  providerName: string,
-  model: string,
-): Promise<ModelEntry | null> {
-  try {
-    return await findModel(db, workspaceId, providerName, model);
-  } catch (error) {
-    if (error instanceof AppError && error.code === "not_found") {
-      return null;
-    }
-    throw error;
-  }
 }
 
 function toDefaultModel(defaults: Defaults, row: DefaultModelRow | undefined): DefaultModel {

@@ -4,7 +4,7 @@ import type { KnownModel, ModelPrice } from "../providers/known-models.js";
 import { modelTypes, type ModelRow } from "./model.js";
 
 const maxTokens = 100_000_000;
-const maxCredentials = 100;
+const maxCredentials = 20;
 
 /** A provider's name for a model, as a call sends it. Clients may ask for it, so it has their limits; a cursor holds it, so no quote or backslash. */
 const ModelName = z
@@ -85,7 +85,22 @@ export const Model = z
     credential_ids: z.array(z.string()).nullable(),
     updated_at: z.iso.datetime().nullable().describe("Null for a predefined one that nobody changed."),
   })
-  .openapi("Model");
+  .openapi("Model", {
+    example: {
+      provider_name: "openai",
+      model: "gpt-5-mini",
+      type: "llm",
+      title: "GPT-5 mini",
+      context_window: 400_000,
+      max_output: null,
+      price: { input_usd_per_mtok: "0.25", output_usd_per_mtok: "2", cached_input_usd_per_mtok: "0.025" },
+      price_source: "catalogue",
+      enabled: true,
+      custom: false,
+      credential_ids: null,
+      updated_at: null,
+    },
+  });
 export type Model = z.infer<typeof Model>;
 
 /** A model as the workspace has it: the catalogue's entry, the workspace's row, or both. */

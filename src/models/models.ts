@@ -9,7 +9,7 @@ import { knownModels } from "../providers/known-models.js";
 import { models, type ModelRow } from "./model.js";
 import { isCustom, toModel, typeOf, type CreateModel, type ModelEntry, type UpdateModel } from "./model-schema.js";
 
-/** Custom models of one provider: every one of them is told to the Router by name. */
+/** A workspace's own models together: every one of them is told to the Router by name. */
 const mostCustomModels = 1000;
 
 /** Which models a list shows; null for any. */
@@ -53,11 +53,33 @@ export async function findModel(
   providerName: string,
   model: string,
 ): Promise<ModelEntry> {
-  const entry = await readEntry(db, workspaceId, providerName, model);
-  if (entry.known === null && entry.row === null) {
+  const entry = await tryFindModel(db, workspaceId, providerName, model);
+  if (entry === null) {
     throw new AppError("not_found");
   }
   return entry;
+}
+
+/** As `findModel`, with null for a name that nobody has. */
+export async function tryFindModel(
+  db: Database,
+  workspaceId: string,
+  providerName: string,
+  model: string,
+): Promise<ModelEntry | null> {
+  const isThis = and(
+    eq(models.workspaceId, workspaceId),
+    eq(models.providerName, providerName),
+    eq(models.model, model),
+  );
+  const [row] = await hideSql(db.select().from(models).where(isThis).limit(1).all());
+  return await toEntry(providerName, model, row ?? null);
+}
+
+/** A model by its row, if it has one; null when the catalogue does not know it either. */
+export async function toEntry(providerName: string, model: string, row: ModelRow | null): Promise<ModelEntry | null> {
+  const known = (await knownModels(providerName)).find((one) => one.model === model) ?? null;
+  return known === null && row === null ? null : { providerName, model, known, row };
 }
 
 /** Plans a model of the workspace's own. Throws `name_taken` for one that is there, `validation_failed` for credentials that are not the provider's. Conflicts: `name_taken`, `limit_reached`. */
@@ -68,8 +90,7 @@ export async function planModel(
   providerName: string,
   input: CreateModel,
 ): Promise<Change<ModelEntry>> {
-  const { known, row: existing } = await readEntry(db, workspaceId, providerName, input.model);
-  if (known !== null || existing !== null) {
+  if ((await tryFindModel(db, workspaceId, providerName, input.model)) !== null) {
     throw new AppError("name_taken", {
       detail: "This provider has a model of that name already. Change that one by PATCH, or choose another name.",
     });
@@ -93,11 +114,7 @@ export async function planModel(
     updatedAt: actor.at,
   };
   const entry = { providerName, model: row.model, known: null, row };
-  const isOwn = and(
-    eq(models.workspaceId, workspaceId),
-    eq(models.providerName, providerName),
-    eq(models.isCustom, true),
-  );
+  const isOwn = and(eq(models.workspaceId, workspaceId), eq(models.isCustom, true));
   const owned = db.select({ number: count() }).from(models).where(isOwn);
   return {
     statements: [
@@ -178,17 +195,6 @@ export function planModelDeletion(
 /** What `If-Match` compares: 0 for a predefined model that nobody changed. */
 export function revisionOf({ row }: ModelEntry): number {
   return row?.revision ?? 0;
-}
-
-async function readEntry(db: Database, workspaceId: string, providerName: string, model: string): Promise<ModelEntry> {
-  const isThis = and(
-    eq(models.workspaceId, workspaceId),
-    eq(models.providerName, providerName),
-    eq(models.model, model),
-  );
-  const [row] = await hideSql(db.select().from(models).where(isThis).limit(1).all());
-  const known = (await knownModels(providerName)).find((one) => one.model === model);
-  return { providerName, model, known: known ?? null, row: row ?? null };
 }
 
 function isShown(entry: ModelEntry, { type, enabled, custom }: ModelFilter): boolean {

@@ -121,7 +121,9 @@ function toLiveProvider(row: RouterCatalogue["providers"][number]): LiveProvider
   return {
     models: new Set(row.models),
     credentials: row.credentials,
-    held: new Map(row.held.map((one) => [one.model, one.credentials])),
+    held: new Map(
+      row.held.map(({ model, places }) => [model, places.flatMap((place) => row.credentials[place] ?? [])]),
+    ),
   };
 }
 

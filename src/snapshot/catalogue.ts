@@ -33,20 +33,20 @@ export function disabledModels(models: readonly ModelRow[]): ReadonlySet<string>
 function toRouterProvider(id: string, credentials: readonly string[], entries: readonly ModelEntry[]): RouterProvider {
   const provider: RouterProvider = { id, models: [], credentials: [...credentials], held: [] };
   for (const { model, row } of entries) {
-    const only = row === null ? null : credentialsOf(row, credentials);
-    if (row?.enabled !== false && only?.length !== 0) {
+    const places = row === null ? null : placesOf(row, credentials);
+    if (row?.enabled !== false && places?.length !== 0) {
       provider.models.push(model);
-      provider.held.push(...(only === null ? [] : [{ model, credentials: [...only] }]));
+      provider.held.push(...(places === null ? [] : [{ model, places }]));
     }
   }
   return provider;
 }
 
-/** The credentials that a model is held to, as far as they stand; null for all. One whose list cannot be read is held to none. */
-function credentialsOf(row: ModelRow, present: readonly string[]): readonly string[] | null {
+/** Where the credentials that a model is held to stand, as far as they do; null for all. One whose list cannot be read is held to none. */
+function placesOf(row: ModelRow, credentials: readonly string[]): number[] | null {
   try {
     const only = readCredentialIds(row);
-    return only === null ? null : present.filter((id) => only.includes(id));
+    return only === null ? null : credentials.flatMap((id, place) => (only.includes(id) ? [place] : []));
   } catch (error) {
     log("error", "model_unreadable", { provider: row.providerName, cause: describeError(error) });
     return [];

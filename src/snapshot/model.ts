@@ -84,8 +84,8 @@ export const RouterProvider = z.object({
   models: z.array(z.string()),
   /** Its credentials that are not disabled. */
   credentials: z.array(z.string()),
-  /** Models that only some of the credentials have. */
-  held: z.array(z.object({ model: z.string(), credentials: z.array(z.string()) })),
+  /** Models that only some of the credentials have, by their places in `credentials`. */
+  held: z.array(z.object({ model: z.string(), places: z.array(z.number().int()) })),
 });
 export type RouterProvider = z.infer<typeof RouterProvider>;
 

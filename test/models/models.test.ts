@@ -1,7 +1,9 @@
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { and, asc, eq, sql } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { openInstance } from "../../src/snapshot/read.js";
+import { routerFor } from "../../src/routing/router-for.js";
 import { readConfig } from "../../src/snapshot/build.js";
 import { implicitInstanceId } from "../../src/snapshot/implicit.js";
 import { models } from "../../src/models/model.js";
@@ -214,6 +216,25 @@ describe("a provider's models", () => {
     expect(good.length).toBeGreaterThan(0);
     expect(both.every(({ status, body }) => status === 200 || body.code === "conflict")).toBe(true);
     expect(await auditOf(fresh, "model", "sandbox/sandbox-chat")).toHaveLength(good.length);
+    const fields = {
+      title: "t",
+      context_window: 7,
+      max_output: 8,
+      enabled: false,
+      price: { input_usd_per_mtok: "1", output_usd_per_mtok: "2", cached_input_usd_per_mtok: null },
+    };
+    const many = await Promise.all(
+      Object.entries(fields).map(([name, value]) => patch(fresh, "sandbox-chat", { [name]: value })),
+    );
+    const now = (await call("GET", pathOf(fresh, "sandbox-chat"), fresh)).body;
+    for (const [index, [name, value]] of Object.entries(fields).entries()) {
+      // Whoever was told that it holds is right, and nobody's change is lost to another's.
+      expect([name, many[index]?.status === 409 || JSON.stringify(now[name]) === JSON.stringify(value)]).toEqual([
+        name,
+        true,
+      ]);
+    }
+    expect(many.some(({ status }) => status === 200)).toBe(true);
     const key = { "idempotency-key": "one" };
     const [first, again] = [
       await call("POST", pathOf(fresh), { token: fresh.token, headers: key, body: { model: "own", type: "llm" } }),
@@ -227,7 +248,7 @@ describe("a provider's models", () => {
     ]);
   });
 
-  it("are a thousand of the workspace's own for each provider at most", async ({ expect }) => {
+  it("are a thousand of the workspace's own at most", async ({ expect }) => {
     const workspace = await seedWorkspace();
     await db
       .insert(models)
@@ -237,7 +258,8 @@ describe("a provider's models", () => {
       )
       .run();
     expect((await add(workspace, "one-more", {}, "openai_compatible")).body.code).toBe("limit_reached");
-    expect((await add(workspace, "one-more")).status).toBe(201);
+    expect((await add(workspace, "one-more")).status).toBe(409);
+    expect((await patch(workspace, "sandbox-chat", { title: "Still ours to change" })).status).toBe(200);
   });
 });
 
@@ -353,6 +375,26 @@ describe("a model called by its own name", () => {
     expect((await listed(key)).map(([id]) => id)).not.toContain("sandbox-chat");
     await call("DELETE", `/workspaces/${workspace.id}/credentials/${made.body.id}`, workspace);
     expect((await chat(key, "sandbox-chat")).status).toBe(200);
+  });
+
+  it("is found by a Router that was last told by a release without such names", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    await sandboxCredential(workspace);
+    const { secret: key } = await seedKey(workspace);
+    const router = () => routerFor(env, workspace.id, "auto");
+    const forget = async (): Promise<void> => {
+      await runInDurableObject(router(), (_, { storage }) => {
+        storage.sql.exec("DELETE FROM config_rows WHERE kind IN ('provider', 'catalogue')");
+      });
+      await evictDurableObject(router());
+    };
+    await forget();
+    const before = await versionOf(workspace);
+    expect((await chat(key, "sandbox-chat")).status).toBe(200);
+    await forget();
+    expect((await listed(key)).map(([id]) => id)).toContain("sandbox-chat");
+    expect((await chat(key, "nobody")).status).toBe(404);
+    expect(await versionOf(workspace)).toBe(before);
   });
 
   it("opens with the credential of its own workspace only", async ({ expect }) => {

@@ -170,7 +170,7 @@ describe("a model called by its own name", () => {
   });
 
   it("is held to the credentials that have it", ({ expect }) => {
-    const held = { ...three, models: ["gpt-x", "gpt-y"], held: [{ model: "gpt-x", credentials: ["cred-b"] }] };
+    const held = { ...three, models: ["gpt-x", "gpt-y"], held: [{ model: "gpt-x", places: [1, 7] }] };
     const state = makeState(rowsOf([held]));
     const used = new Set(Array.from({ length: 6 }, () => ticketOf(ask(state)).instance.credential_id));
     expect([...used]).toEqual(["cred-b"]);
