@@ -7,6 +7,8 @@ import type { Database, Statement } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { log } from "../base/log.js";
 import type { Secret } from "../base/secret.js";
+import { noPrevious } from "../connections/credential-change.js";
+import { planStateLetters } from "../connections/credential-letters.js";
 import { credentialBinding } from "../connections/credentials.js";
 import { describeStanding } from "../connections/examine.js";
 import { credentials, type CredentialRow } from "../connections/model.js";
@@ -26,8 +28,9 @@ type Fields = Partial<Omit<CredentialRow, "id" | "workspaceId">>;
 
 /**
  * The statements for one credential. They change it only if its secrets are those that were read: of two writers the other
- * wins, and the row is met again. Revision and time stay, for nothing changed that its people can see. A secret that does not
- * open is left as it is and the credential named `undecryptable`; one kept for a rollback that does not open is dropped.
+ * wins, and the row is met again. Revision and time stay, for nothing changed that its people can see, and so does the secret's
+ * version: it is the same secret, and a change that was planned meanwhile must neither fail nor take a version that is taken. A
+ * secret that does not open is left as it is and the credential named `undecryptable`; one kept for a rollback is dropped.
  */
 export async function planReseal(db: Database, actor: Actor, keys: OpenKeys, row: CredentialRow): Promise<Statement[]> {
   const present = await resealPresent(keys, row);
@@ -53,6 +56,7 @@ export async function planReseal(db: Database, actor: Actor, keys: OpenKeys, row
       .set({ ...moved, ...fieldsOf(standing), ...revised })
       .where(isAsRead(row)),
     auditIfChanged(db, actor, describeStanding(row.workspaceId, row, standing, "credential.validated")),
+    ...planStateLetters(db, row, standing, actor.at),
   ];
 }
 
@@ -66,10 +70,8 @@ async function resealPresent(keys: OpenKeys, row: CredentialRow): Promise<Fields
   if (secret === null) {
     return null;
   }
-  const secretVersion = row.secretVersion + 1;
   return {
-    sealed: await sealSecret(keys.active, credentialBinding({ ...row, secretVersion }), secret),
-    secretVersion,
+    sealed: await sealSecret(keys.active, credentialBinding(row), secret),
     dataKeyId: keys.active.id,
     fingerprint: await fingerprintSecret(keys.active, secret),
   };
@@ -81,12 +83,11 @@ async function resealPrevious(keys: OpenKeys, row: CredentialRow): Promise<Field
   if (old === undefined) {
     return {};
   }
-  // Its version stays: under the active key there is no other text of that version.
   const place = secretVersion === null ? null : { ...row, secretVersion };
   const secret = place === null || previousSealed === null ? null : await open(old, place, previousSealed);
   if (place === null || secret === null) {
     log("error", "previous_secret_undecryptable", { workspace_id: row.workspaceId, credential_id: row.id });
-    return nothingBefore;
+    return noPrevious;
   }
   return {
     previousSealed: await sealSecret(keys.active, credentialBinding(place), secret),
@@ -94,15 +95,6 @@ async function resealPrevious(keys: OpenKeys, row: CredentialRow): Promise<Field
     previousFingerprint: await fingerprintSecret(keys.active, secret),
   };
 }
-
-const nothingBefore: Fields = {
-  previousSealed: null,
-  previousSecretVersion: null,
-  previousDataKeyId: null,
-  previousMasked: null,
-  previousFingerprint: null,
-  previousUntil: null,
-};
 
 async function open(
   key: DataKey,
