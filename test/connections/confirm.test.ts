@@ -6,7 +6,13 @@ import { confirmCredential, sweepRefused, type CredentialDoubt } from "../../src
 import { prepareCredential } from "../../src/connections/credential-entry.js";
 import { findCredential, planCredential } from "../../src/connections/credentials.js";
 import { planStanding } from "../../src/connections/examine.js";
-import { nextStanding, outboundRules, tryCredential, type Standing } from "../../src/connections/validation.js";
+import {
+  firstStanding,
+  nextStanding,
+  outboundRules,
+  tryCredential,
+  type Standing,
+} from "../../src/connections/validation.js";
 import type { Provider } from "../../src/providers/contract.js";
 import { openaiCompatible } from "../../src/providers/openai-compatible.js";
 import { commitChange } from "../../src/base/database.js";
@@ -312,6 +318,35 @@ describe("a validation call", () => {
     const verdict = await tryCredential(outboundRules(settings), echoing, input);
     expect(length).toBe(65_536);
     expect(verdict.reason).toBe("Incorrect API key provided: [redacted].");
+  });
+
+  it("leaves none but the origins of its credential, whatever a provider builds", async ({ expect }) => {
+    const tag = unique("stray");
+    const stray: Provider = {
+      ...openaiCompatible,
+      validationRequest: () => new Request(`https://lists-to-anyone.upstream.test/${tag}/v1/models`),
+    };
+    const input = { api_key: new Secret("k-0123456789"), base_url: "https://ok.upstream.test/v1", options: {} };
+    expect((await tryCredential(outboundRules(settings), stray, input)).outcome).toBe("unknown");
+    const { count } = await (await fetch(`https://inspect.upstream.test/last?tag=${tag}`)).json<{ count: number }>();
+    expect(count).toBe(0);
+  });
+
+  it("that misses its model has proved the key; one that the network lost has proved nothing", async ({ expect }) => {
+    const missing = { error: { code: "model_not_found", message: "no such model" } };
+    const without: Provider = { ...openaiCompatible, transport: async () => Response.json(missing, { status: 404 }) };
+    const input = { api_key: new Secret("k-0123456789"), base_url: "https://ok.upstream.test/v1", options: {} };
+    const verdict = await tryCredential(outboundRules(settings), without, input);
+    expect(verdict.outcome).toBe("model_missing");
+    expect(firstStanding(verdict)).toMatchObject({ status: "active", isValid: true, reason: verdict.reason });
+    const lost = await tryCredential(
+      outboundRules(settings),
+      openaiCompatible,
+      { ...input, base_url: "https://mute.upstream.test/v1" },
+      200,
+    );
+    expect(lost.outcome).toBe("network");
+    expect(firstStanding(lost)).toMatchObject({ status: "unverified", isValid: null });
   });
 
   it("that breaks in any way is unknown, never invalid", async ({ expect }) => {
