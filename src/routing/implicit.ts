@@ -17,7 +17,7 @@ export type Found =
   | { readonly kind: "ambiguous"; readonly providers: readonly string[] };
 
 /** The name that clients ask for to get the workspace's default. */
-export const defaultName = "default";
+const defaultName = "default";
 
 const policy = PoolPolicyInput.parse({});
 const none: Found = { kind: "none" };
