@@ -26,10 +26,17 @@ function findErrors(schema: JsonSchema, input: unknown): readonly FieldError[] {
       cause: new Error(describeError(error)),
     });
   }
-  const isLeaf = (unit: OutputUnit) =>
-    !units.some((other) => other.keywordLocation.startsWith(`${unit.keywordLocation}/`));
-  const told = units.filter(isLeaf).map(toFieldError);
+  const told = units.filter((unit) => isLeaf(unit, units)).map(toFieldError);
   return told.filter((error, at) => told.findIndex((one) => JSON.stringify(one) === JSON.stringify(error)) === at);
+}
+
+/** Keywords that only say that something inside them failed. */
+const wholes = new Set(["additionalProperties", "unevaluatedProperties", "additionalItems", "unevaluatedItems"]);
+
+/** Whether a unit says what failed, and not only that something in it did. */
+function isLeaf(unit: OutputUnit, units: readonly OutputUnit[]): boolean {
+  const inside = `${unit.keywordLocation}/`;
+  return !wholes.has(unit.keyword) && !units.some((other) => other.keywordLocation.startsWith(inside));
 }
 
 /** Documents give 2020-12; an MCP server may name an older one. */
