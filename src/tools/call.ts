@@ -9,7 +9,7 @@ import { readAuth } from "./auth.js";
 import { readCall } from "./call-schema.js";
 import type { McpCall, OpenApiCall, ToolOutcome } from "./contract.js";
 import { sessionKey, type CallCredential } from "./credentials.js";
-import { callMcpTool } from "./mcp/client.js";
+import { callMcpTool, type McpProgress } from "./mcp/client.js";
 import { McpFailure, type McpFailureKind } from "./mcp/failure.js";
 import { mcpTarget } from "./mcp/target.js";
 import { buildToolRequest } from "./openapi/request.js";
@@ -25,6 +25,7 @@ export interface ToolCall {
   /** Null for a provider that needs none. */
   readonly credential: CallCredential | null;
   readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((step: McpProgress) => void) | undefined;
 }
 
 const maxAnswerBytes = 5 * 1024 * 1024;
@@ -50,7 +51,7 @@ async function callApi(call: ToolCall, stored: OpenApiCall): Promise<ToolOutcome
   if (credential !== null && new URL(request.url).origin !== new URL(credential.baseUrl).origin) {
     throw new AppError("internal", { cause: new Error("a tool call would leave the origin of its credential") });
   }
-  const secrets = secretsOf(credential);
+  const secrets: readonly Secret[] = secretsOf(null);
   let outcome: ToolOutcome;
   try {
     const response = await fetchOutbound(request, { ...outboundRules(settings), timeoutMs, signal });
@@ -67,7 +68,7 @@ async function callApi(call: ToolCall, stored: OpenApiCall): Promise<ToolOutcome
 }
 
 async function callServer(call: ToolCall, stored: McpCall): Promise<ToolOutcome> {
-  const { settings, provider, tool, credential, signal } = call;
+  const { settings, provider, tool, credential, signal, onProgress } = call;
   const target = mcpTarget({
     url: provider.baseUrl,
     auth: readAuth(provider),
@@ -76,7 +77,7 @@ async function callServer(call: ToolCall, stored: McpCall): Promise<ToolOutcome>
     sessionKey: await sessionKey(provider, credential),
     rules: outboundRules(settings),
   });
-  const limits = { timeoutMs: provider.timeoutSeconds * 1000, maxBytes: maxAnswerBytes, signal };
+  const limits = { timeoutMs: provider.timeoutSeconds * 1000, maxBytes: maxAnswerBytes, signal, onProgress };
   try {
     return await callMcpTool(target, { call: stored, input_schema: readSchema(tool) }, call.input, limits);
   } catch (error) {

@@ -14,6 +14,7 @@ import { admitCaller, type ToolCaller } from "./caller.js";
 import type { ToolOutcome } from "./contract.js";
 import { openForCall, type CallCredential } from "./credentials.js";
 import { checkInput } from "./input.js";
+import type { McpProgress } from "./mcp/client.js";
 import { findEnabledTool, readSchema, type FoundTool } from "./tools.js";
 
 /** What an invocation runs in. */
@@ -25,6 +26,8 @@ export interface InvokeContext {
   readonly caller: ToolCaller;
   /** The caller's leaving. */
   readonly signal: AbortSignal | undefined;
+  /** Called for each step that a running tool reports; only MCP servers do. */
+  readonly onProgress?: ((step: McpProgress) => void) | undefined;
 }
 
 /** What is invoked, by wire names. */
@@ -72,13 +75,13 @@ interface Ending {
 }
 
 async function run(context: InvokeContext, found: FoundTool, invocation: Invocation): Promise<ToolOutcome> {
-  const { env, db, signal } = context;
+  const { env, db, signal, onProgress } = context;
   const startedAt = Date.now();
   let credential: CallCredential | null = null;
   try {
     const settings = requireSettings(env);
     credential = await openForCall(db, settings, found.provider, invocation.credentialId);
-    const outcome = await callTool({ settings, ...found, input: invocation.input, credential, signal });
+    const outcome = await callTool({ settings, ...found, input: invocation.input, credential, signal, onProgress });
     const bytes = JSON.stringify(outcome.content).length;
     const code = outcome.is_error ? "is_error" : null;
     await record(context, found, startedAt, { code, status: outcome.status, bytes, credential });

@@ -112,11 +112,26 @@ const listed = [
   { name: "big", inputSchema: object },
   { name: "fail", inputSchema: object },
   { name: "pieces", inputSchema: object },
+  { name: "steps", inputSchema: object },
 ];
 
 function makeServer(tag: string, first: Request): Server {
-  const server = new Server({ name: "fake", title: "Fake server", version: "1.2.3" }, { capabilities: { tools: {} } });
+  const server = new Server(
+    { name: "fake", title: "Fake server", version: "1.2.3" },
+    { capabilities: { tools: {} }, instructions: `Hello ${first.headers.get("authorization") ?? ""}` },
+  );
   server.setRequestHandler("tools/list", (request) => {
+    if (tag === "telltale") {
+      const told = first.headers.get("authorization") ?? "";
+      const property = { description: told, enum: [told], default: { [told]: told } };
+      const inputSchema = { ...object, properties: { told: property } };
+      return {
+        tools: [
+          { name: "tell", title: told, description: `You sent ${told}`, inputSchema },
+          { name: told, inputSchema },
+        ],
+      };
+    }
     const at = Number(request.params?.cursor ?? "0");
     const grown = inspectionOf(tag).grown ? [...listed, { name: "grown", inputSchema: object }] : listed;
     const tools =
@@ -146,6 +161,19 @@ function makeServer(tag: string, first: Request): Server {
         await new Promise((resolve) => context.mcpReq.signal.addEventListener("abort", resolve, { once: true }));
         inspectionOf(tag).stopped += 1;
         return { content: [] };
+      case "steps": {
+        const progressToken = context.mcpReq["_meta"]?.progressToken ?? "";
+        for (const progress of [1, 2]) {
+          const params = {
+            progressToken,
+            progress,
+            total: 2,
+            message: `step ${progress} of ${first.headers.get("authorization") ?? "nobody"}`,
+          };
+          await context.mcpReq.notify({ method: "notifications/progress", params });
+        }
+        return { content: [{ type: "text", text: "done" }] };
+      }
       case "big":
         return { content: [{ type: "text", text: "x".repeat(200_000) }] };
       case "fail":

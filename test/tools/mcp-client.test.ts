@@ -49,7 +49,7 @@ describe("a call of an MCP server", () => {
         protocolVersion: host === "modern" ? "2026-07-28" : "2025-11-25",
       });
       const names = listing.tools.map((listed) => listed.name);
-      expect(names.toSpliced(1, 2)).toEqual(["add", "wait", "big", "fail", "pieces"]);
+      expect(names.toSpliced(1, 2)).toEqual(["add", "wait", "big", "fail", "pieces", "steps"]);
       // Both would be admin_echo.
       expect(names[1]).toMatch(/^admin_echo__[0-9a-f]{12}$/);
       expect(names[2]).toMatch(/^admin_echo__[0-9a-f]{12}$/);
@@ -158,6 +158,18 @@ describe("a call of an MCP server", () => {
       expect(said).not.toContain(secret);
     }
     expect(unknown.message + refused.message).toContain("[redacted]");
+  });
+
+  it("stores no secret that a server writes into its list or its steps", async ({ expect }) => {
+    const listing = await listMcpTools(target("session", "telltale"), limits);
+    expect(listing.tools.map((listed) => listed.name)).toEqual(["tell"]);
+    expect(listing.instructions).toBe("Hello Bearer [redacted]");
+    expect(JSON.stringify(listing)).not.toContain(secret);
+    expect(listing.tools[0]).toMatchObject({ title: "Bearer [redacted]", description: "You sent Bearer [redacted]" });
+    const steps: unknown[] = [];
+    const onProgress = (step: unknown) => void steps.push(step);
+    await callMcpTool(target("session", "steps"), tool("steps"), {}, { ...limits, onProgress });
+    expect(steps).toEqual([1, 2].map((n) => ({ progress: n, total: 2, message: `step ${n} of Bearer [redacted]` })));
   });
 
   it("follows no redirect and takes a web page for no server", async ({ expect }) => {

@@ -100,7 +100,7 @@ describe("an agent at /mcp", () => {
     expect(client.getServerVersion()).toMatchObject({ name: "gatehouse" });
     const { tools } = await client.listTools();
     expect(tools.map((tool) => tool.name)).toContain("fake__add");
-    expect(new Set(tools.map((tool) => tool.name)).size).toBe(14);
+    expect(new Set(tools.map((tool) => tool.name)).size).toBe(16);
     for (const { name } of tools) {
       expect(name).toMatch(/^[a-zA-Z0-9_-]{1,64}$/);
     }
@@ -177,6 +177,19 @@ describe("an agent at /mcp", () => {
     await client.close();
   });
 
+  it.for(["auto", "legacy"] as const)("hears how far a tool has come (%s)", async (mode, { expect }) => {
+    const client = await connect(mode);
+    const steps: unknown[] = [];
+    const onprogress = (step: unknown) => void steps.push(step);
+    const result = await client.callTool({ name: "fake__steps", arguments: {} }, { onprogress });
+    expect(result.content).toEqual([{ type: "text", text: "done" }]);
+    expect(steps).toEqual([
+      { progress: 1, total: 2, message: "step 1 of nobody" },
+      { progress: 2, total: 2, message: "step 2 of nobody" },
+    ]);
+    await client.close();
+  });
+
   it("keeps two sessions of one key apart, even with equal request ids", async ({ expect }) => {
     const [one, two] = await Promise.all([connect("legacy"), connect("legacy")]);
     const before = await inspect("door");
@@ -213,7 +226,7 @@ describe("an agent at /mcp", () => {
       authorization: `Bearer ${member.token}`,
       "x-workspace": workspace.id,
     });
-    expect(listed.body.result.tools).toHaveLength(14);
+    expect(listed.body.result.tools).toHaveLength(16);
     const stranger = await seedWorkspace();
     const foreign = { authorization: `Bearer ${stranger.token}`, "x-workspace": workspace.id };
     expect((await post(rpc("tools/list"), foreign)).status).toBe(404);
@@ -232,67 +245,78 @@ describe("an agent at /mcp", () => {
   });
 });
 
-describe("a server's list of tools", () => {
-  const hour = 3_600_000;
-  const deed = (name: string) => fetch(`https://inspect.mcp.test/aging/${name}`, { method: "POST" });
-  const read = async () =>
-    (await call("GET", `/workspaces/${workspace.id}/tool-providers/aging`, { token: workspace.token })).body;
-  const asked = async () => (await inspect("aging")).requests.length;
+const hour = 3_600_000;
 
+async function readAging() {
+  return (await call("GET", `/workspaces/${workspace.id}/tool-providers/aging`, { token: workspace.token })).body;
+}
+
+async function askedAging(): Promise<number> {
+  return (await inspect("aging")).requests.length;
+}
+
+async function sweep(at = Date.now()): Promise<void> {
+  await refreshServers(env, db, at, 20);
+}
+
+async function tellAging(deed: string): Promise<void> {
+  await fetch(`https://inspect.mcp.test/aging/${deed}`, { method: "POST" });
+}
+
+describe("a server's list of tools", () => {
   it("is read again when it is an hour old, and stays when the server fails", async ({ expect }) => {
     const url = "https://session.mcp.test/aging";
     const { id } = await made("POST", "/tool-providers", { kind: "mcp", name: "aging", url });
     const isThis = eq(toolProviders.id, id);
     const age = (at: number) => db.update(toolProviders).set({ refreshedAt: at, triedAt: at }).where(isThis);
-    const sweep = () => refreshServers(env, db, Date.now(), 20);
-    const first = await read();
-    const askedFirst = await asked();
+    const first = await readAging();
+    const askedFirst = await askedAging();
     await sweep();
-    expect(await asked()).toBe(askedFirst);
+    expect(await askedAging()).toBe(askedFirst);
 
     await age(Date.now() - hour - 1);
     await sweep();
-    const same = await read();
-    expect(await asked()).toBeGreaterThan(askedFirst);
-    expect([same.tools_count, same.updated_at]).toEqual([7, first.updated_at]);
+    const same = await readAging();
+    expect(await askedAging()).toBeGreaterThan(askedFirst);
+    expect([same.tools_count, same.updated_at]).toEqual([8, first.updated_at]);
     expect(Date.parse(same.refreshed_at)).toBeGreaterThan(Date.now() - hour);
 
-    await deed("grow");
+    await tellAging("grow");
     await age(Date.now() - hour - 1);
     await sweep();
-    expect((await read()).tools_count).toBe(8);
+    expect((await readAging()).tools_count).toBe(9);
     const ofWorkspace = db.select().from(auditLog).where(eq(auditLog.workspaceId, workspace.id));
     const [row] = await ofWorkspace.orderBy(desc(auditLog.seq)).limit(1);
     expect(row).toMatchObject({ action: "tool_provider.refreshed", actorType: "system" });
 
-    await deed("break");
+    await tellAging("break");
     await age(Date.now() - hour - 1);
     await sweep();
-    const failed = await read();
-    expect([failed.tools_count, failed.refresh_error]).toEqual([8, "The MCP server answered 503: out of order"]);
-    const askedLast = await asked();
+    const failed = await readAging();
+    expect([failed.tools_count, failed.refresh_error]).toEqual([9, "The MCP server answered 503: out of order"]);
+    const askedLast = await askedAging();
     await sweep();
-    expect(await asked()).toBe(askedLast);
+    expect(await askedAging()).toBe(askedLast);
 
-    await deed("mend");
+    await tellAging("mend");
     await db
       .update(toolProviders)
       .set({ triedAt: Date.now() - hour - 1 })
       .where(isThis);
     await sweep();
-    expect((await read()).refresh_error).toBeNull();
+    expect((await readAging()).refresh_error).toBeNull();
     await call("DELETE", `/workspaces/${workspace.id}/tool-providers/aging`, { token: workspace.token });
   });
 
   it("is read by itself once its credential is there", async ({ expect }) => {
-    const keyed = { kind: "mcp", name: "late", url: "https://modern.mcp.test/late", auth: { type: "bearer" } };
+    const keyed = { kind: "mcp", name: "late", url: "https://modern.mcp.test/late-door", auth: { type: "bearer" } };
     await made("POST", "/tool-providers", keyed);
-    await refreshServers(env, db, Date.now(), 20);
-    expect((await inspect("late")).requests).toEqual([]);
+    await sweep();
+    expect((await inspect("late-door")).requests).toEqual([]);
     await made("POST", "/tool-providers/late/credentials", { name: "main", credentials: { api_key: secret } });
-    await refreshServers(env, db, Date.now() + 180_000, 20);
+    await sweep(Date.now() + 180_000);
     const { body } = await call("GET", `/workspaces/${workspace.id}/tool-providers/late`, { token: workspace.token });
-    expect([body.tools_count, body.refresh_error]).toEqual([7, null]);
+    expect([body.tools_count, body.refresh_error]).toEqual([8, null]);
     await call("DELETE", `/workspaces/${workspace.id}/tool-providers/late`, { token: workspace.token });
   });
 });

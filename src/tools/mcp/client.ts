@@ -2,6 +2,7 @@
 import { waitUntil } from "cloudflare:workers";
 import type { CallToolRequestOptions, CallToolResult, Client } from "@modelcontextprotocol/client";
 import { describeError, log } from "../../base/log.js";
+import { redactSecrets, type Secret } from "../../base/secret.js";
 import type { JsonSchema, McpCall, ToolDefinition, ToolOutcome } from "../contract.js";
 import { toDefinitions } from "./definitions.js";
 import { McpFailure, toMcpFailure } from "./failure.js";
@@ -31,7 +32,7 @@ export interface McpToolCall {
 
 interface CallLimits extends McpLimits {
   /** Called for each step that the server reports. */
-  readonly onProgress?: (progress: McpProgress) => void;
+  readonly onProgress?: ((step: McpProgress) => void) | undefined;
 }
 
 /** A step of a running tool; `total` and `message` when the server names them. */
@@ -49,12 +50,14 @@ const maxPages = 64;
 export async function listMcpTools(target: McpTarget, limits: McpLimits): Promise<McpListing> {
   return await withServer(target, limits, async (client, wire) => {
     const server = client.getServerVersion();
+    const say = (text: string | undefined): string | null =>
+      text === undefined ? null : redactSecrets(text, target.secrets);
     return {
-      title: server?.title ?? server?.name ?? null,
-      version: server?.version ?? null,
-      instructions: client.getInstructions() ?? null,
+      title: say(server?.title ?? server?.name),
+      version: say(server?.version),
+      instructions: say(client.getInstructions()),
       protocolVersion: client.getNegotiatedProtocolVersion() ?? null,
-      tools: await toDefinitions(await listPages(client, wire)),
+      tools: await toDefinitions(await listPages(client, wire), target.secrets),
     };
   });
 }
@@ -69,9 +72,16 @@ export async function callMcpTool(
   return await withServer(target, limits, async (client, wire) => {
     const result = await (tool.call.task === true
       ? callAsTask(client, wire, tool.call.tool, input)
-      : callPlainly(client, wire, tool, input, limits.onProgress));
+      : callPlainly(client, wire, tool, input, redactSteps(limits.onProgress, target.secrets)));
     return toOutcome(result, target.secrets);
   });
+}
+
+function redactSteps(onProgress: CallLimits["onProgress"], secrets: readonly Secret[]): CallLimits["onProgress"] {
+  return onProgress === undefined
+    ? undefined
+    : (step) =>
+        onProgress(step.message === undefined ? step : { ...step, message: redactSecrets(step.message, secrets) });
 }
 
 async function callPlainly(

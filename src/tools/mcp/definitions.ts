@@ -1,7 +1,9 @@
 /** Tools as an MCP server lists them, turned into definitions with names that fit ours. */
 import type { Tool } from "@modelcontextprotocol/client";
+import { redactSecrets, type Secret } from "../../base/secret.js";
 import type { ToolDefinition } from "../contract.js";
 import { hashedName, maxNameLength } from "./names.js";
+import { redactJson } from "./redact.js";
 import { tameSchema } from "./schemas.js";
 
 const maxTitleLength = 200;
@@ -10,30 +12,35 @@ const maxDescriptionLength = 8_000;
 /**
  * The definitions of a server's tools, in its order. A name keeps its letters, digits, `_` and `-`; where two would then
  * be one, those that were changed end in a hash of the server's own name, so that names do not depend on the order. A tool
- * listed twice is taken once.
+ * listed twice is taken once, one whose name holds a secret not at all.
  */
-export async function toDefinitions(tools: readonly Tool[]): Promise<readonly ToolDefinition[]> {
+export async function toDefinitions(
+  tools: readonly Tool[],
+  secrets: readonly Secret[],
+): Promise<readonly ToolDefinition[]> {
   const first = new Map(tools.toReversed().map((tool) => [tool.name, tool]));
-  const listed = [...new Set(tools.map((tool) => tool.name))].flatMap((name) => first.get(name) ?? []);
+  const listed = [...new Set(tools.map((tool) => tool.name))]
+    .filter((name) => redactSecrets(name, secrets) === name)
+    .flatMap((name) => first.get(name) ?? []);
   const counts = new Map<string, number>();
   for (const { name } of listed) {
     counts.set(plainName(name), (counts.get(plainName(name)) ?? 0) + 1);
   }
   return await Promise.all(
     listed.map((tool) =>
-      toDefinition(tool, tool.name.length > maxNameLength || (counts.get(plainName(tool.name)) ?? 0) > 1),
+      toDefinition(tool, secrets, tool.name.length > maxNameLength || (counts.get(plainName(tool.name)) ?? 0) > 1),
     ),
   );
 }
 
-async function toDefinition(tool: Tool, isAmbiguous: boolean): Promise<ToolDefinition> {
+async function toDefinition(tool: Tool, secrets: readonly Secret[], isAmbiguous: boolean): Promise<ToolDefinition> {
   const plain = plainName(tool.name);
-  const title = tool.title ?? tool.annotations?.title ?? null;
+  const title = redactSecrets(tool.title ?? tool.annotations?.title ?? "", secrets);
   return {
     name: plain === tool.name || !isAmbiguous ? plain : await hashedName(plain, tool.name),
-    title: title === null || title === "" ? null : title.slice(0, maxTitleLength),
-    description: (tool.description ?? "").slice(0, maxDescriptionLength),
-    input_schema: tameSchema(tool.inputSchema),
+    title: title === "" ? null : title.slice(0, maxTitleLength),
+    description: redactSecrets(tool.description ?? "", secrets).slice(0, maxDescriptionLength),
+    input_schema: tameSchema(redactJson(tool.inputSchema, secrets)),
     call: {
       kind: "mcp",
       tool: tool.name,

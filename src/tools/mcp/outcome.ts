@@ -2,6 +2,7 @@
 import type { CallToolResult, ContentBlock } from "@modelcontextprotocol/client";
 import { redactSecrets, type Secret } from "../../base/secret.js";
 import type { ToolContent, ToolOutcome } from "../contract.js";
+import { redactJson } from "./redact.js";
 
 /**
  * Text stays text, images, audio and blobs become binary, links to resources and structured content become JSON. A text
@@ -70,24 +71,4 @@ function redactContent(piece: ToolContent, secrets: readonly Secret[]): ToolCont
         ? piece
         : { type: "text", text: "[redacted]", mime_type: "text/plain" };
   }
-}
-
-function redactJson(value: unknown, secrets: readonly Secret[]): unknown {
-  const text = JSON.stringify(value);
-  return redactSecrets(text, secrets) === text ? value : redactDeep(value, secrets);
-}
-
-function redactDeep(value: unknown, secrets: readonly Secret[]): unknown {
-  if (typeof value === "string") {
-    return redactSecrets(value, secrets);
-  }
-  if (Array.isArray(value)) {
-    return value.map((inner: unknown) => redactDeep(inner, secrets));
-  }
-  if (typeof value === "object" && value !== null) {
-    return Object.fromEntries(
-      Object.entries(value).map(([name, inner]) => [redactSecrets(name, secrets), redactDeep(inner, secrets)]),
-    );
-  }
-  return value;
 }

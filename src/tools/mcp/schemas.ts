@@ -15,7 +15,7 @@ const anyObject: JsonSchema = { type: "object" };
  * The schema without patterns that can be slow and without references to other documents. One that is longer than 256 KiB,
  * deeper than 64 levels or grows beyond measure when its references are followed gives way to "any object".
  */
-export function tameSchema(schema: JsonSchema): JsonSchema {
+export function tameSchema(schema: unknown): JsonSchema {
   const text = JSON.stringify(schema);
   if (text.length > maxChars || depthOf(text) > maxDepth) {
     return anyObject;

@@ -80,7 +80,7 @@ async function callTool(
   const signal = AbortSignal.any([asked.mcpReq.signal, running.signal]);
   const invocation = { provider: place.provider, tool: place.name, input: params.arguments ?? {}, credentialId: null };
   try {
-    return toResult(await invokeTool({ ...context, signal }, invocation));
+    return toResult(await invokeTool({ ...context, signal, onProgress: progressOf(asked) }, invocation));
   } catch (error) {
     const failure = toAppError(error);
     if (failure.code === "not_found" || unanswerable.has(failure.code)) {
@@ -91,6 +91,24 @@ async function callTool(
   } finally {
     running.end();
   }
+}
+
+/** Hands on what the tool reports, to a client that asked for it. */
+function progressOf(asked: ServerContext): InvokeContext["onProgress"] {
+  const token = asked.mcpReq["_meta"]?.progressToken;
+  if (token === undefined) {
+    return undefined;
+  }
+  return ({ progress, total, message }) => {
+    const params = {
+      progressToken: token,
+      progress,
+      ...(total === undefined ? {} : { total }),
+      ...(message === undefined ? {} : { message }),
+    };
+    // A client that has left needs no news, and its leaving ends the call elsewhere.
+    asked.mcpReq.notify({ method: "notifications/progress", params }).catch(() => undefined);
+  };
 }
 
 /** What no other input would help: the protocol's own errors, which hosts show to people instead of the model. */
