@@ -4,6 +4,7 @@ import { describe, it, vi } from "vitest";
 import { routerFor } from "../src/routing/router-for.js";
 import { call } from "./support/client.js";
 import { seedWorkspace } from "./support/seed.js";
+import { schemes, toolDocument } from "./support/tool-document.js";
 
 /** Everything that D1 holds, as text. */
 async function dumpD1(): Promise<string> {
@@ -43,6 +44,54 @@ function spellings(secret: string): string[] {
 
 function canary(label: string): string {
   return `canary-${label}-8f2b7c41d9`;
+}
+
+const toolInput = "input-of-a-tool-5d0c";
+
+type Ask = (method: string, path: string, options?: Parameters<typeof call>[2]) => ReturnType<typeof call>;
+
+/** Plants a secret in every kind of tool credential, and calls servers that repeat it in bodies, headers, errors and redirects. Answers the secrets. */
+async function useTools(ask: Ask, base: string, token: string): Promise<readonly string[]> {
+  const secrets: string[] = [];
+  const invoke = (tool: string, input: object, headers: Readonly<Record<string, string>> = {}) =>
+    ask("POST", `${base}/tools/${tool}/invoke`, { token, headers, body: { input } });
+  for (const auth of ["bearer", "basic", "header", "query", "oauth"] as const) {
+    const operations =
+      auth === "bearer" ? ["echo", "text", "fail/401", "redirect", "cut", "big"] : ["echo", "fail/500"];
+    const document = toolDocument({ operations, security: schemes[auth] });
+    await ask("POST", `${base}/tool-providers`, { token, body: { kind: "openapi", name: auth, document } });
+    const secret = `good-${canary(`tool-${auth}`)}`;
+    const plain = auth === "basic" ? { username: "me" } : auth === "oauth" ? { client_id: "gatehouse" } : {};
+    const credentials = { ...plain, api_key: secret };
+    const path = `${base}/tool-providers/${auth}/credentials`;
+    const added = { token, headers: { "idempotency-key": auth }, body: { name: "good", credentials } };
+    const { body: made } = await ask("POST", path, added);
+    const bad = { ...credentials, api_key: canary(`tool-bad-${auth}`) };
+    await ask("POST", path, { token, body: { name: "bad", credentials: bad } });
+    await ask("POST", path, {
+      token,
+      body: { name: "lines", credentials: { ...plain, api_key: `${secret}\n` + "x" } },
+    });
+    await ask("POST", `${path}/${made.id}/validate`, { token });
+    await ask("PATCH", `${base}/tool-providers/${auth}`, { token, body: { credential_id: made.id } });
+    const echoed = await invoke(`${auth}/echo`, { q: toolInput }, { "idempotency-key": `echo-${auth}` });
+    if (!echoed.text.includes("[redacted]")) {
+      throw new Error(`the server was not sent a secret that it could repeat: ${echoed.status} ${echoed.text}`);
+    }
+    for (const name of operations.slice(1)) {
+      await invoke(`${auth}/${name.replace("/", "_")}`, {});
+    }
+    await invoke(`${auth}/echo`, { q: 1 });
+    const moved = toolDocument({ operations, security: schemes[auth], server: "https://moved.upstream.test" });
+    await ask("PUT", `${base}/tool-providers/${auth}`, { token, body: { kind: "openapi", document: moved } });
+    await invoke(`${auth}/echo`, { q: toolInput });
+    secrets.push(secret, bad.api_key, btoa(`me:${secret}`));
+  }
+  const url = `https://user:${canary("tool-url")}@tools.upstream.test/doc`;
+  await ask("POST", `${base}/tool-providers`, { token, body: { kind: "openapi", name: "by-url", url } });
+  await ask("GET", `${base}/tool-providers`, { token });
+  await ask("GET", `${base}/export`, { token });
+  return secrets;
 }
 
 describe("a secret planted in every input", () => {
@@ -161,6 +210,7 @@ describe("a secret planted in every input", () => {
     expect(invite.length).toBeGreaterThan(40);
     await ask("GET", `/invites/${invite}`);
     await ask("DELETE", `${base}/api-keys/${made.body.id}`, { token });
+    const toolSecrets = await useTools(ask, base, token);
     // The Router writes behind by at most a second.
     await new Promise((resolve) => setTimeout(resolve, 1_500));
 
@@ -187,6 +237,7 @@ describe("a secret planted in every input", () => {
       token,
       invite,
       env.SETUP_TOKEN,
+      ...toolSecrets,
     ];
     for (const [place, text] of Object.entries(places)) {
       for (const secret of secrets) {
@@ -194,6 +245,8 @@ describe("a secret planted in every input", () => {
         expect([place, found]).toEqual([place, []]);
       }
       expect([place, text.includes("8f2b7c41d9")]).toEqual([place, false]);
+      // What went into a tool comes out of this one, and stays nowhere.
+      expect([place, text.includes(toolInput)]).toEqual([place, place === "answers"]);
     }
   });
 });
