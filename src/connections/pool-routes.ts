@@ -4,6 +4,7 @@ import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { toEtag } from "../http/etag.js";
 import { pageOf, PageQuery, readCursor, toPage } from "../http/page.js";
 import { noContent, reply } from "../http/reply.js";
+import { requireNoFallback } from "./fallbacks.js";
 import { CreatePool, Pool, ReplacePool, toPool, type PoolRows } from "./pool-schema.js";
 import { findPool, listPools, planPool, planPoolDeletion, planPoolReplacement } from "./pools.js";
 
@@ -47,7 +48,7 @@ const createPool = endpoint(
     publishes: true,
     body: CreatePool,
     responses: { 201: { description: "The pool.", schema: Pool } },
-    errors: ["name_taken", "conflict"],
+    errors: ["name_taken", "conflict", "in_use"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
@@ -91,7 +92,7 @@ const replacePool = endpoint(
     params: PoolParams,
     body: ReplacePool,
     responses: { 200: { description: "The pool as it now is.", schema: Pool } },
-    errors: ["name_taken", "conflict"],
+    errors: ["name_taken", "conflict", "in_use"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
@@ -107,17 +108,19 @@ const deletePool = endpoint(
     path: "/workspaces/{ws}/pools/{pool}",
     operation: "deletePool",
     summary: "Delete a pool",
+    description: "Refused while another pool falls back on it; `pools` names them.",
     tag: ofPools,
     permission: managePools,
     publishes: true,
     etag: true,
     params: PoolParams,
     responses: { 204: { description: "It is gone." } },
-    errors: ["conflict"],
+    errors: ["conflict", "in_use"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
     const before = await findPool(call.db, workspaceId, call.params.pool);
+    await requireNoFallback(call.db, workspaceId, before.pool.name);
     return call.commit(planPoolDeletion(call.db, workspaceId, call.actor, before, call.ifMatch), noContent());
   },
 );

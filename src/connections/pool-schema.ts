@@ -5,6 +5,7 @@ import { ProviderName, poolStrategies, type poolInstances, type pools } from "./
 
 const maxInstances = 100;
 const maxWeight = 10_000;
+const maxFallbacks = 10;
 
 export type PoolRow = typeof pools.$inferSelect;
 export type PoolInstanceRow = typeof poolInstances.$inferSelect;
@@ -30,14 +31,18 @@ const ModelName = z
 
 const Strategy = z
   .enum(poolStrategies)
-  .refine((strategy) => strategy === "weighted", "This strategy is not available yet. Use weighted.")
-  .default("weighted");
+  .default("weighted")
+  .describe(
+    "`weighted`: by weight, exactly. `round_robin`: the same share for each. `priority`: the lowest `priority` that has somebody, by weight inside it. " +
+      "`least_busy`: fewest calls under way for its weight. `latency`: faster ones get more. `cost`: the cheapest that is healthy.",
+  );
 
 const Fallbacks = z
   .array(PoolName)
-  .max(0, "Fallback pools are not available yet. Leave this empty.")
+  .max(maxFallbacks, `At most ${maxFallbacks} fallback pools.`)
+  .refine((names) => new Set(names).size === names.length, "Name each pool once.")
   .default([])
-  .describe("Not available yet.");
+  .describe("Pools, by name, that stand in while this one has nobody, in order.");
 
 /** How a pool treats time and failure; what is left out is filled in. Times in milliseconds. */
 export const PoolPolicyInput = z
@@ -72,6 +77,12 @@ export const PoolPolicyInput = z
       .max(600_000)
       .default(60_000)
       .describe("Longest silence inside a stream, or inside a JSON answer that has begun."),
+    sticky: z
+      .enum(["none", "user", "header"])
+      .default("none")
+      .describe(
+        "Whose calls go to the same instance as long as it is healthy: those with the same `user` field, or with the same `x-gatehouse-sticky` header.",
+      ),
   })
   .openapi("PoolPolicy");
 export type PoolPolicyInput = z.infer<typeof PoolPolicyInput>;
@@ -89,7 +100,13 @@ const CreateInstance = z
       .max(maxWeight)
       .default(1)
       .describe("Its share of the calls: weight over the sum of weights. 0 drains it."),
-    priority: z.number().int().min(0).max(1000).default(0).describe("For the strategy `priority`; kept for later."),
+    priority: z
+      .number()
+      .int()
+      .min(0)
+      .max(1000)
+      .default(0)
+      .describe("For the strategy `priority`: lower is served first."),
     enabled: z.boolean().default(true),
   })
   .openapi("CreatePoolInstance");

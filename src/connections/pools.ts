@@ -6,6 +6,7 @@ import { guardChanged, hideSql, type Change, type Database, type Statement } fro
 import { AppError, type FieldError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Position } from "../http/page.js";
+import { checkFallbacks, requireNoFallback } from "./fallbacks.js";
 import { credentials, poolInstances, pools } from "./model.js";
 import {
   toPool,
@@ -39,7 +40,7 @@ export async function listPools(
   return selectPools(db, and(eq(pools.workspaceId, workspaceId), isAfter), limit);
 }
 
-/** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's. Conflict: `name_taken`. */
+/** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's, and for bad fallbacks. Conflict: `name_taken`. */
 export async function planPool(
   db: Database,
   workspaceId: string,
@@ -47,6 +48,7 @@ export async function planPool(
   input: PoolInput,
 ): Promise<Change<PoolRows>> {
   await checkCredentials(db, workspaceId, input.instances);
+  await checkFallbacks(db, workspaceId, null, input.name, input.fallbacks);
   const pool = toRow(input, { id: newId("pool"), workspaceId, createdAt: actor.at, updatedAt: actor.at, revision: 1 });
   const value = { pool, instances: placeInstances(pool, input.instances, []) };
   return {
@@ -62,7 +64,7 @@ export async function planPool(
 
 /**
  * Plans a pool's new state; one that changes nothing has no statements. Throws `validation_failed` as `planPool`, and for instance
- * ids that are not the pool's. Refused with `precondition_failed` (with `ifMatch`) or `conflict` when the pool changed since `before`.
+ * ids that are not the pool's, and `in_use` for another name while pools fall back on this one. Refused with `precondition_failed` (with `ifMatch`) or `conflict` when the pool changed since `before`.
  */
 export async function planPoolReplacement(
   db: Database,
@@ -75,6 +77,10 @@ export async function planPoolReplacement(
   requireRevision(before, ifMatch);
   checkIds(before, input.instances);
   await checkCredentials(db, workspaceId, input.instances);
+  await checkFallbacks(db, workspaceId, before.pool.id, input.name, input.fallbacks);
+  if (input.name !== before.pool.name) {
+    await requireNoFallback(db, workspaceId, before.pool.name);
+  }
   const { id, createdAt, revision } = before.pool;
   const pool = toRow(input, { id, workspaceId, createdAt, updatedAt: actor.at, revision: revision + 1 });
   const value = { pool, instances: placeInstances(pool, input.instances, before.instances) };

@@ -5,6 +5,7 @@ import type { CredentialDoubt } from "../connections/confirm.js";
 import type { Admission, Failure, Outcome, RateState, Refusal, Ticket } from "../routing/model.js";
 import { refusalError } from "../routing/refusal.js";
 import { catalogueEdition } from "../snapshot/model.js";
+import { spreadHash } from "../routing/sticky.js";
 import { attempt, type Attempt, type AttemptDeps, type Exchange } from "./attempt.js";
 import { errorResponse, exhaustedError } from "./face.js";
 import { answerHeaders, type AnswerFacts } from "./headers.js";
@@ -86,6 +87,10 @@ async function admit(caller: Caller, exchange: Exchange, deps: RelayDeps): Promi
     model: exchange.model,
     stream: exchange.isStream,
     catalogue: catalogueEdition,
+    sticky: {
+      user: hashOf(exchange.scan.fields.user?.value),
+      header: hashOf(exchange.headers.get("x-gatehouse-sticky")),
+    },
   };
   const admission = await deps.router.admit(request);
   if (admission.kind === "ticket" || admission.code !== "not_configured") {
@@ -93,6 +98,11 @@ async function admit(caller: Caller, exchange: Exchange, deps: RelayDeps): Promi
   }
   await deps.publish();
   return await deps.router.admit(request);
+}
+
+/** A caller's own word for whose call this is, as a number that says nothing of it. */
+function hashOf(word: unknown): number | null {
+  return typeof word === "string" && word !== "" ? spreadHash(word.slice(0, 256)) : null;
 }
 
 async function drive(run: Run, caller: Caller, exchange: Exchange, deps: RelayDeps): Promise<Response> {

@@ -122,7 +122,7 @@ export function typeOf({ known, row }: ModelEntry): ModelRow["type"] {
 }
 
 /** Its price, the workspace's own before the catalogue's. */
-function priceOf({ known, row }: ModelEntry): ModelPrice | null {
+export function priceOf({ known, row }: ModelEntry): ModelPrice | null {
   return readPrice(row) ?? known?.price ?? null;
 }
 

@@ -145,6 +145,14 @@ export function releaseProbe(cooldowns: Cooldowns, site: Pick<CallSite, "key" | 
   }
 }
 
+/** Ends a cool-down because somebody says so. What fails afterwards begins a first round. */
+export function clearCooldown(cooldowns: Cooldowns, key: string): void {
+  cooldowns.notes.delete(key);
+  if (cooldowns.entries.delete(key)) {
+    cooldowns.dirty.add(key);
+  }
+}
+
 /** Takes a credential back that was proved good at `validatedAt`, if that is later than its refusal. */
 export function restoreCredential(cooldowns: Cooldowns, credentialId: string, validatedAt: number): void {
   const since = cooldowns.outs.get(credentialId);

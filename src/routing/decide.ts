@@ -5,7 +5,7 @@ import { findPool, findPoolById, type Found } from "./implicit.js";
 import { countEvent, createWindow, describeWindow, waitForSlotMs } from "./limits.js";
 import type { AdmitRequest, Admission, Failure, RateState, Refusal, Ticket } from "./model.js";
 import { reportFailure } from "./report.js";
-import { poolWaitMs, selectInstance } from "./select.js";
+import { poolsWaitMs, selectAcross, withFallbacks, type Seeker } from "./select.js";
 import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
 import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 import { noteUse } from "./uses.js";
@@ -66,10 +66,11 @@ export function next(state: RouterState, ticket: Ticket, failure: Failure, now: 
     failure.class !== "caller_fault" &&
     ticket.attempt < ticket.policy.max_attempts &&
     now < ticket.deadline_at - ticketGraceMs;
+  const pools = pool === undefined || state.config === null ? [] : withFallbacks(state.config, pool);
   const answer =
-    mayGoOn && pool !== undefined && state.config !== null
-      ? issueNext(state, state.config, pool, request, ticket, now)
-      : refuse("attempts_exhausted", pool === undefined ? null : poolWaitMs(state, pool, now));
+    mayGoOn && pools.length > 0 && state.config !== null
+      ? issueNext(state, state.config, pools, request, ticket, now)
+      : refuse("attempts_exhausted", poolsWaitMs(state, pools, now));
   if (answer.kind === "refused") {
     request.refusal = answer;
     closeRequest(state.tickets, request, now);
@@ -115,12 +116,15 @@ function issueFirst(
   state: RouterState,
   { config, key }: Authorized,
   pool: LivePool,
-  { request_id: requestId, stream = false }: AdmitRequest,
+  request: AdmitRequest,
   now: number,
 ): Admission {
+  const { request_id: requestId, stream = false } = request;
   const { policy } = pool.row;
+  const sticky = stickyKey(policy, request);
   const leaseUntil = leaseEnd(policy, stream, now + policy.total_timeout_ms, now);
-  const selection = selectInstance(state, pool, { request_id: requestId, tried: [], lease_until: leaseUntil }, now);
+  const seeker: Seeker = { request_id: requestId, tried: [], sticky, lease_until: leaseUntil };
+  const selection = selectAcross(state, withFallbacks(config, pool), seeker, now);
   if (selection.kind === "none") {
     return refuse("pool_exhausted", selection.wait_ms, rateOf(state, key, now));
   }
@@ -137,9 +141,10 @@ function issueFirst(
     policy,
     issued_at: now,
     deadline_at: now + policy.total_timeout_ms + ticketGraceMs,
-    probe: selection.probe,
+    probe: selection.cause === "probe",
     blamed: false,
     stream,
+    sticky,
     rate: rateOf(state, key, now),
   };
   openRequest(state.tickets, ticket);
@@ -150,14 +155,15 @@ function issueFirst(
 function issueNext(
   state: RouterState,
   config: LiveConfig,
-  pool: LivePool,
+  pools: readonly LivePool[],
   request: OpenRequest,
   last: Ticket,
   now: number,
 ): Admission {
   const leaseUntil = leaseEnd(last.policy, last.stream ?? false, last.deadline_at - ticketGraceMs, now);
-  const seeker = { request_id: last.request_id, tried: last.tried, lease_until: leaseUntil };
-  const selection = selectInstance(state, pool, seeker, now);
+  const sticky = last.sticky ?? null;
+  const seeker: Seeker = { request_id: last.request_id, tried: last.tried, sticky, lease_until: leaseUntil };
+  const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
     return refuse(selection.has_untried ? "pool_exhausted" : "attempts_exhausted", selection.wait_ms, last.rate);
   }
@@ -168,12 +174,18 @@ function issueNext(
     tried: [...last.tried, selection.instance.row.id],
     config: config.address,
     issued_at: now,
-    probe: selection.probe,
+    probe: selection.cause === "probe",
     blamed: request.blamed,
   };
   advanceRequest(state.tickets, request, ticket);
   noteUse(state.credential_uses, ticket.instance.credential_id, now);
   return ticket;
+}
+
+/** Whose calls this one should stay with, by the pool's policy; null for nobody's. */
+function stickyKey(policy: PoolPolicy, { sticky }: AdmitRequest): number | null {
+  const by = policy.sticky ?? "none";
+  return by === "none" ? null : (sticky?.[by] ?? null);
 }
 
 /** A stream commits at its first content, a JSON answer when it is whole: until then its probe must be the only one. The report or the settling ends the lease earlier. */

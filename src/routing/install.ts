@@ -43,6 +43,11 @@ export function installConfig(state: RouterState, address: ConfigAddress, rows: 
   const { credentials, instances } = state.config;
   keepUses(state.credential_uses, (id) => credentials.has(id));
   const used = new Set(Array.from(instances.values(), (instance) => instance.cooldown_key));
+  for (const id of state.latencies.keys()) {
+    if (!instances.has(id)) {
+      state.latencies.delete(id);
+    }
+  }
   pruneCooldowns(
     state.cooldowns,
     (key) => used.has(key),

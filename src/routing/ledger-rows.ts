@@ -25,6 +25,7 @@ const StoredTicket = z.object({
   rate: z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() }).nullable(),
   blamed: z.boolean().default(false),
   stream: z.boolean().default(false),
+  sticky: z.number().nullable().default(null),
 });
 
 const StoredRequest = z.object({

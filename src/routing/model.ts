@@ -41,6 +41,8 @@ export interface AdmitRequest {
   readonly catalogue?: number;
   /** The answer is to be a stream, which commits at its first content. Absent means no: then it commits when it is whole. */
   readonly stream?: boolean;
+  /** `spreadHash` of the request's `user` field and of its `x-gatehouse-sticky` header, for pools that are sticky by either. */
+  readonly sticky?: { readonly user: number | null; readonly header: number | null };
 }
 
 /** State of the caller's own rpm window, for `x-ratelimit-*`. */
@@ -58,6 +60,7 @@ export interface Ticket {
   /** 1 for the first instance, counting up by `next`. */
   readonly attempt: number;
   readonly key_id: string;
+  /** The pool that was asked for; the instance may be of one of its fallbacks. */
   readonly pool_id: string;
   readonly instance: Pick<RouterInstance, "id" | "alias" | "provider_name" | "model" | "credential_id">;
   /** Instances already tried for this request, this one included. */
@@ -75,6 +78,8 @@ export interface Ticket {
   readonly blamed?: boolean;
   /** As in the `AdmitRequest`. Absent means no. */
   readonly stream?: boolean;
+  /** Whose calls stay together, when the pool is sticky. Absent and null mean nobody's. */
+  readonly sticky?: number | null;
 }
 
 export type RefusalCode =
@@ -152,6 +157,29 @@ export interface InstanceState {
   readonly probe_due?: boolean;
 }
 
+/** What a dry run is asked: where the next `requests` calls for a pool would go. `sticky`: the text callers would be told apart by. */
+export interface DryRunRequest {
+  readonly pool_id: string;
+  readonly requests: number;
+  readonly sticky: string | null;
+}
+
+/** One imagined call. `cause` says what decided; `pool_id` is the fallback's where one stood in. */
+export interface DryRunStep {
+  readonly pool_id: string;
+  readonly instance_id: string;
+  readonly alias: string;
+  readonly cause: "strategy" | "sticky" | "probe";
+}
+
+/** Where calls would go, and who is left out and why. `steps` ends early when nobody is left. */
+export interface DryRun {
+  readonly steps: readonly DryRunStep[];
+  readonly excluded: readonly { readonly instance_id: string; readonly alias: string; readonly reason: string }[];
+  /** Until somebody could be had, when the steps ended early; null when only a change of configuration helps. */
+  readonly retry_after_ms: number | null;
+}
+
 /** The Router's methods. `apply` answers the version in force after it, which may be higher than the one given. */
 export interface RouterApi {
   apply(config: ConfigAddress, rows: RouterRows): Promise<{ epoch: number; version: number }>;
@@ -166,6 +194,10 @@ export interface RouterApi {
   /** Checks a key's standing, scope, allow-list and rate for one invocation of a tool. A Router of the release before does not know it. */
   admitTool(request: AdmitToolRequest): Promise<ToolAdmitted | Refusal>;
   state(poolId: string): Promise<readonly InstanceState[]>;
+  /** Where the next calls would go; moves nothing. A Router of the release before does not know it. */
+  dryRun(request: DryRunRequest): Promise<DryRun>;
+  /** Ends the cool-down of a credential × model, by hand. A Router of the release before does not know it. */
+  clearCooldown(credentialId: string, model: string): Promise<void>;
   /** The version in force; null when none was ever applied. */
   configured(): Promise<{ epoch: number; version: number } | null>;
 }

@@ -1,4 +1,4 @@
-/** Who is next: pick strategies and the lag accounting they share. Pure; the same lanes always give the same pick. */
+/** Who is next by weight, and the lag accounting that every strategy shares. Pure; the same lanes always give the same pick. */
 
 /** One instance's place in its pool's accounting. `lag` = picks it was owed minus picks it got; over a whole pool lags add up to 0. */
 export interface Lane {
@@ -7,8 +7,8 @@ export interface Lane {
   lag: number;
 }
 
-/** Chooses one of the candidates without changing them; null when none may be picked. */
-export type Strategy = <L extends Lane>(candidates: readonly L[]) => L | null;
+/** The weight that counts for a lane at one turn: ≥ 0, finite. */
+export type Weigh<L extends Lane> = (lane: L) => number;
 
 /** How far a forced pick may move a lag. With 1, lags stayed within 2.8 under an adversary that chose forced picks and exclusions for eight lanes. */
 const forcedReach = 1;
@@ -26,14 +26,15 @@ const noise = 1e-9;
  * by the largest lag first: by deadline, light lanes starved heavy ones (13 picks off under an adversary, 2.4 so).
  * Ties go to the lane that stands first.
  */
-export function pickWeighted<L extends Lane>(candidates: readonly L[]): L | null {
+export function pickWeighted<L extends Lane>(candidates: readonly L[], weigh: Weigh<L> = ownWeight): L | null {
   let count = 0;
   let weights = 0;
   let lags = 0;
   for (const lane of candidates) {
-    if (lane.weight > 0) {
+    const weight = weigh(lane);
+    if (weight > 0) {
       count += 1;
-      weights += lane.weight;
+      weights += weight;
       lags += lane.lag;
     }
   }
@@ -44,8 +45,9 @@ export function pickWeighted<L extends Lane>(candidates: readonly L[]): L | null
   let longest: L | null = null;
   let largest = -Infinity;
   for (const lane of candidates) {
-    if (lane.weight > 0) {
-      const share = lane.weight / weights;
+    const weight = weigh(lane);
+    if (weight > 0) {
+      const share = weight / weights;
       const lag = lane.lag - mean + share;
       const deadline = (1 - quota - lag) / share;
       if (lag >= quota - noise && deadline < earliest - noise) {
@@ -62,26 +64,30 @@ export function pickWeighted<L extends Lane>(candidates: readonly L[]): L | null
 }
 
 /** Books a pick that the strategy made: every candidate is owed its share w/Σw of it, the picked one pays 1. `picked` must be one of the candidates. */
-export function chargePick(candidates: readonly Lane[], picked: Lane): void {
-  book(candidates, picked, 1);
+export function chargePick<L extends Lane>(candidates: readonly L[], picked: L, weigh: Weigh<L> = ownWeight): void {
+  book(candidates, picked, 1, weigh);
 }
 
 /**
  * Books a pick that something else decided (a probe, stickiness). It pays like any other, but only as far as no lag passes ±1 by it:
  * thirty failed probes must not starve an instance for its next thirty turns.
  */
-export function chargeForcedPick(candidates: readonly Lane[], picked: Lane): void {
-  const weights = sumWeights(candidates);
+export function chargeForcedPick<L extends Lane>(
+  candidates: readonly L[],
+  picked: L,
+  weigh: Weigh<L> = ownWeight,
+): void {
+  const weights = sumWeights(candidates, weigh);
   let part = 1;
   for (const lane of candidates) {
-    const share = lane.weight / weights;
+    const share = weigh(lane) / weights;
     if (lane === picked) {
       part = share < 1 ? Math.min(part, (lane.lag + forcedReach) / (1 - share)) : part;
     } else if (share > 0) {
       part = Math.min(part, (forcedReach - lane.lag) / share);
     }
   }
-  book(candidates, picked, Math.max(0, part));
+  book(candidates, picked, Math.max(0, part), weigh);
 }
 
 /**
@@ -95,21 +101,22 @@ export function spreadLag(remaining: readonly Lane[], lag: number): void {
   }
 }
 
-/** The strategies that are built, by their name in a pool's configuration. */
-export const strategies = { weighted: pickWeighted } as const satisfies Record<string, Strategy>;
+function ownWeight(lane: Lane): number {
+  return lane.weight;
+}
 
-function book(candidates: readonly Lane[], picked: Lane, part: number): void {
-  const weights = sumWeights(candidates);
+function book<L extends Lane>(candidates: readonly L[], picked: L, part: number, weigh: Weigh<L>): void {
+  const weights = sumWeights(candidates, weigh);
   for (const lane of candidates) {
-    lane.lag += (part * lane.weight) / weights;
+    lane.lag += (part * weigh(lane)) / weights;
   }
   picked.lag -= part;
 }
 
-function sumWeights(candidates: readonly Lane[]): number {
+function sumWeights<L extends Lane>(candidates: readonly L[], weigh: Weigh<L>): number {
   let weights = 0;
   for (const lane of candidates) {
-    weights += lane.weight;
+    weights += weigh(lane);
   }
   return weights;
 }

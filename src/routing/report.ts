@@ -1,6 +1,7 @@
 /** What became of a call, taken into account exactly once: failures cool, successes restore, departures pass the probe on. Pure. */
 import { refuse } from "./authorize.js";
 import { cooldownKey, failCall, releaseProbe, succeedCall, type CallSite } from "./cooldown.js";
+import { noteLatency } from "./latency.js";
 import type { Failure, Outcome, Ticket } from "./model.js";
 import type { RouterState } from "./state.js";
 import { barRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
@@ -83,6 +84,11 @@ function takeEvidence(state: RouterState, request: OpenRequest, outcome: Outcome
     return;
   }
   request.reported = ticket.attempt;
+  if (result === "ok") {
+    const { id } = ticket.instance;
+    const tookMs = outcome.first_byte_ms ?? outcome.duration_ms;
+    state.latencies.set(id, noteLatency(state.latencies.get(id), tookMs, now));
+  }
   if (result === "ok" || result === "caller_fault") {
     succeedCall(state.cooldowns, siteOf(ticket));
   } else {

@@ -6,7 +6,9 @@ import { noteCredentialUses } from "../connections/last-use.js";
 import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
 import { admitTool } from "./admit-tool.js";
+import { clearCooldown, cooldownKey } from "./cooldown.js";
 import { admit, next } from "./decide.js";
+import { dryRun } from "./dry-run.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
 import { isDirty, loadState, markClean, openLedger, writeChanges, writeClosed, writeConfig } from "./ledger.js";
@@ -15,6 +17,8 @@ import type {
   AdmitRequest,
   Admission,
   AdmitToolRequest,
+  DryRun,
+  DryRunRequest,
   Failure,
   InstanceState,
   ModelNames,
@@ -118,6 +122,17 @@ export class Router extends DurableObject<Env> implements RouterApi {
   /** Describes a pool's instances; empty for a pool that is not in force here. */
   async state(poolId: string): Promise<readonly InstanceState[]> {
     return surveyInstances(this.#state, poolId, Date.now());
+  }
+
+  /** Imagines calls. */
+  async dryRun(request: DryRunRequest): Promise<DryRun> {
+    return dryRun(this.#state, request, Date.now());
+  }
+
+  /** Ends a cool-down by hand; on disk before the answer. */
+  async clearCooldown(credentialId: string, model: string): Promise<void> {
+    clearCooldown(this.#state.cooldowns, cooldownKey(credentialId, model));
+    this.#flush();
   }
 
   /** The version in force; null when none was ever applied. */

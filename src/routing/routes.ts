@@ -1,16 +1,12 @@
 /** The doors that ask the Router itself: how a pool stands right now, summed over the workspace's shards. */
 import { z } from "@hono/zod-openapi";
-import { eq } from "drizzle-orm";
-import { hideSql, type Database } from "../base/database.js";
-import { AppError } from "../base/errors.js";
 import { findPool } from "../connections/pools.js";
 import type { PoolInstanceRow } from "../connections/pool-schema.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { reply } from "../http/reply.js";
-import { apiKeys } from "../keys/model.js";
-import { workspaces } from "../tenancy/model.js";
 import type { InstanceState, InstanceStatus } from "./model.js";
-import { routerFor } from "./router-for.js";
+import { handEndpoints } from "./hand-routes.js";
+import { askShards } from "./shards.js";
 
 /** What one shard says wins over the others in this order: trouble anywhere is worth seeing. */
 const statuses = ["out", "cooling", "probing", "drained", "ready"] as const satisfies readonly InstanceStatus[];
@@ -50,14 +46,13 @@ const readPoolState = endpoint(
   async (call) => {
     const { id: workspaceId } = call.access();
     const { pool, instances } = await findPool(call.db, workspaceId, call.params.pool);
-    const regions = await listRegions(call.db, workspaceId);
-    const shards = await Promise.all(regions.map((region) => askShard(call.env, workspaceId, region, pool.id)));
+    const shards = await askShards(call.env, call.db, workspaceId, (router) => router.state(pool.id));
     return reply(200, { instances: sumStates(instances, shards.flat()) });
   },
 );
 
 /** Every endpoint of this room. */
-export const routingEndpoints: readonly Endpoint[] = [readPoolState];
+export const routingEndpoints: readonly Endpoint[] = [readPoolState, ...handEndpoints];
 
 /** One line for each instance of the record, from what the shards say; a shard that does not know it yet says nothing. */
 export function sumStates(
@@ -88,42 +83,4 @@ function sumInstance(row: PoolInstanceRow, told: readonly InstanceState[]): Pool
     in_flight: sum((state) => state.in_flight),
     failures: sum((state) => state.failures),
   };
-}
-
-/** The regions that have a shard: the workspace's own and those of its keys. */
-async function listRegions(db: Database, workspaceId: string): Promise<readonly string[]> {
-  const own = db.select({ region: workspaces.region }).from(workspaces).where(eq(workspaces.id, workspaceId));
-  const ofKeys = db.select({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId));
-  const rows = await hideSql(own.union(ofKeys).all());
-  return rows.map((row) => row.region);
-}
-
-/** A shard's word, asked twice at most. Throws `router_unavailable`. */
-async function askShard(
-  env: Env,
-  workspaceId: string,
-  region: string,
-  poolId: string,
-): Promise<readonly InstanceState[]> {
-  try {
-    return await routerFor(env, workspaceId, region).state(poolId);
-  } catch (error) {
-    if (!isRetryable(error)) {
-      throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
-    }
-  }
-  try {
-    return await routerFor(env, workspaceId, region).state(poolId);
-  } catch (error) {
-    throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
-  }
-}
-
-/** The platform's own marks on an exception of an object; an overloaded one must not be asked again. */
-function isRetryable(error: unknown): boolean {
-  return hasMark(error, "retryable") && !hasMark(error, "overloaded");
-}
-
-function hasMark(error: unknown, mark: string): boolean {
-  return error instanceof Error && Reflect.get(error, mark) === true;
 }

@@ -1,7 +1,10 @@
 /** Which instance a request goes to: who may serve now, who is due for its probe, and how long until somebody is. Pure. */
 import { dueAt, leaseProbe } from "./cooldown.js";
-import { chargeForcedPick, chargePick, strategies, type Strategy } from "./pick.js";
-import type { LiveInstance, LivePool, RouterState } from "./state.js";
+import { latencyMs } from "./latency.js";
+import { chargeForcedPick, chargePick, pickWeighted } from "./pick.js";
+import type { LiveConfig, LiveInstance, LivePool, RouterState } from "./state.js";
+import { pickSticky } from "./sticky.js";
+import { findStrategy, type Facts } from "./strategies.js";
 
 /** What the pool has to offer a request at this moment. */
 interface Offer {
@@ -14,15 +17,20 @@ interface Offer {
   readonly has_untried: boolean;
 }
 
+/** What made the pick: the strategy, stickiness, or a probe that was due. */
+export type PickCause = "strategy" | "sticky" | "probe";
+
 /** A chosen instance, already charged, or why there is none. */
 export type Selection =
-  | { readonly kind: "selected"; readonly instance: LiveInstance; readonly probe: boolean }
+  | { readonly kind: "selected"; readonly instance: LiveInstance; readonly cause: PickCause }
   | { readonly kind: "none"; readonly wait_ms: number | null; readonly has_untried: boolean };
 
 /** For whom to select. */
 export interface Seeker {
   readonly request_id: string;
   readonly tried: readonly string[];
+  /** Whose calls should stay together, from `spreadHash`; null when the pool or the caller asks for none. */
+  readonly sticky: number | null;
   /** End of the lease if the pick is a probe, epoch milliseconds. */
   readonly lease_until: number;
 }
@@ -37,19 +45,74 @@ export function selectInstance(state: RouterState, pool: LivePool, seeker: Seeke
   if (due !== null && (seeker.tried.length === 0 || ready.length === 0)) {
     chargeForcedPick([...ready, due], due);
     leaseProbe(state.cooldowns, due.cooldown_key, seeker.request_id, seeker.lease_until);
-    return take(state, due, true);
+    return take(state, due, "probe");
   }
-  const picked = strategyOf(pool)(ready);
+  const facts = factsOf(state, now);
+  const strategy = findStrategy(pool.row.strategy);
+  const narrowed = strategy.narrow(ready, facts);
+  const own = seeker.sticky === null ? null : pickSticky(narrowed, seeker.sticky, (instance) => instance.row.id);
+  if (own !== null) {
+    chargeForcedPick(narrowed, own);
+    return take(state, own, "sticky");
+  }
+  const { candidates, weigh } = strategy.prefer(narrowed, facts);
+  const picked = pickWeighted(candidates, weigh);
   if (picked === null) {
     return { kind: "none", wait_ms: offer.wait_ms, has_untried: offer.has_untried };
   }
-  chargePick(ready, picked);
-  return take(state, picked, false);
+  chargePick(candidates, picked, weigh);
+  return take(state, picked, "strategy");
 }
 
-/** Milliseconds until somebody in the pool can be had, 0 when somebody can now; null when only a change of configuration helps. */
-export function poolWaitMs(state: RouterState, pool: LivePool, now: number): number | null {
-  return surveyPool(state, pool, [], now).wait_ms;
+/** Selects from the first of the pools that has somebody; with none, the shortest wait of all. */
+export function selectAcross(state: RouterState, pools: readonly LivePool[], seeker: Seeker, now: number): Selection {
+  let waitMs: number | null = null;
+  let hasUntried = false;
+  for (const pool of pools) {
+    const selection = selectInstance(state, pool, seeker, now);
+    if (selection.kind === "selected") {
+      return selection;
+    }
+    waitMs = shorter(waitMs, selection.wait_ms);
+    hasUntried ||= selection.has_untried;
+  }
+  return { kind: "none", wait_ms: waitMs, has_untried: hasUntried };
+}
+
+/** A pool and, in order, those that stand in for it and for them; each once, so a circle ends. */
+export function withFallbacks(config: LiveConfig, pool: LivePool): readonly LivePool[] {
+  if (pool.row.fallbacks.length === 0) {
+    return [pool];
+  }
+  const found = new Set([pool]);
+  // A Set gives what is added while it is walked: breadth first.
+  for (const { row } of found) {
+    for (const name of row.fallbacks) {
+      const fallback = config.pools_by_name.get(name);
+      if (fallback !== undefined) {
+        found.add(fallback);
+      }
+    }
+  }
+  return [...found];
+}
+
+/** Milliseconds until somebody in the pools can be had, 0 when somebody can now; null when only a change of configuration helps. */
+export function poolsWaitMs(state: RouterState, pools: readonly LivePool[], now: number): number | null {
+  return pools.reduce<number | null>((least, pool) => shorter(least, surveyPool(state, pool, [], now).wait_ms), null);
+}
+
+function shorter(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
+}
+
+function factsOf(state: RouterState, now: number): Facts<LiveInstance> {
+  return {
+    priority: (instance) => instance.row.priority,
+    in_flight: (instance) => state.tickets.by_instance.get(instance.row.id) ?? 0,
+    latency_ms: (instance) => latencyMs(state.latencies.get(instance.row.id), now),
+    price: (instance) => instance.row.price ?? null,
+  };
 }
 
 function surveyPool(state: RouterState, pool: LivePool, tried: readonly string[], now: number): Offer {
@@ -81,14 +144,8 @@ function surveyPool(state: RouterState, pool: LivePool, tried: readonly string[]
   return { ready, due, wait_ms: waitMs, has_untried: hasUntried };
 }
 
-function take(state: RouterState, instance: LiveInstance, probe: boolean): Selection {
+function take(state: RouterState, instance: LiveInstance, cause: PickCause): Selection {
   instance.picks += 1;
   state.dirty_pools.add(instance.pool_id);
-  return { kind: "selected", instance, probe };
-}
-
-function strategyOf(pool: LivePool): Strategy {
-  const built: Partial<Record<string, Strategy>> = strategies;
-  // Pools of a strategy that is not built are refused at creation; one that got here by a rollback of the release is still served.
-  return built[pool.row.strategy] ?? strategies.weighted;
+  return { kind: "selected", instance, cause };
 }

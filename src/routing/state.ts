@@ -8,6 +8,7 @@ import type {
   RouterRows,
 } from "../snapshot/model.js";
 import { createCooldowns, type Cooldowns } from "./cooldown.js";
+import type { Latency } from "./latency.js";
 import type { RateWindow } from "./limits.js";
 import type { Lane } from "./pick.js";
 import { createTickets, type Tickets } from "./tickets.js";
@@ -84,6 +85,8 @@ export interface RouterState {
   /** Request windows by key id. */
   readonly windows: Map<string, RateWindow>;
   readonly dirty_windows: Set<string>;
+  /** How long instances lately took, by id. Memory only: it is learned again within a few calls. */
+  readonly latencies: Map<string, Latency>;
   /** When keys were used; see `noteUse`. */
   readonly uses: Uses;
   /** When credentials were sent, at the picks that sent them. */
@@ -102,6 +105,7 @@ export function createState(): RouterState {
     tickets: createTickets(),
     windows: new Map(),
     dirty_windows: new Set(),
+    latencies: new Map(),
     uses: createUses(),
     credential_uses: createUses(),
     dirty_pools: new Set(),

@@ -5,14 +5,22 @@ import { sha256Hex } from "../base/bytes.js";
 import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
-import { credentials, poolInstances, pools, findOptions, readOptions, type CredentialRow } from "../connections/model.js";
+import {
+  credentials,
+  poolInstances,
+  pools,
+  findOptions,
+  readOptions,
+  type CredentialRow,
+} from "../connections/model.js";
 import { backInUseAt } from "../connections/validation.js";
 import { cutScopes, roleOf } from "../keys/keys.js";
 import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
 import { defaultModels, models } from "../models/model.js";
 import { members, workspaces, type Region, type WorkspaceRow } from "../tenancy/model.js";
 import { dataKeys } from "../vault/model.js";
-import { disabledModels, toRouterCatalogue } from "./catalogue.js";
+import { toRouterCatalogue } from "./catalogue.js";
+import { readModelFacts, type ModelFacts } from "./model-facts.js";
 import {
   PoolPolicy,
   snapshotFormat,
@@ -67,41 +75,9 @@ function isTold(workspaceId: string) {
 
 /** The workspace's newest configuration, a deleted one's too (as not active). Throws `not_found` for a workspace that was never made, or whose purge has begun. */
 export async function readConfig(db: Database, workspaceId: string): Promise<Config> {
-  const makerOfKey = and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy));
-  // D1 runs a batch as one transaction. Sorted, so that the same content has the same bytes.
+  // D1 runs a batch as one transaction.
   const [found, keyRows, credentialRows, poolRows, instanceRows, dataKeyRows, regionRows, ...catalogue] = await hideSql(
-    db.batch([
-      db
-        .select()
-        .from(workspaces)
-        .where(and(eq(workspaces.id, workspaceId), isNull(workspaces.purgeState))),
-      db
-        .select({ key: apiKeys, maker: { role: members.role, removedAt: members.removedAt } })
-        .from(apiKeys)
-        .innerJoin(members, makerOfKey)
-        .where(and(eq(apiKeys.workspaceId, workspaceId), isTold(workspaceId)))
-        .orderBy(asc(apiKeys.id)),
-      // Those of tool providers stay out of the hot path altogether.
-      db
-        .select()
-        .from(credentials)
-        .where(and(eq(credentials.workspaceId, workspaceId), eq(credentials.providerType, "model")))
-        .orderBy(asc(credentials.id)),
-      db.select().from(pools).where(eq(pools.workspaceId, workspaceId)).orderBy(asc(pools.id)),
-      db
-        .select()
-        .from(poolInstances)
-        .where(eq(poolInstances.workspaceId, workspaceId))
-        .orderBy(asc(poolInstances.poolId), asc(poolInstances.position), asc(poolInstances.id)),
-      db.select().from(dataKeys).where(eq(dataKeys.workspaceId, workspaceId)).orderBy(asc(dataKeys.id)),
-      db.selectDistinct({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId)),
-      db
-        .select()
-        .from(models)
-        .where(eq(models.workspaceId, workspaceId))
-        .orderBy(asc(models.providerName), asc(models.model)),
-      db.select().from(defaultModels).where(eq(defaultModels.workspaceId, workspaceId)),
-    ]),
+    db.batch(configQueries(db, workspaceId)),
   );
   const workspace = found[0];
   if (workspace === undefined) {
@@ -110,13 +86,53 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
   const snapshot = toSnapshot(workspace, credentialRows, instanceRows, dataKeyRows);
   const text = JSON.stringify(snapshot);
   const [modelRows, defaultRows] = catalogue;
+  const byCost = new Set(poolRows.filter((row) => row.strategy === "cost").map((row) => row.id));
+  const priced = instanceRows.filter((row) => byCost.has(row.poolId));
+  const facts = await readModelFacts(modelRows, priced);
   const rows = {
-    ...toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows, disabledModels(modelRows)),
+    ...toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows, facts),
     catalogue: await toRouterCatalogue(credentialRows, modelRows, defaultRows),
   };
   const address = { epoch: snapshot.epoch, version: snapshot.version, digest: await sha256Hex(text) };
   const regions = [...new Set([workspace.region, ...regionRows.map((row) => row.region)])];
   return { address, rows, snapshot, text, regions };
+}
+
+/** Everything that a configuration is built from. Sorted, so that the same content has the same bytes. */
+function configQueries(db: Database, workspaceId: string) {
+  const makerOfKey = and(eq(members.workspaceId, apiKeys.workspaceId), eq(members.id, apiKeys.madeBy));
+  return [
+    db
+      .select()
+      .from(workspaces)
+      .where(and(eq(workspaces.id, workspaceId), isNull(workspaces.purgeState))),
+    db
+      .select({ key: apiKeys, maker: { role: members.role, removedAt: members.removedAt } })
+      .from(apiKeys)
+      .innerJoin(members, makerOfKey)
+      .where(and(eq(apiKeys.workspaceId, workspaceId), isTold(workspaceId)))
+      .orderBy(asc(apiKeys.id)),
+    // Those of tool providers stay out of the hot path altogether.
+    db
+      .select()
+      .from(credentials)
+      .where(and(eq(credentials.workspaceId, workspaceId), eq(credentials.providerType, "model")))
+      .orderBy(asc(credentials.id)),
+    db.select().from(pools).where(eq(pools.workspaceId, workspaceId)).orderBy(asc(pools.id)),
+    db
+      .select()
+      .from(poolInstances)
+      .where(eq(poolInstances.workspaceId, workspaceId))
+      .orderBy(asc(poolInstances.poolId), asc(poolInstances.position), asc(poolInstances.id)),
+    db.select().from(dataKeys).where(eq(dataKeys.workspaceId, workspaceId)).orderBy(asc(dataKeys.id)),
+    db.selectDistinct({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId)),
+    db
+      .select()
+      .from(models)
+      .where(eq(models.workspaceId, workspaceId))
+      .orderBy(asc(models.providerName), asc(models.model)),
+    db.select().from(defaultModels).where(eq(defaultModels.workspaceId, workspaceId)),
+  ] as const;
 }
 
 /** One whose fields cannot be read must not hold up everybody's changes: it is out, as its answers say. */
@@ -164,14 +180,14 @@ function toRouterRows(
   credentialRows: readonly CredentialRow[],
   poolRows: readonly PoolRow[],
   instanceRows: readonly InstanceRow[],
-  disabled: ReadonlySet<string>,
+  facts: ModelFacts,
 ): RouterRows {
   const byPool = Map.groupBy(instanceRows, (row) => row.poolId);
   return {
     workspace_id: workspace.id,
     active: workspace.deletedAt === null,
     keys: keyRows.map((row) => toRouterKey(row, workspace.ownerMemberId)),
-    pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [], disabled)),
+    pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [], facts)),
     credentials: credentialRows.map((row) => ({
       id: row.id,
       usable: isUsable(row),
@@ -211,14 +227,12 @@ function previousSecret({ previousDigest, previousUntil }: ApiKeyRow): Pick<Rout
     : { previous: { digest: previousDigest, expires_at_ms: previousUntil } };
 }
 
-function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], disabled: ReadonlySet<string>): RouterPool[] {
+function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], facts: ModelFacts): RouterPool[] {
   try {
     const policy = PoolPolicy.parse(JSON.parse(row.policy));
     const fallbacks = z.array(z.string()).parse(JSON.parse(row.fallbacks));
     const { id, name, strategy } = row;
-    return [
-      { id, name, strategy, policy, fallbacks, instances: instances.map((one) => toRouterInstance(one, disabled)) },
-    ];
+    return [{ id, name, strategy, policy, fallbacks, instances: instances.map((one) => toRouterInstance(one, facts)) }];
   } catch (error) {
     log("error", "pool_unreadable", { pool_id: row.id, cause: describeError(error) });
     return [];
@@ -226,7 +240,8 @@ function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], disabled:
 }
 
 /** One of a disabled model is not enabled either. */
-function toRouterInstance(row: InstanceRow, disabled: ReadonlySet<string>): RouterInstance {
+function toRouterInstance(row: InstanceRow, facts: ModelFacts): RouterInstance {
+  const price = facts.price(row);
   return {
     id: row.id,
     alias: row.alias,
@@ -235,6 +250,7 @@ function toRouterInstance(row: InstanceRow, disabled: ReadonlySet<string>): Rout
     credential_id: row.credentialId,
     weight: row.weight,
     priority: row.priority,
-    enabled: row.enabled && !disabled.has(`${row.providerName} ${row.model}`),
+    enabled: row.enabled && !facts.isDisabled(row),
+    ...(price === undefined ? {} : { price }),
   };
 }

@@ -25,11 +25,6 @@ export async function toRouterCatalogue(
   return { edition: catalogueEdition, providers, defaults: defaults.flatMap(toRouterDefault) };
 }
 
-/** Names of disabled models, as `provider model`: provider names hold no space. */
-export function disabledModels(models: readonly ModelRow[]): ReadonlySet<string> {
-  return new Set(models.filter((row) => !row.enabled).map((row) => `${row.providerName} ${row.model}`));
-}
-
 function toRouterProvider(id: string, credentials: readonly string[], entries: readonly ModelEntry[]): RouterProvider {
   const provider: RouterProvider = { id, models: [], credentials: [...credentials], held: [] };
   for (const { model, row } of entries) {

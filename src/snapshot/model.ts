@@ -23,6 +23,8 @@ export const PoolPolicy = z.object({
   first_byte_timeout_ms: z.number().int().min(100).max(600_000),
   /** Longest silence of the upstream inside an answer that has begun. */
   idle_timeout_ms: z.number().int().min(100).max(600_000),
+  /** Whose calls go to the same instance as long as it is healthy: those with the same `user` field, or the same `x-gatehouse-sticky` header. */
+  sticky: z.enum(["none", "user", "header"]).optional(),
 });
 export type PoolPolicy = z.infer<typeof PoolPolicy>;
 
@@ -57,6 +59,8 @@ export const RouterInstance = z.object({
   weight: z.number().int().min(0).max(10_000),
   priority: z.number().int(),
   enabled: z.boolean(),
+  /** What a mixed million tokens cost on it, in micro-dollars; absent when nobody knows. For the strategy `cost`. */
+  price: z.number().nonnegative().optional(),
 });
 export type RouterInstance = z.infer<typeof RouterInstance>;
 

@@ -8,6 +8,8 @@ import type { Budget } from "../../src/gateway/budget.js";
 import { relay, type RelayDeps } from "../../src/gateway/relay.js";
 import { scanBody } from "../../src/gateway/scan.js";
 import { openaiCompatible } from "../../src/providers/openai-compatible.js";
+import { spreadHash } from "../../src/routing/sticky.js";
+import { catalogueEdition } from "../../src/snapshot/model.js";
 import type { Admission, AdmitRequest, Failure, Outcome, Refusal, Ticket } from "../../src/routing/model.js";
 import { delta, done, fakeStream, recorded, role, type StreamEnd } from "./fake-stream.js";
 
@@ -24,6 +26,7 @@ type Upstream = (request: Request, attempt: number) => Response | Promise<Respon
 interface Scene {
   readonly upstream?: Upstream;
   readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly instances?: number;
   readonly policy?: Partial<Ticket["policy"]>;
   readonly probe?: boolean;
@@ -143,7 +146,7 @@ async function play(scene: Scene) {
     scan,
     model: "mix",
     isStream: scan.fields.stream?.value === true,
-    headers: new Headers({ authorization: "Bearer ghk_caller", "openai-beta": "b" }),
+    headers: new Headers({ authorization: "Bearer ghk_caller", "openai-beta": "b", ...scene.headers }),
     client: scene.client ?? new AbortController().signal,
     startedAt: Date.now(),
   };
@@ -205,7 +208,15 @@ describe("relay", () => {
     const { calls } = await play({});
     await Promise.all(calls.waits);
     expect(calls.admit).toEqual([
-      { request_id: "req_1", key_digest: "digest", scope: "models:invoke", model: "mix", stream: false },
+      {
+        request_id: "req_1",
+        key_digest: "digest",
+        scope: "models:invoke",
+        model: "mix",
+        stream: false,
+        catalogue: catalogueEdition,
+        sticky: { user: null, header: null },
+      },
     ]);
     expect(calls.next).toEqual([]);
     expect(calls.committed).toBe(0);
@@ -218,6 +229,14 @@ describe("relay", () => {
       ticket: { attempt: 1 },
     });
     expect(calls.settled[0]?.first_byte_ms).toBeGreaterThanOrEqual(0);
+  });
+
+  it("tells the Router whose call it is by numbers that say nothing of them", async ({ expect }) => {
+    const { calls } = await play({
+      body: { model: "mix", messages: [], user: "ada" },
+      headers: { "x-gatehouse-sticky": "thread-7" },
+    });
+    expect(calls.admit[0]?.sticky).toEqual({ user: spreadHash("ada"), header: spreadHash("thread-7") });
   });
 
   it("goes to the next instance for every failure before commit that is not the caller's", async ({ expect }) => {

@@ -100,16 +100,20 @@ describe("a provider's models", () => {
 
     const back = await patch(workspace, "sandbox-chat", { price: null, title: null, context_window: null });
     expect(back.body).toEqual({ ...shown, updated_at: back.body.updated_at });
-    // Prices and titles are nothing that a call needs to know.
-    expect(await versionOf(workspace)).toBe(before);
+    // A pool may go by cost; titles are nothing that a call needs to know.
+    expect(await versionOf(workspace)).toBe(before + 1);
+    await patch(workspace, "sandbox-chat", { title: "Once more" });
+    await patch(workspace, "sandbox-chat", { title: null });
+    expect(await versionOf(workspace)).toBe(before + 1);
     const [first, second] = await auditOf(workspace, "model", "sandbox/sandbox-chat");
     expect([first, second]).toMatchObject([
       { action: "model.updated", before: { title: shown.title, price: free }, after: { title: "Ours", ...own } },
       { action: "model.updated", before: { title: "Ours" }, after: { price_source: "catalogue" } },
     ]);
     const same = await patch(workspace, "sandbox-chat", { enabled: true, title: null });
-    expect([same.status, same.headers.get("etag")]).toEqual([200, back.headers.get("etag")]);
-    expect(await auditOf(workspace, "model", "sandbox/sandbox-chat")).toHaveLength(2);
+    const now = await call("GET", pathOf(workspace, "sandbox-chat"), workspace);
+    expect([same.status, same.headers.get("etag")]).toEqual([200, now.headers.get("etag")]);
+    expect(await auditOf(workspace, "model", "sandbox/sandbox-chat")).toHaveLength(4);
   });
 
   it("can be the workspace's own, under any name that a path can carry", async ({ expect }) => {

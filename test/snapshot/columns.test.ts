@@ -46,12 +46,15 @@ async function makeFullWorld(): Promise<World> {
   const world = await makeWorld();
   const good = await addCredential(world, "sk", { isValid: true, validatedAt: 5 });
   await addPool(world, "gpt", [good, await addCredential(world, "sk", { status: "invalid" })]);
-  const place = { workspaceId: world.id, providerName: "openai_compatible", model: "own", type: "llm" } as const;
+  // The instances of `addPool` call this model, and by cost its price counts.
+  const place = { workspaceId: world.id, providerName: "openai_compatible", model: "m-1", type: "llm" } as const;
+  const price = JSON.stringify({ input_usd_per_mtok: "1", output_usd_per_mtok: "5", cached_input_usd_per_mtok: null });
   const times = { revision: 1, createdAt: 1, updatedAt: 1 };
   await commit(db, [
     db
       .insert(models)
-      .values({ ...place, ...times, isCustom: true, enabled: true, credentialIds: JSON.stringify([good]) }),
+      .values({ ...place, ...times, isCustom: true, enabled: true, credentialIds: JSON.stringify([good]), price }),
+    db.update(pools).set({ strategy: "cost" }).where(eq(pools.workspaceId, world.id)),
     db.insert(defaultModels).values({ ...place, revision: 1 }),
   ]);
   const admin = await addMember(world, "ADMIN");
@@ -140,5 +143,6 @@ describe("every column that the configuration is built from", () => {
     expect(read.get("credentials")?.has("is_valid")).toBe(true);
     expect(read.get("api_keys")?.has("previous_until")).toBe(true);
     expect(read.get("models")?.has("credential_ids")).toBe(true);
+    expect(read.get("models")?.has("price")).toBe(true);
   });
 });

@@ -22,6 +22,7 @@ export type ThingKind =
   | "credential"
   | "member"
   | "pool"
+  | "instance"
   | "provider"
   | "invite"
   | "model"
@@ -138,6 +139,7 @@ async function buildHouse(): Promise<House> {
   // Closed, so that whoever may touch it finds nothing to do.
   await db.update(invites).set({ state: "revoked", closedAt: 1 }).where(eq(invites.id, inviteId));
   const key = await first("api-keys");
+  const pools = await call("GET", `${path}/pools`, workspace);
   const model = `own-${workspace.id}`;
   await call("POST", `${path}/model-providers/sandbox/models`, {
     token: workspace.token,
@@ -151,7 +153,8 @@ async function buildHouse(): Promise<House> {
       key,
       credential: await first("model-providers/sandbox/credentials"),
       member: owner.body.data[0].id,
-      pool: await first("pools"),
+      pool: pools.body.data[0].id,
+      instance: pools.body.data[0].instances[0].id,
       provider: "sandbox",
       model,
       invite: inviteId,

@@ -1,0 +1,63 @@
+/** Asks every shard of a workspace, one Router for each region that has keys. */
+import { eq } from "drizzle-orm";
+import { hideSql, type Database } from "../base/database.js";
+import { AppError } from "../base/errors.js";
+import { apiKeys } from "../keys/model.js";
+import { workspaces, type Region } from "../tenancy/model.js";
+import { routerFor } from "./router-for.js";
+
+type RouterStub = ReturnType<typeof routerFor>;
+
+/** What every shard answers. Each is asked twice at most, so `ask` must be safe to repeat. Throws `router_unavailable`. */
+export async function askShards<T>(
+  env: Env,
+  db: Database,
+  workspaceId: string,
+  ask: (router: RouterStub) => Promise<T>,
+): Promise<readonly T[]> {
+  const regions = await listRegions(db, workspaceId);
+  return await Promise.all(regions.map((region) => askShard(() => ask(routerFor(env, workspaceId, region)))));
+}
+
+/** What one shard answers, asked twice at most; each ask needs a stub of its own. Throws `router_unavailable`. */
+export async function askShard<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isRetryable(error)) {
+      throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
+    }
+  }
+  try {
+    return await ask();
+  } catch (error) {
+    throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
+  }
+}
+
+/** The workspace's own region. Throws `not_found`. */
+export async function readHomeRegion(db: Database, workspaceId: string): Promise<Region> {
+  const query = db.select({ region: workspaces.region }).from(workspaces).where(eq(workspaces.id, workspaceId));
+  const [row] = await hideSql(query.limit(1).all());
+  if (row === undefined) {
+    throw new AppError("not_found");
+  }
+  return row.region;
+}
+
+/** The regions that have a shard: the workspace's own and those of its keys. */
+async function listRegions(db: Database, workspaceId: string): Promise<readonly string[]> {
+  const own = db.select({ region: workspaces.region }).from(workspaces).where(eq(workspaces.id, workspaceId));
+  const ofKeys = db.select({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId));
+  const rows = await hideSql(own.union(ofKeys).all());
+  return rows.map((row) => row.region);
+}
+
+/** The platform's own marks on an exception of an object; an overloaded one must not be asked again. */
+function isRetryable(error: unknown): boolean {
+  return hasMark(error, "retryable") && !hasMark(error, "overloaded");
+}
+
+function hasMark(error: unknown, mark: string): boolean {
+  return error instanceof Error && Reflect.get(error, mark) === true;
+}
