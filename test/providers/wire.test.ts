@@ -4,6 +4,8 @@ import { utf8 } from "../../src/base/bytes.js";
 import { Secret } from "../../src/base/secret.js";
 import { findProvider, providers } from "../../src/providers/catalogue.js";
 import type { CredentialInput, Provider, UpstreamEndpoint } from "../../src/providers/contract.js";
+import { defineProvider } from "../../src/providers/define.js";
+import { apiKeyField, baseUrlField } from "../../src/providers/form.js";
 import { makeServiceAccount } from "./service-account.js";
 import { recordings, type Recording } from "./recorded.js";
 
@@ -121,6 +123,24 @@ describe("the recordings", () => {
     const recorded = [...new Set(recordings.map(({ provider }) => provider))];
     expect(recorded).toHaveLength(22);
     expect(providers.map(({ name }) => name).toSorted()).toEqual([...recorded, "sandbox"].toSorted());
+  });
+
+  it("another host of the vendor is asked only from the vendor's own address, whatever an entry says", ({ expect }) => {
+    const base_url = "https://api.vendor.example/v1";
+    const vendor = defineProvider({
+      name: "vendor",
+      title: "Vendor",
+      docs_url: "https://docs.vendor.example",
+      base_url,
+      form: [apiKeyField("A key."), baseUrlField("Another address.")],
+      auth: "bearer",
+      endpoints: { "chat/completions": "/chat/completions" },
+      validation: { method: "GET", host: "https://control.vendor.example", path: "/keys" },
+    });
+    const urlOf = (fields: Record<string, string>) =>
+      vendor.validationRequest(vendor.parse({ api_key: "k", ...fields })).url;
+    expect(urlOf({})).toBe("https://control.vendor.example/keys");
+    expect(urlOf({ base_url: "https://proxy.example.com/v1" })).toBe("https://proxy.example.com/v1/keys");
   });
 
   it("the form's fields can't move an address to another host", ({ expect }) => {
