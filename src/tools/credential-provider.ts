@@ -83,6 +83,10 @@ function checkField(field: CredentialProvider["form"][number], value: string, au
     const choices = field.choices.map((choice) => choice.value).join(", ");
     return [fieldError(field.name, "format", `Choose one of ${choices}.`)];
   }
+  if (field.pattern !== undefined && !new RegExp(`^(?:${field.pattern})$`, "u").test(value)) {
+    const example = field.placeholder === undefined ? "" : ` It looks like ${field.placeholder}.`;
+    return [fieldError(field.name, "format", `${field.label} does not have the right form.${example}`)];
+  }
   // A key stands in a header or an address as it is; a password and a client secret are encoded first.
   const isPlain = field.secret && (auth.type === "api_key" || auth.type === "bearer");
   const isFit = isPlain ? /^[\x20-\x7e]+$/.test(value) : !/\p{Cc}/u.test(value);

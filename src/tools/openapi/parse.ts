@@ -5,8 +5,12 @@ import { childPointer, documentFault, fault, isTree, type Tree } from "./tree.js
 
 /** The largest document, in UTF-16 units of text. */
 const maxDocumentLength = 5 * 1024 * 1024;
-/** Values a document may hold, aliases written out: some five times what a hand-made 5 MB document has. */
-const maxValues = 400_000;
+/** Values a document may hold, aliases written out. Real ones have up to 45,000 in a megabyte. */
+const maxValues = 250_000;
+/** Members that one object may have. */
+const maxMembers = 20_000;
+/** Line feeds, commas and the like that its text may hold. Real ones, indented, have up to 60,000 in a megabyte. */
+const maxSeparators = 400_000;
 const maxDepth = 100;
 const maxAliases = 10_000;
 
@@ -32,7 +36,7 @@ export function parseDocument(text: string): Tree {
 
 function tooManyParts(): AppError {
   return new AppError("body_too_large", {
-    detail: `The OpenAPI document has too many parts: at most ${maxValues} values, aliases written out.`,
+    detail: `The OpenAPI document has too many parts: at most ${maxValues} values, aliases written out, and ${maxMembers} in one object.`,
   });
 }
 
@@ -46,7 +50,7 @@ function refuseCrowds(text: string): void {
       separators += 1;
     }
   }
-  if (separators > maxValues) {
+  if (separators > maxSeparators) {
     throw tooManyParts();
   }
 }
@@ -100,28 +104,54 @@ function parseYaml(text: string): unknown {
   }
 }
 
+/** A value on the way down, with the way that led to it: its pointer is only made when it is told. */
+interface Step {
+  readonly value: object;
+  readonly depth: number;
+  readonly key: string;
+  readonly parent: Step | null;
+}
+
 /** Walks without recursion. An alias that leads back to itself ends at the depth limit. */
 function measure(root: Tree): void {
-  const open: { readonly value: object; readonly depth: number; readonly pointer: () => string }[] = [
-    { value: root, depth: 1, pointer: () => "#" },
-  ];
+  const open: Step[] = [{ value: root, depth: 1, key: "", parent: null }];
   let values = 0;
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const { value, depth, pointer } = next;
-    if (depth > maxDepth) {
+  for (let step = open.pop(); step !== undefined; step = open.pop()) {
+    if (step.depth > maxDepth) {
       throw documentFault([{ pointer: "/document", detail: `The document is nested deeper than ${maxDepth} levels.` }]);
     }
-    for (const [key, child] of Object.entries(value)) {
-      values += 1;
-      if (key === "__proto__") {
-        throw documentFault([fault(pointer(), "A member may not be called `__proto__`.")]);
-      }
-      if (typeof child === "object" && child !== null) {
-        open.push({ value: child, depth: depth + 1, pointer: () => childPointer(pointer(), key) });
-      }
-    }
+    values += Array.isArray(step.value) ? pushItems(step.value, step, open) : pushMembers(step.value, step, open);
     if (values > maxValues) {
       throw tooManyParts();
     }
   }
+}
+
+function pushItems(items: readonly unknown[], parent: Step, open: Step[]): number {
+  items.forEach((value, index) => {
+    if (typeof value === "object" && value !== null) {
+      open.push({ value, depth: parent.depth + 1, key: String(index), parent });
+    }
+  });
+  return items.length;
+}
+
+function pushMembers(tree: object, parent: Step, open: Step[]): number {
+  const members = Object.entries(tree);
+  if (members.length > maxMembers) {
+    throw tooManyParts();
+  }
+  for (const [key, value] of members) {
+    if (key === "__proto__") {
+      throw documentFault([fault(pointerOf(parent), "A member may not be called `__proto__`.")]);
+    }
+    if (typeof value === "object" && value !== null) {
+      open.push({ value, depth: parent.depth + 1, key, parent });
+    }
+  }
+  return members.length;
+}
+
+function pointerOf(step: Step): string {
+  return step.parent === null ? "#" : childPointer(pointerOf(step.parent), step.key);
 }

@@ -39,7 +39,7 @@ export interface SchemaBook {
 
 const types = ["string", "number", "integer", "boolean", "object", "array", "null"];
 /** Schemas written for one document; refs into the midst of others can have one part written several times. */
-const maxWritten = 300_000;
+const maxWritten = 40_000;
 const maxTitle = 120;
 const maxDescription = 1000;
 const maxExample = 200;
@@ -49,7 +49,7 @@ export function openBook(reading: Reading): SchemaBook {
   return { reading, definitions: new Map(), names: new Set(), waiting: [], roots: new Map(), written: 0 };
 }
 
-/** Reads one schema, and with it all that it refers to. Throws `AppError` `body_too_large` when refs multiply the document. */
+/** Reads one schema, and with it all that it refers to. Throws `AppError` `body_too_large` when there are too many. */
 export function readSchema(book: SchemaBook, place: Place): Definition {
   const known = book.roots.get(place.pointer);
   if (known !== undefined) {
@@ -126,7 +126,7 @@ function write(writing: Writing, place: Place): Draft | boolean {
   writing.book.written += 1;
   if (writing.book.written > maxWritten) {
     throw new AppError("body_too_large", {
-      detail: "The schemas of the OpenAPI document grow too large by their `$ref`s.",
+      detail: `The operations of the OpenAPI document use more than ${maxWritten} schemas. Leave out operations that are not needed.`,
     });
   }
   if (typeof place.value === "boolean") {
@@ -141,9 +141,9 @@ function write(writing: Writing, place: Place): Draft | boolean {
   writeRef(writing, from, draft);
   writeTexts(from.value, draft);
   writeType(reading, from, draft);
-  for (const [keyword, kind] of keywords) {
-    const value = ownMember(from.value, keyword);
-    if (value === undefined) {
+  for (const [keyword, value] of Object.entries(from.value)) {
+    const kind = keywords.get(keyword);
+    if (kind === undefined || value === undefined) {
       continue;
     }
     const at = { value, pointer: childPointer(from.pointer, keyword) };
