@@ -3,7 +3,8 @@ import { env } from "cloudflare:workers";
 import { describe, it, vi } from "vitest";
 import { routerFor } from "../../src/routing/router-for.js";
 import { call } from "../support/client.js";
-import { seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { invokeTool } from "../../src/tools/invoke.js";
+import { db, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 import { addApi, addToolCredential, at, invoke } from "./seed.js";
 
 interface Invoked {
@@ -162,6 +163,37 @@ describe("an invocation", () => {
     ]);
   });
 
+  it("whose caller leaves ends at once, and is told to the audit log all the same", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    await addApi(workspace, "fake", { operations: ["slow"] });
+    const client = new AbortController();
+    const actor = {
+      type: "account",
+      id: "usr_1",
+      name: "A",
+      requestId: "req_1",
+      ip: null,
+      opId: "op_1",
+      at: 1,
+    } as const;
+    const context = {
+      env,
+      db,
+      workspaceId: workspace.id,
+      actor,
+      caller: { kind: "person" },
+      signal: client.signal,
+    } as const;
+    const startedAt = Date.now();
+    const running = invokeTool(context, { provider: "fake", tool: "slow", input: {}, credentialId: null });
+    setTimeout(() => client.abort(), 50);
+    await expect(running).rejects.toMatchObject({ code: "client_closed_request" });
+    expect(Date.now() - startedAt).toBeLessThan(2_500);
+    expect(await invocations(workspace)).toMatchObject([
+      { outcome: "failure", after: { code: "client_closed_request", tool: "slow" } },
+    ]);
+  });
+
   it("uses the credential asked for, else the provider's default, else the newest good one", async ({ expect }) => {
     const workspace = await seedWorkspace();
     await addApi(workspace, "fake", { auth: "bearer" });
@@ -254,7 +286,7 @@ describe("an invocation with an Idempotency-Key", () => {
 
   it("holds its key as long as its tool may run", async ({ expect }) => {
     const workspace = await seedWorkspace();
-    await addApi(workspace, "fake", { operations: ["slow"], more: { timeout_seconds: 2 } });
+    await addApi(workspace, "fake", { operations: ["slow"], more: { timeout_seconds: 1 } });
     const headers = { "idempotency-key": "slow" };
     const running = invoke(workspace, "fake/slow", {}, { headers });
     const lease = await vi.waitFor(async () => {
