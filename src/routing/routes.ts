@@ -1,9 +1,11 @@
 /** The doors that ask the Router itself: how a pool stands right now, summed over the workspace's shards. */
 import { z } from "@hono/zod-openapi";
+import { AppError } from "../base/errors.js";
 import { findPool } from "../connections/pools.js";
 import type { PoolInstanceRow } from "../connections/pool-schema.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { reply } from "../http/reply.js";
+import { readImplicitPool } from "../snapshot/implicit.js";
 import type { InstanceState, InstanceStatus } from "./model.js";
 import { handEndpoints } from "./hand-routes.js";
 import { askShards } from "./shards.js";
@@ -39,24 +41,46 @@ const readPoolState = endpoint(
     summary: "Read a pool's live state",
     tag: "Pools",
     permission: { kind: "workspace", scope: "pools:read", keys: true },
-    params: z.object({ pool: z.string().describe("The pool's id or name; a / in a name is written %2F.") }),
+    params: z.object({
+      pool: z
+        .string()
+        .describe(
+          "The pool's id or name; a / in a name is written %2F. `model:openai%2Fgpt-5-mini` is that model, called by its own name.",
+        ),
+    }),
     responses: { 200: { description: "Each instance as the Router has it at this moment.", schema: PoolState } },
     errors: ["router_unavailable"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
-    const { pool, instances } = await findPool(call.db, workspaceId, call.params.pool);
-    const shards = await askShards(call.env, call.db, workspaceId, (router) => router.state(pool.id));
-    return reply(200, { instances: sumStates(instances, shards.flat()) });
+    const word = call.params.pool;
+    // Such a pool has no rows: what it is, only the Router can say.
+    const recorded = readImplicitPool(word) === null ? await findPool(call.db, workspaceId, word) : null;
+    const poolId = recorded?.pool.id ?? word;
+    const shards = await askShards(call.env, call.db, workspaceId, (router) => router.state(poolId));
+    const told = shards.flat();
+    const instances = recorded?.instances ?? toldInstances(told);
+    if (instances.length === 0) {
+      throw new AppError("not_found");
+    }
+    return reply(200, { instances: sumStates(instances, told) });
   },
 );
 
 /** Every endpoint of this room. */
 export const routingEndpoints: readonly Endpoint[] = [readPoolState, ...handEndpoints];
 
+/** What of an instance's row the state shows. */
+type KnownInstance = Pick<PoolInstanceRow, "id" | "alias" | "enabled" | "weight">;
+
+/** The instances that shards tell of, where no row does. */
+function toldInstances(told: readonly InstanceState[]): readonly KnownInstance[] {
+  return [...new Map(told.map(({ id, alias }) => [id, { id, alias, enabled: true, weight: 1 }])).values()];
+}
+
 /** One line for each instance of the record, from what the shards say; a shard that does not know it yet says nothing. */
 export function sumStates(
-  instances: readonly PoolInstanceRow[],
+  instances: readonly KnownInstance[],
   told: readonly InstanceState[],
 ): readonly PoolInstanceState[] {
   const byInstance = Map.groupBy(told, (state) => state.id);
@@ -65,7 +89,7 @@ export function sumStates(
   return lines.map((line) => ({ ...line, share: total === 0 ? 0 : line.picks / total }));
 }
 
-function sumInstance(row: PoolInstanceRow, told: readonly InstanceState[]): PoolInstanceState {
+function sumInstance(row: KnownInstance, told: readonly InstanceState[]): PoolInstanceState {
   const unheard = !row.enabled || row.weight === 0 ? "drained" : "ready";
   const status = statuses.find((word) => told.some((state) => state.status === word)) ?? unheard;
   const telling = told.filter((state) => state.status === status);

@@ -1,13 +1,14 @@
 /** What the Router can tell about itself: the pools' instances as they stand, and the names a key may use. Pure. */
 import { authorizeKey, refuse } from "./authorize.js";
 import { isProbing } from "./cooldown.js";
-import { listNames } from "./implicit.js";
+import { findPoolById, listNames } from "./implicit.js";
 import type { AdmitRequest, InstanceState, ModelNames, Refusal } from "./model.js";
 import type { LiveInstance, RouterState } from "./state.js";
 
 /** Every instance of a pool, in the configuration's order; empty for a pool this Router does not know. */
 export function surveyInstances(state: RouterState, poolId: string, now: number): readonly InstanceState[] {
-  const instances = state.config?.pools_by_id.get(poolId)?.instances ?? [];
+  const pool = state.config === null ? undefined : findPoolById(state.config, poolId);
+  const instances = pool?.instances ?? [];
   return instances.map((instance) => ({
     id: instance.row.id,
     alias: instance.row.alias,
