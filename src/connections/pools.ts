@@ -22,7 +22,7 @@ const nameConflict = { "pools.name": "name_taken", foreign_key: "conflict" } as 
 /** A pool by id or name. Throws `not_found`. */
 export async function findPool(db: Database, workspaceId: string, idOrName: string): Promise<PoolRows> {
   const isThis = or(eq(pools.id, idOrName), eq(pools.name, idOrName));
-  const [found] = await selectPools(db, and(eq(pools.workspaceId, workspaceId), isThis), 1);
+  const [found] = await selectPools(db, workspaceId, and(eq(pools.workspaceId, workspaceId), isThis), 1);
   if (found === undefined) {
     throw new AppError("not_found");
   }
@@ -37,7 +37,7 @@ export async function listPools(
   limit: number,
 ): Promise<PoolRows[]> {
   const isAfter = after === null ? undefined : sql`(${pools.createdAt}, ${pools.id}) < (${after.time}, ${after.id})`;
-  return selectPools(db, and(eq(pools.workspaceId, workspaceId), isAfter), limit);
+  return selectPools(db, workspaceId, and(eq(pools.workspaceId, workspaceId), isAfter), limit);
 }
 
 /** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's, and for bad fallbacks. Conflict: `name_taken`. */
@@ -129,7 +129,12 @@ export function planPoolDeletion(
 }
 
 /** Pool and instances of one moment: both reads are one batch. */
-async function selectPools(db: Database, where: SQL | undefined, limit: number): Promise<PoolRows[]> {
+async function selectPools(
+  db: Database,
+  workspaceId: string,
+  where: SQL | undefined,
+  limit: number,
+): Promise<PoolRows[]> {
   const order = [desc(pools.createdAt), desc(pools.id)] as const;
   const ids = db
     .select({ id: pools.id })
@@ -145,7 +150,11 @@ async function selectPools(db: Database, where: SQL | undefined, limit: number):
         .where(where)
         .orderBy(...order)
         .limit(limit),
-      db.select().from(poolInstances).where(inArray(poolInstances.poolId, ids)).orderBy(asc(poolInstances.position)),
+      db
+        .select()
+        .from(poolInstances)
+        .where(and(eq(poolInstances.workspaceId, workspaceId), inArray(poolInstances.poolId, ids)))
+        .orderBy(asc(poolInstances.position)),
     ]),
   );
   const byPool = Map.groupBy(instances, (instance) => instance.poolId);
