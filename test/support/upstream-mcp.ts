@@ -21,6 +21,8 @@ export interface McpInspection {
   /** Cancelled as the tool itself saw it. */
   stopped: number;
   authorization: string | null;
+  /** Methods, of the server with tasks. */
+  methods: string[];
   grown: boolean;
   broken: boolean;
   /** Requests by method and path. */
@@ -73,6 +75,32 @@ const faults: Readonly<Record<string, (request: Request, tag: string) => Respons
     const transport = new WebStandardStreamableHTTPServerTransport();
     await makeServer(tag, request).connect(transport);
     return transport.handleRequest(request);
+  },
+  /** Runs its one tool as a task that is over after three looks, never, or waits for input: as the tag says. */
+  tasks: async (request, tag) => {
+    const message: { id?: unknown; method?: string; params?: object } = JSON.parse(await request.text());
+    const { id, method = "", params } = message;
+    const seen = inspectionOf(tag);
+    seen.methods.push(method);
+    const looks = seen.methods.filter((each) => each === "tasks/get").length;
+    const over = tag.startsWith("over") && looks >= 3 ? "completed" : "working";
+    const status = tag.startsWith("asking") && looks >= 1 ? "input_required" : over;
+    const task = { taskId: "t1", status, pollInterval: 1, ttl: 60_000, createdAt: "", lastUpdatedAt: "" };
+    const capabilities = { tools: {}, tasks: { requests: { tools: { call: {} } } } };
+    const results: Readonly<Record<string, object>> = {
+      initialize: { protocolVersion: "2025-11-25", capabilities, serverInfo: { name: "tasks", version: "1" } },
+      "tools/list": { tools: [{ name: "long", inputSchema: object, execution: { taskSupport: "required" } }] },
+      "tools/call": params !== undefined && "task" in params ? { task } : { content: [], isError: true },
+      "tasks/get": task,
+      "tasks/cancel": { ...task, status: "cancelled" },
+      "tasks/result": { content: [{ type: "text", text: "long done" }] },
+    };
+    const result = results[method];
+    if (id === undefined) {
+      return new Response(null, { status: 202 });
+    }
+    const answer = result === undefined ? { error: { code: -32_601, message: "no such method" } } : { result };
+    return Response.json({ jsonrpc: "2.0", id, ...answer });
   },
   html: () => new Response("<!doctype html><title>Parked</title>", { headers: { "content-type": "text/html" } }),
   refusing: (request) => Response.json({ error: `no: ${request.headers.get("authorization") ?? ""}` }, { status: 401 }),
@@ -212,6 +240,7 @@ function inspectionOf(tag: string): McpInspection {
     cancelled: 0,
     stopped: 0,
     authorization: null,
+    methods: [],
     grown: false,
     broken: false,
     requests: [],

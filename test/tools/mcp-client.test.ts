@@ -135,6 +135,21 @@ describe("a call of an MCP server", () => {
     expect((await failureOf(silent)).kind).toBe("timeout");
   });
 
+  it("runs a task to its end, and takes back one that nobody waits for any more", async ({ expect }) => {
+    const listing = await listMcpTools(target("tasks", "over"), limits);
+    const long = { call: { kind: "mcp", tool: "long", task: true }, input_schema: { type: "object" } } as const;
+    expect(listing.tools[0]?.call).toEqual(long.call);
+    const outcome = await callMcpTool(target("tasks", "over"), long, {}, limits);
+    expect(outcome.content).toEqual([{ type: "text", text: "long done", mime_type: "text/plain" }]);
+
+    const endless = callMcpTool(target("tasks", "endless-task"), long, {}, { ...limits, timeoutMs: 700 });
+    expect((await failureOf(endless)).kind).toBe("timeout");
+    await expect.poll(async () => (await inspect("endless-task")).methods).toContain("tasks/cancel");
+    const asking = await failureOf(callMcpTool(target("tasks", "asking"), long, {}, limits));
+    expect(asking.message).toContain("input");
+    await expect.poll(async () => (await inspect("asking")).methods).toContain("tasks/cancel");
+  });
+
   it("takes no more than it may", async ({ expect }) => {
     const call = callMcpTool(target("session", "big"), tool("big"), {}, limits);
     expect(await failureOf(call)).toMatchObject({ kind: "too_large" });
