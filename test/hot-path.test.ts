@@ -94,7 +94,7 @@ describe("the hot path in steady state", () => {
       expect(await callOnce(bindings, key, stream, model)).toBe(200);
       Object.assign(counts, { d1: 0, kv: 0, router: {} });
       // A round lasts as long as its settles are gathered, some 100 ms.
-      const rounds = deep(20, 200);
+      const rounds = deep(model === "chat" ? 20 : 10, 200);
       for (let round = 0; round < rounds; round += 1) {
         const statuses = await Promise.all(Array.from({ length: 16 }, () => callOnce(bindings, key, stream, model)));
         expect(new Set(statuses)).toEqual(new Set([200]));
