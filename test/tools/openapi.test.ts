@@ -792,6 +792,13 @@ describe("a hostile document", () => {
     asked.mockRestore();
   });
 
+  it("is told that it refers elsewhere, or uses a name that is none", async () => {
+    const remote = documentOf({ "/x": get({ parameters: [{ $ref: "http://169.254.169.254/latest" }] }) });
+    expect((await refusal(remote)).errors[0]?.detail).toContain("may only point into this document");
+    const named = documentOf({ "/x": get() }).replace('"info":', '"__proto__":{"polluted":true},"info":');
+    expect((await refusal(named)).errors[0]?.detail).toContain("may not be called `__proto__`");
+  });
+
   it("may name what every object has, and gets no more for it", async () => {
     const schemas = {
       constructor: { type: "string", enum: ["x"], description: "y".repeat(500) },
