@@ -1,8 +1,8 @@
 /** The end-to-end tests: plain Node, real clients, and a Gatehouse started as `npm start` starts it. */
 import { defineConfig } from "vitest/config";
 
-/** Files that mostly wait, for a queue or a mail server's patience, and on servers of their own: they mind no company. */
-const waiting = ["e2e/mail*.test.ts"];
+/** Files that mostly wait, for a queue, a mail server's patience or a command line, and on servers of their own: they mind no company. */
+const waiting = ["e2e/mail*.test.ts", "e2e/keyring.test.ts"];
 
 export default defineConfig({
   test: {

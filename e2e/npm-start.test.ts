@@ -134,7 +134,7 @@ describe("the commands in README.md and docs/", () => {
 
   it("are marked as what they are, and start and test are the two that CI runs by itself", ({ expect }) => {
     const byMark = Map.groupBy(blocks, ({ mark }) => mark);
-    expect([...byMark.keys()].toSorted()).toEqual(["run", "sdk", "start", "test"]);
+    expect([...byMark.keys()].toSorted()).toEqual(["keyring", "run", "sdk", "start", "test"]);
     expect(byMark.get("start")?.map(({ text }) => text)).toEqual(["npm start\n"]);
     expect(byMark.get("test")?.map(({ text }) => text)).toEqual(["npm test\n"]);
   });

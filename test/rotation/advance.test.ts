@@ -102,6 +102,7 @@ describe("a change of data key", () => {
       await Promise.all([pass(), pass(), pass()]);
     }
     await finish(world);
+    expect((await readVault(db, world.id)).rotation).toMatchObject({ state: "done", last_error: null });
     await expectChanged(expect, world, wrapped);
   });
 });

@@ -1,6 +1,7 @@
 /** What a ticket names is opened from memory, KV or the record, whichever has it: at different cost, never differently. */
 import { env } from "cloudflare:workers";
 import { eq, sql } from "drizzle-orm";
+import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { sha256Hex } from "../../src/base/bytes.js";
 import { commit } from "../../src/base/database.js";
@@ -12,6 +13,7 @@ import { newSnapshotMemory, openInstance } from "../../src/snapshot/read.js";
 import { snapshotKey } from "../../src/snapshot/store.js";
 import { workspaces } from "../../src/tenancy/model.js";
 import { dataKeys } from "../../src/vault/model.js";
+import { deep, seed } from "../support/deep.js";
 import { addCredential, addPool, bump, countedD1, db, envWith, fakeKv, makeSmallWorld, makeWorld } from "./world.js";
 
 const secret = "sk-canary-of-the-reader";
@@ -128,6 +130,62 @@ describe("a KV that doesn't have it", () => {
       expect((await open(undefined, lie.at))?.api_key?.reveal()).toBe(secret);
     }
     expect(count.batches).toBe(2);
+  });
+});
+
+describe("a KV that is stale, misses, lies or fails at random", () => {
+  const moods = ["sound", "miss", "stale", "cut", "throws"] as const;
+
+  it("changes no answer, and costs at most one read of the record for each version in an isolate", async ({
+    expect,
+  }) => {
+    const world = await makeSmallWorld(secret);
+    const filed: { readonly address: ConfigAddress; readonly text: string }[] = [];
+    for (let version = 0; version < 5; version += 1) {
+      await bump(world.id);
+      filed.push(await readConfig(db, world.id));
+    }
+    const anyAsk = fc.record({ version: fc.nat(4), callers: fc.integer({ min: 1, max: 4 }) });
+    const anyMoods = fc.array(fc.constantFrom(...moods), { minLength: 1, maxLength: 8 });
+    const property = fc.asyncProperty(
+      fc.array(anyAsk, { minLength: 1, maxLength: 12 }),
+      anyMoods,
+      async (asks, mood) => {
+        let gets = 0;
+        const kv = {
+          async get(key: string) {
+            const now = mood[(gets += 1) % mood.length];
+            if (now === "throws") {
+              throw new Error("KV GET failed: 503");
+            }
+            const at = filed.findIndex(({ address }) => snapshotKey(world.id, address) === key);
+            const text = filed[at]?.text ?? null;
+            const other = filed[(at + 1) % filed.length]?.text ?? null;
+            return now === "miss"
+              ? null
+              : now === "stale"
+                ? other
+                : now === "cut"
+                  ? (text?.slice(0, -1) ?? null)
+                  : text;
+          },
+          put: () => Promise.reject(new Error("KV PUT failed: 503")),
+        } as unknown as KVNamespace;
+        const { d1, count } = countedD1();
+        const memory = newSnapshotMemory();
+        for (const { version, callers } of asks) {
+          const address = filed[version]?.address ?? { epoch: 0, version: 0, digest: "" };
+          const open = () => openInstance(envWith({ kv, d1 }), world.id, address, world.instanceId, memory);
+          for (const opened of await Promise.all(Array.from({ length: callers }, open))) {
+            expect([opened?.api_key?.reveal(), opened?.model]).toEqual([secret, "m-1"]);
+          }
+        }
+        const versions = new Set(asks.map(({ version }) => version)).size;
+        expect(count.batches).toBeLessThanOrEqual(versions);
+        expect(gets).toBeLessThanOrEqual(versions);
+      },
+    );
+    await fc.assert(property, { numRuns: deep(20, 500), seed: seed() });
   });
 });
 

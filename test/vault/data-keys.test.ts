@@ -1,7 +1,9 @@
 /** Data keys: wrapped under the keyring to their workspace, open for a minute, never exportable. */
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
+import * as fc from "fast-check";
 import { describe, it } from "vitest";
+import { fromBase64Url, toBase64Url } from "../../src/base/bytes.js";
 import { commit, openDatabase } from "../../src/base/database.js";
 import { newId } from "../../src/base/ids.js";
 import { Secret } from "../../src/base/secret.js";
@@ -18,10 +20,18 @@ import {
 import { unwrapDataKey, wrapDataKey } from "../../src/vault/keyring.js";
 import { dataKeys } from "../../src/vault/model.js";
 import { openSecret, sealSecret } from "../../src/vault/seal.js";
+import { deep, seed } from "../support/deep.js";
 import { otherWorkspaceId, place, ringOf, workspaceId } from "./ring.js";
 
 const db = openDatabase(env.DB);
 const now = Date.UTC(2026, 9, 1);
+
+async function codeOf(attempt: Promise<unknown>): Promise<string> {
+  return await attempt.then(
+    () => "opened",
+    (error: unknown) => String((error as { code?: unknown }).code),
+  );
+}
 
 async function makeWorkspace(): Promise<string> {
   const [user, id, member] = [newId("account"), newId("workspace"), newId("member")];
@@ -80,6 +90,36 @@ describe("a wrapped data key", () => {
     for (const outcome of await Promise.allSettled(attempts)) {
       expect(outcome).toMatchObject({ status: "rejected", reason: { code: "undecryptable" } });
     }
+  });
+});
+
+describe("a wrapped data key to which anything was done", () => {
+  const name = { workspaceId, dataKeyId: "dk_01h455vb4pex5vsknk084sn02q" };
+  const ring = ringOf({ k1: 1, k2: 2 });
+  it("is refused: a bit flipped, cut, lengthened, another's nonce, another entry's name", async ({ expect }) => {
+    const anyRaw = fc.uint8Array({ minLength: 32, maxLength: 32 });
+    const property = fc.asyncProperty(anyRaw, fc.nat(), fc.nat(7), fc.nat(), async (bytes, where, bit, cut) => {
+      const wrapped = await wrapDataKey(ring, "k1", name, new Uint8Array(bytes));
+      const other = await wrapDataKey(ring, "k1", name, new Uint8Array(bytes));
+      const [version, algorithm, entry, iv = "", body = ""] = wrapped.split(".");
+      const sealed = fromBase64Url(body) ?? new Uint8Array();
+      const at = where % sealed.length;
+      sealed[at] = (sealed[at] ?? 0) ^ (1 << bit);
+      const texts = [
+        [version, algorithm, entry, iv, toBase64Url(sealed)].join("."),
+        [version, algorithm, entry, other.split(".")[3], body].join("."),
+        [version, algorithm, "k2", iv, body].join("."),
+        wrapped.slice(0, cut % wrapped.length),
+        `${wrapped}AAAA`,
+      ];
+      for (const text of texts) {
+        expect(await codeOf(unwrapDataKey(ring, name, text)), text).toBe("undecryptable");
+      }
+      const unknown = [version, algorithm, "k9", iv, body].join(".");
+      expect(await codeOf(unwrapDataKey(ring, name, unknown))).toBe("keyring_entry_missing");
+      expect(await codeOf(unwrapDataKey(ring, name, wrapped))).toBe("opened");
+    });
+    await fc.assert(property, { numRuns: deep(50, 2_000), seed: seed() });
   });
 });
 
