@@ -11,6 +11,7 @@ import { dataKeys } from "../../src/vault/model.js";
 import { streamExport } from "../../src/workspaces/export.js";
 import { call } from "../support/client.js";
 import { db, seedMember, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { addApi } from "../tools/seed.js";
 
 interface Manifest {
   readonly section: string;
@@ -39,6 +40,7 @@ describe("exporting a workspace", () => {
     const admin = await seedMember(workspace.id, "ADMIN");
     await seedPool(workspace, [{ alias: "a", secret: "sk-sandbox-ok", weight: 3 }]);
     await seedInvites(workspace.id, admin.memberId, 450);
+    await addApi(workspace, "fake", { operations: Array.from({ length: 250 }, (_, at) => `op${at}`) });
     const answer = await exportOf(workspace);
     expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "application/x-ndjson; charset=utf-8"]);
     expect(answer.headers.get("content-disposition")).toBe(`attachment; filename="${workspace.slug}.ndjson"`);
@@ -66,6 +68,8 @@ describe("exporting a workspace", () => {
       models: 0,
       pools: 1,
       default_models: 0,
+      tool_providers: 1,
+      tools: 250,
       audit_log: entries,
     });
     const rowsOf = (name: string) =>
@@ -75,6 +79,7 @@ describe("exporting a workspace", () => {
       false: "OWNER",
       true: "ADMIN",
     });
+    expect(new Set(rowsOf("tools").map(({ name }) => name)).size).toBe(250);
     expect(rowsOf("pools")).toMatchObject([{ name: "chat", instances: [{ alias: "a", weight: 3 }] }]);
     expect(rowsOf("audit_log").at(-1)).toMatchObject({
       action: "workspace.exported",

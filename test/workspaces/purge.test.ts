@@ -13,6 +13,7 @@ import { sweepPurges, type PurgeableFor } from "../../src/workspaces/purge.js";
 import { listWorkspaces } from "../../src/workspaces/workspaces.js";
 import { call } from "../support/client.js";
 import { db, seedMember, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { addApi } from "../tools/seed.js";
 
 const day = 86_400_000;
 const minute = 60_000;
@@ -35,6 +36,7 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
   const models = `/workspaces/${id}/model-providers/sandbox/models`;
   await call("POST", models, { token, body: { model: "own", type: "llm" } });
   await call("PUT", `/workspaces/${id}/default-models`, { token, body: { llm: { pool: "chat" } } });
+  await addApi(workspace, "fake");
   await call("DELETE", `/workspaces/${id}`, { token, body: { slug } });
   await db
     .update(workspaces)
