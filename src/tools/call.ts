@@ -51,7 +51,7 @@ async function callApi(call: ToolCall, stored: OpenApiCall): Promise<ToolOutcome
   if (credential !== null && new URL(request.url).origin !== new URL(credential.baseUrl).origin) {
     throw new AppError("internal", { cause: new Error("a tool call would leave the origin of its credential") });
   }
-  const secrets: readonly Secret[] = secretsOf(null);
+  const secrets = secretsOf(credential);
   let outcome: ToolOutcome;
   try {
     const response = await fetchOutbound(request, { ...outboundRules(settings), timeoutMs, signal });
