@@ -43,7 +43,7 @@ export interface McpProgress {
 }
 
 /** Tools of one server that are taken. */
-export const maxMcpTools = 300;
+const maxMcpTools = 300;
 const maxPages = 64;
 
 /** Every tool of a server, over all pages. Throws `McpFailure`; more than 300 tools are `not_mcp` with the number in the message. */
