@@ -70,7 +70,7 @@ async function useTools(ask: Ask, base: string, token: string): Promise<readonly
     await ask("POST", path, { token, body: { name: "bad", credentials: bad } });
     await ask("POST", path, {
       token,
-      body: { name: "lines", credentials: { ...plain, api_key: `${secret}\n` + "x" } },
+      body: { name: "lines", credentials: { ...plain, api_key: `${secret}\nx` } },
     });
     await ask("POST", `${path}/${made.id}/validate`, { token });
     await ask("PATCH", `${base}/tool-providers/${auth}`, { token, body: { credential_id: made.id } });
