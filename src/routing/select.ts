@@ -39,7 +39,7 @@ export interface Seeker {
  * Selects an instance, books the pick and takes the probe lease if it is one. A fresh request serves a due probe before anything else, so that
  * recovery is learned at once and no later than the next call; a request that has failed already gets a probe only when nothing else is left.
  */
-export function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now: number): Selection {
+function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now: number): Selection {
   const offer = surveyPool(state, pool, seeker.tried, now);
   const { due, ready } = offer;
   if (due !== null && (seeker.tried.length === 0 || ready.length === 0)) {

@@ -39,7 +39,7 @@ const everybody: Strategy["narrow"] = (ready) => ready;
 const byWeight: Strategy["prefer"] = (candidates) => ({ candidates, weigh: (lane) => lane.weight });
 
 /** Every strategy, by its name in a pool's configuration. */
-export const strategies = {
+const strategies = {
   /** Shares by weight. */
   weighted: { narrow: everybody, prefer: byWeight },
   /** The same share for each, whatever its weight; 0 still drains. */
