@@ -36,7 +36,7 @@ interface Place {
 const question = `SELECT json_object(
   'entries', (SELECT json_group_array(json_object('id', id, 'state', state, 'used_at', used_at, 'left_at', left_at,
     'rows', (SELECT count(*) FROM data_keys WHERE keyring_id = e.id))) FROM keyring_entries e),
-  'live', (SELECT json_group_array(json_object('version', version_id, 'ids', json(ids), 'primary', primary_id)) FROM keyring_reports
+  'live', (SELECT json_group_array(json_object('version', version_id, 'ids', json(ids), 'primary', primary_id)) FROM (SELECT * FROM keyring_reports ORDER BY seen_at DESC)
     WHERE seen_at > (unixepoch() - 600) * 1000)) AS facts`;
 
 async function readFacts({ isRemote, state }: Place): Promise<KeyringFacts> {
@@ -56,7 +56,8 @@ async function readFacts({ isRemote, state }: Place): Promise<KeyringFacts> {
   }
   const [answer]: { results: { facts: string }[] }[] = JSON.parse(text.slice(text.indexOf("[")));
   const facts: KeyringFacts = JSON.parse(answer?.results[0]?.facts ?? "{}");
-  return facts;
+  // A local server is one process, which gets another version id each time it starts.
+  return isRemote ? facts : { ...facts, live: facts.live.slice(0, 1) };
 }
 
 function readRing({ isRemote, file }: Place): Ring {
@@ -119,7 +120,7 @@ async function main(): Promise<void> {
     writeRing(place, step.ring);
     const next = place.isRemote
       ? `Deploy it: npx wrangler secret put KEYRING < ${place.file}`
-      : "The local server takes it by itself.";
+      : "Start the local server anew to take it.";
     console.log(`KEYRING has ${Object.keys(step.ring.keys).join(", ")}; primary ${step.ring.primary}. ${next}`);
     return;
   }

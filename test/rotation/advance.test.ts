@@ -140,23 +140,25 @@ describe("a writer who was under way", () => {
   it("of the same credential wins, and what it wrote is sealed anew after it", async ({ expect }) => {
     const world = await makeVaultWorld();
     await begin(world);
-    const racing = faultyD1();
-    const d1 = new Proxy(racing.d1, {
-      get(target, name) {
+    let isEdited = false;
+    const d1 = new Proxy(faultyD1().d1, {
+      get: (target, name) => {
         const value: unknown = Reflect.get(target, name);
-        if (name !== "batch" || racing.calls.length === 0) {
-          return value;
-        }
-        return async (statements: D1PreparedStatement[]) => {
-          const swap = { sealed: "another", dataKeyId: world.dataKey.id };
-          await db.update(credentials).set(swap).where(eq(credentials.id, world.plain)).run();
-          return await target.batch(statements);
-        };
+        return name !== "batch"
+          ? value
+          : async (statements: D1PreparedStatement[]) => {
+              // The batch of re-sealed rows: two that open, one that does not.
+              if (!isEdited && statements.length >= 3) {
+                isEdited = true;
+                await db.update(credentials).set({ sealed: "another" }).where(eq(credentials.id, world.plain)).run();
+              }
+              return await target.batch(statements);
+            };
       },
     });
     await advanceRotation(envWith({ d1 }), world.id, world.publish, Date.now());
     const [row] = await db.select().from(credentials).where(eq(credentials.id, world.plain)).all();
-    expect(row?.sealed).toBe("another");
+    expect([isEdited, row?.sealed]).toEqual([true, "another"]);
   });
 });
 
