@@ -18,7 +18,7 @@ export const PutDefaultModels = z
   });
 export type PutDefaultModels = z.infer<typeof PutDefaultModels>;
 
-const Available = z.boolean().describe("Whether it is there, enabled, and its provider has a credential in use.");
+const Available = z.boolean().describe("Whether it is there, enabled, and has a credential that is not disabled.");
 
 const DefaultModel = z
   .union([

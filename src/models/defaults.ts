@@ -7,7 +7,7 @@ import { AppError, type FieldError } from "../base/errors.js";
 import { credentials, pools } from "../connections/model.js";
 import { perType, type DefaultModel, type DefaultTarget, type PutDefaultModels } from "./default-schema.js";
 import { defaultModels, models, modelTypes, type DefaultModelRow } from "./model.js";
-import { typeOf, type ModelEntry } from "./model-schema.js";
+import { readCredentialIds, typeOf, type ModelEntry } from "./model-schema.js";
 import { toEntry, tryFindModel } from "./models.js";
 
 /** A workspace's defaults with what is needed to show them. */
@@ -15,8 +15,8 @@ export interface Defaults {
   readonly revision: number;
   readonly rows: readonly DefaultModelRow[];
   readonly poolNames: ReadonlyMap<string, string>;
-  /** Providers with a credential that is not disabled. */
-  readonly providers: ReadonlySet<string>;
+  /** The ids of credentials that are not disabled, by provider. */
+  readonly credentials: ReadonlyMap<string, readonly string[]>;
   /** By type, for rows that name a model; one that is not known any more is missing. */
   readonly entries: ReadonlyMap<string, ModelEntry>;
 }
@@ -30,27 +30,23 @@ export async function readDefaults(db: Database, workspaceId: string): Promise<D
   );
   const isDefault = and(eq(defaultModels.workspaceId, workspaceId), isNotNull(defaultModels.poolId));
   const ofPool = and(eq(pools.workspaceId, defaultModels.workspaceId), eq(pools.id, defaultModels.poolId));
-  const ofModel = and(
-    eq(models.workspaceId, defaultModels.workspaceId),
-    eq(models.providerName, defaultModels.providerName),
-    eq(models.model, defaultModels.model),
-  );
+  // Not a join: D1's batches answer rows by column name, so two tables' columns of one name would become one.
+  const isNamed = sql`(${models.providerName}, ${models.model}) IN (SELECT ${defaultModels.providerName}, ${defaultModels.model}
+    FROM ${defaultModels} WHERE ${defaultModels.workspaceId} = ${workspaceId})`;
   const [rows, named, enabled, changed] = await hideSql(
     db.batch([
       db.select().from(defaultModels).where(eq(defaultModels.workspaceId, workspaceId)),
       db.select({ id: pools.id, name: pools.name }).from(defaultModels).innerJoin(pools, ofPool).where(isDefault),
-      db.selectDistinct({ name: credentials.providerName }).from(credentials).where(isEnabled),
+      db.select({ id: credentials.id, provider: credentials.providerName }).from(credentials).where(isEnabled),
       db
-        .select({ type: defaultModels.type, row: models })
-        .from(defaultModels)
-        .innerJoin(models, ofModel)
-        .where(eq(defaultModels.workspaceId, workspaceId)),
+        .select()
+        .from(models)
+        .where(and(eq(models.workspaceId, workspaceId), isNamed)),
     ]),
   );
-  const rowOf = new Map(changed.map(({ type, row }) => [type, row]));
   const entries = new Map<string, ModelEntry>();
   for (const { type, providerName, model } of rows) {
-    const row = rowOf.get(type) ?? null;
+    const row = changed.find((one) => one.providerName === providerName && one.model === model) ?? null;
     const entry = providerName === null || model === null ? null : await toEntry(providerName, model, row);
     if (entry !== null) {
       entries.set(type, entry);
@@ -60,7 +56,7 @@ export async function readDefaults(db: Database, workspaceId: string): Promise<D
     revision: Math.max(0, ...rows.map((row) => row.revision)),
     rows,
     poolNames: new Map(named.map(({ id, name }) => [id, name])),
-    providers: new Set(enabled.map(({ name }) => name)),
+    credentials: groupIds(enabled),
     entries,
   };
 }
@@ -191,7 +187,15 @@ function toDefaultModel(defaults: Defaults, row: DefaultModelRow | undefined): D
   }
   const entry = defaults.entries.get(type);
   const isThere = entry !== undefined && typeOf(entry) === type && entry.row?.enabled !== false;
-  return { provider_name: providerName, model, available: isThere && defaults.providers.has(providerName) };
+  const enabled = defaults.credentials.get(providerName) ?? [];
+  const held = readCredentialIds(entry?.row ?? null);
+  const available = isThere && enabled.some((id) => held === null || held.includes(id));
+  return { provider_name: providerName, model, available };
+}
+
+function groupIds(rows: readonly { readonly id: string; readonly provider: string }[]): Defaults["credentials"] {
+  const byProvider = Map.groupBy(rows, ({ provider }) => provider);
+  return new Map(Array.from(byProvider, ([provider, own]) => [provider, own.map(({ id }) => id)]));
 }
 
 /** What the audit log tells, and what makes two states the same. */

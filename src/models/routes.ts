@@ -171,7 +171,7 @@ const readDefaultModels = endpoint(
   },
   async (call) => {
     const defaults = await readDefaults(call.db, call.access().id);
-    return reply(200, toDefaultModels(defaults), { etag: etagOfDefaults(defaults) });
+    return reply(200, toDefaultModels(defaults), { etag: await etagOfDefaults(defaults) });
   },
 );
 
@@ -196,7 +196,7 @@ const replaceDefaultModels = endpoint(
     const { id: workspaceId } = call.access();
     const before = await readDefaults(call.db, workspaceId);
     const plan = await planDefaults(call.db, workspaceId, call.actor, before, call.body, call.ifMatch);
-    return call.commit(plan, reply(200, toDefaultModels(plan.value), { etag: etagOfDefaults(plan.value) }));
+    return call.commit(plan, reply(200, toDefaultModels(plan.value), { etag: await etagOfDefaults(plan.value) }));
   },
 );
 
@@ -225,9 +225,8 @@ async function etagOf(entry: ModelEntry): Promise<string> {
   return toEtag(revisionOf(entry), known);
 }
 
-/** Whether each is available moves with credentials and models. */
-function etagOfDefaults(defaults: Defaults): string {
-  const shown = toDefaultModels(defaults);
-  const available = modelTypes.map((type) => (shown[type]?.available === true ? "1" : "0")).join("");
-  return toEtag(defaults.revision, available);
+/** Whether each is available moves with credentials and models, a pool's name with the pool. */
+async function etagOfDefaults(defaults: Defaults): Promise<string> {
+  const shown = await sha256Hex(JSON.stringify(toDefaultModels(defaults)));
+  return toEtag(defaults.revision, shown.slice(0, 16));
 }

@@ -468,6 +468,40 @@ describe("default models", () => {
     expect((await chat(key, "default")).body.error.code).toBe("model_not_found");
   });
 
+  it("are available as long as they can be called, and their ETag moves with all that they show", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const path = `/workspaces/${workspace.id}/default-models`;
+    const [own, other] = [await sandboxCredential(workspace), await sandboxCredential(workspace, "other")];
+    await add(workspace, "ft", { credential_ids: [own] });
+    const pool = { name: "team", instances: [sandboxInstance(other)] };
+    await call("POST", `/workspaces/${workspace.id}/pools`, { token: workspace.token, body: pool });
+    const body = { llm: { provider_name: "sandbox", model: "ft" }, embedding: { pool: "team" } };
+    const put = await call("PUT", path, { token: workspace.token, body });
+    const read = await call("GET", path, workspace);
+    expect([put.body.llm.available, read.body, read.headers.get("etag")]).toEqual([
+      true,
+      put.body,
+      put.headers.get("etag"),
+    ]);
+    const again = async () => {
+      const headers = { "if-none-match": read.headers.get("etag") ?? "" };
+      return await call("GET", path, { token: workspace.token, headers });
+    };
+    expect((await again()).status).toBe(304);
+
+    const renamed = { token: workspace.token, body: { ...pool, name: "crew" } };
+    await call("PUT", `/workspaces/${workspace.id}/pools/team`, renamed);
+    const moved = await again();
+    expect([moved.status, moved.body.embedding.pool]).toEqual([200, "crew"]);
+
+    const { secret: key } = await seedKey(workspace);
+    expect(await listed(key)).toContainEqual(["default", "gatehouse"]);
+    await call("DELETE", `/workspaces/${workspace.id}/model-providers/sandbox/credentials/${own}`, workspace);
+    expect([(await chat(key, "default")).status, (await again()).body.llm.available]).toEqual([404, false]);
+  });
+
   it("are refused where nothing of that type is there", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const put = (body: object) =>
