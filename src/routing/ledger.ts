@@ -37,8 +37,8 @@ const tables = `
   CREATE TABLE IF NOT EXISTS due (task TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
-/** Rows written by one statement; its parameter stays far below SQLite's 2 MB. */
-const chunkRows = 400;
+/** Characters of rows that one statement writes: at three bytes each its parameter stays below the platform's 2 MB. No single row comes near it. */
+const chunkChars = 500_000;
 
 /** As it is on disk, where it may be damaged. */
 interface StoredWindow extends Record<string, SqlStorageValue> {
@@ -150,19 +150,37 @@ function dirtySets(state: RouterState): readonly Set<string>[] {
 }
 
 function writeRows(sql: SqlStorage, kind: string, rows: readonly { readonly id: string }[]): void {
-  for (let start = 0; start < rows.length; start += chunkRows) {
-    const chunk = rows.slice(start, start + chunkRows).map((row, index) => ({ place: start + index, row }));
+  for (const chunk of packChunks(rows)) {
     sql.exec(
       `INSERT INTO config_rows (kind, id, place, row)
        SELECT ?, value ->> '$.row.id', value ->> '$.place', value -> '$.row' FROM json_each(?) WHERE true
        ON CONFLICT (kind, id) DO UPDATE SET place = excluded.place, row = excluded.row
        WHERE place IS NOT excluded.place OR row IS NOT excluded.row`,
       kind,
-      JSON.stringify(chunk),
+      chunk,
     );
   }
   const ids = JSON.stringify(rows.map((row) => row.id));
   sql.exec("DELETE FROM config_rows WHERE kind = ? AND id NOT IN (SELECT value FROM json_each(?))", kind, ids);
+}
+
+/** The rows with their places, as JSON lists of bounded length. */
+function* packChunks(rows: readonly unknown[]): Generator<string> {
+  let chunk: string[] = [];
+  let length = 0;
+  for (const [place, row] of rows.entries()) {
+    const text = JSON.stringify({ place, row });
+    if (chunk.length > 0 && length + text.length > chunkChars) {
+      yield `[${chunk.join(",")}]`;
+      chunk = [];
+      length = 0;
+    }
+    chunk.push(text);
+    length += text.length + 1;
+  }
+  if (chunk.length > 0) {
+    yield `[${chunk.join(",")}]`;
+  }
 }
 
 const StoredConfig = ConfigAddress.extend({ workspace_id: z.string(), active: z.number() });

@@ -46,6 +46,18 @@ async function end(how: End, router: ReturnType<typeof routerFor>): Promise<void
 const pair = [makeInstance("a", 3), makeInstance("b", 1)];
 
 describe("the Router's memory", () => {
+  it("takes a configuration of ten million characters, and has it after an eviction", async ({ expect }) => {
+    const router = makeWorkspace();
+    const models = ["chat", ...Array.from({ length: 99 }, (_, index) => `${"m".repeat(250)}${index}`)];
+    const keys = Array.from({ length: 400 }, (_, index) => makeKey(`k${index}`, { models }));
+    await router().apply(address(1), makeRows([makePool("chat", pair)], keys));
+    await evictDurableObject(router());
+    expect(ticketOf(await router().admit(makeRequest({ key_digest: "digest-k399" }))).config.version).toBe(1);
+    await router().apply(address(2), makeRows([makePool("chat", pair)], keys.slice(0, 399)));
+    await evictDurableObject(router());
+    expect(refusalOf(await router().admit(makeRequest({ key_digest: "digest-k399" }))).code).toBe("key_unknown");
+  });
+
   it.for<End>(["eviction", "kill"])(
     "loses no lag, window, cool-down, tombstone or open ticket by %s after the stated second",
     async (how, { expect }) => {
