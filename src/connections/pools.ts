@@ -6,7 +6,7 @@ import { guardChanged, hideSql, type Change, type Database, type Statement } fro
 import { AppError, type FieldError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Position } from "../http/page.js";
-import { checkFallbacks, requireNoFallback } from "./fallbacks.js";
+import { checkFallbacks, guardFallbacks, guardNoFallback, requireNoFallback } from "./fallbacks.js";
 import { credentials, poolInstances, pools } from "./model.js";
 import {
   toPool,
@@ -21,12 +21,18 @@ const nameConflict = { "pools.name": "name_taken", foreign_key: "conflict" } as 
 
 /** A pool by id or name. Throws `not_found`. */
 export async function findPool(db: Database, workspaceId: string, idOrName: string): Promise<PoolRows> {
-  const isThis = or(eq(pools.id, idOrName), eq(pools.name, idOrName));
-  const [found] = await selectPools(db, workspaceId, and(eq(pools.workspaceId, workspaceId), isThis), 1);
-  if (found === undefined) {
+  const found = await tryFindPool(db, workspaceId, idOrName);
+  if (found === null) {
     throw new AppError("not_found");
   }
   return found;
+}
+
+/** As `findPool`, with null for one that is not there. */
+export async function tryFindPool(db: Database, workspaceId: string, idOrName: string): Promise<PoolRows | null> {
+  const isThis = or(eq(pools.id, idOrName), eq(pools.name, idOrName));
+  const [found] = await selectPools(db, workspaceId, and(eq(pools.workspaceId, workspaceId), isThis), 1);
+  return found ?? null;
 }
 
 /** Pools with their instances, newest first: up to `limit` after a position. */
@@ -40,7 +46,7 @@ export async function listPools(
   return selectPools(db, workspaceId, and(eq(pools.workspaceId, workspaceId), isAfter), limit);
 }
 
-/** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's, and for bad fallbacks. Conflict: `name_taken`. */
+/** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's, and for bad fallbacks. Conflicts: `name_taken`; `conflict` when a fallback goes meanwhile. */
 export async function planPool(
   db: Database,
   workspaceId: string,
@@ -53,6 +59,7 @@ export async function planPool(
   const value = { pool, instances: placeInstances(pool, input.instances, []) };
   return {
     statements: [
+      ...guardFallbacks(db, workspaceId, input.fallbacks),
       db.insert(pools).values(pool),
       insertInstances(db, value),
       auditRow(db, actor, { ...describeDeed(value, "pool.created"), after: publicFields(value) }),
@@ -90,6 +97,8 @@ export async function planPoolReplacement(
   const { name, strategy, policy, fallbacks, updatedAt } = pool;
   return {
     statements: [
+      ...guardFallbacks(db, workspaceId, input.fallbacks),
+      ...(name === before.pool.name ? [] : [guardNoFallback(db, workspaceId, before.pool.name)]),
       db
         .update(pools)
         .set({ name, strategy, policy, fallbacks, updatedAt, revision: pool.revision })
@@ -120,6 +129,7 @@ export function planPoolDeletion(
   requireRevision(before, ifMatch);
   return {
     statements: [
+      guardNoFallback(db, workspaceId, before.pool.name),
       db.delete(pools).where(isAt(workspaceId, before.pool)),
       guardChanged(db, ifMatch === null ? "conflict" : "precondition_failed"),
       auditRow(db, actor, { ...describeDeed(before, "pool.deleted"), before: publicFields(before) }),
@@ -234,7 +244,7 @@ async function checkCredentials(db: Database, workspaceId: string, given: readon
   const query = db
     .select({ id: credentials.id, providerName: credentials.providerName })
     .from(credentials)
-    .where(and(eq(credentials.workspaceId, workspaceId), isNamed));
+    .where(and(eq(credentials.workspaceId, workspaceId), eq(credentials.providerType, "model"), isNamed));
   const providerOf = new Map((await hideSql(query.all())).map((row) => [row.id, row.providerName]));
   refuse(
     given.flatMap((instance, index) => {

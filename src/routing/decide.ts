@@ -189,7 +189,7 @@ function stickyKey(policy: PoolPolicy, { sticky }: AdmitRequest): number | null 
 }
 
 /** A stream commits at its first content, a JSON answer when it is whole: until then its probe must be the only one. The report or the settling ends the lease earlier. */
-function leaseEnd(policy: PoolPolicy, isStream: boolean, endsAt: number, now: number): number {
+export function leaseEnd(policy: PoolPolicy, isStream: boolean, endsAt: number, now: number): number {
   const commitBy = isStream ? Math.min(now + policy.first_byte_timeout_ms, endsAt) : endsAt;
   return commitBy + leaseGraceMs;
 }

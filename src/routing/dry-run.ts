@@ -1,4 +1,5 @@
 /** Where the next calls would go: the same decisions as `admit` makes, on a copy that is thrown away. Pure. */
+import { leaseEnd } from "./decide.js";
 import type { DryRun, DryRunRequest, DryRunStep } from "./model.js";
 import { selectAcross, withFallbacks, type Seeker } from "./select.js";
 import type { LiveConfig, LiveInstance, LivePool, RouterState } from "./state.js";
@@ -18,7 +19,8 @@ export function dryRun(state: RouterState, request: DryRunRequest, now: number):
   const seeker: Omit<Seeker, "request_id"> = {
     tried: [],
     sticky: request.sticky === null ? null : spreadHash(request.sticky.slice(0, 256)),
-    lease_until: Infinity,
+    // As a call that is not streamed: an imagined probe stays under way as long as a real one may.
+    lease_until: leaseEnd(pool.row.policy, false, now + pool.row.policy.total_timeout_ms, now),
   };
   const steps: DryRunStep[] = [];
   for (let number = 1; number <= request.requests; number += 1) {

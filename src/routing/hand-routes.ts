@@ -1,6 +1,7 @@
 /** The doors through which a person meddles with routing: taking an instance out and back, ending its cool-down, and asking what would happen. */
 import { z } from "@hono/zod-openapi";
 import { auditRow } from "../audit/audit.js";
+import { invalidField } from "../base/errors.js";
 import { Pool, toPool } from "../connections/pool-schema.js";
 import { findInstance, planInstanceSwitch } from "../connections/pool-switch.js";
 import { findPool } from "../connections/pools.js";
@@ -9,7 +10,7 @@ import { toEtag } from "../http/etag.js";
 import { reply } from "../http/reply.js";
 import { regions } from "../tenancy/model.js";
 import { routerFor } from "./router-for.js";
-import { askShard, askShards, readHomeRegion } from "./shards.js";
+import { askShard, askShards, listRegions, readHomeRegion } from "./shards.js";
 
 const ofPools = "Pools";
 const managePools = { kind: "workspace", scope: "pools:manage", keys: true } as const;
@@ -145,6 +146,12 @@ const dryRunPool = endpoint(
     const { requests, sticky = null } = call.body;
     const isSticky = toPool(found).policy.sticky !== "none";
     const region = call.body.region ?? (await readHomeRegion(call.db, workspaceId));
+    if (call.body.region !== undefined && !(await listRegions(call.db, workspaceId)).includes(region)) {
+      throw invalidField(
+        "/region",
+        "This workspace has no shard there: it is another region's, and none of its keys is of this one.",
+      );
+    }
     const request = { pool_id: found.pool.id, requests, sticky: isSticky ? sticky : null };
     return reply(200, await askShard(() => routerFor(call.env, workspaceId, region).dryRun(request)));
   },

@@ -1,7 +1,7 @@
 /** The doors that ask the Router itself: how a pool stands right now, summed over the workspace's shards. */
 import { z } from "@hono/zod-openapi";
 import { AppError } from "../base/errors.js";
-import { findPool } from "../connections/pools.js";
+import { findPool, tryFindPool } from "../connections/pools.js";
 import type { PoolInstanceRow } from "../connections/pool-schema.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { reply } from "../http/reply.js";
@@ -54,8 +54,9 @@ const readPoolState = endpoint(
   async (call) => {
     const { id: workspaceId } = call.access();
     const word = call.params.pool;
-    // Such a pool has no rows: what it is, only the Router can say.
-    const recorded = readImplicitPool(word) === null ? await findPool(call.db, workspaceId, word) : null;
+    // The pool of a model has no rows: what it is, only the Router can say. A pool of rows may have such a name, and comes first as it does in calls.
+    const find = readImplicitPool(word) === null ? findPool : tryFindPool;
+    const recorded = await find(call.db, workspaceId, word);
     const poolId = recorded?.pool.id ?? word;
     const shards = await askShards(call.env, call.db, workspaceId, (router) => router.state(poolId));
     const told = shards.flat();

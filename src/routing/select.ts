@@ -42,17 +42,17 @@ export interface Seeker {
 function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now: number): Selection {
   const offer = surveyPool(state, pool, seeker.tried, now);
   const { due, ready } = offer;
+  const strategy = findStrategy(pool.row.strategy);
   if (due !== null && (seeker.tried.length === 0 || ready.length === 0)) {
-    chargeForcedPick([...ready, due], due);
+    chargeForcedPick([...ready, due], due, strategy.share);
     leaseProbe(state.cooldowns, due.cooldown_key, seeker.request_id, seeker.lease_until);
     return take(state, due, "probe");
   }
   const facts = factsOf(state, now);
-  const strategy = findStrategy(pool.row.strategy);
   const narrowed = strategy.narrow(ready, facts);
-  const own = seeker.sticky === null ? null : pickSticky(narrowed, seeker.sticky, (instance) => instance.row.id);
+  const own = seeker.sticky === null ? null : pickSticky(narrowed, seeker.sticky, idOf, strategy.share);
   if (own !== null) {
-    chargeForcedPick(narrowed, own);
+    chargeForcedPick(narrowed, own, strategy.share);
     return take(state, own, "sticky");
   }
   const { candidates, weigh } = strategy.prefer(narrowed, facts);
@@ -100,6 +100,10 @@ export function withFallbacks(config: LiveConfig, pool: LivePool): readonly Live
 /** Milliseconds until somebody in the pools can be had, 0 when somebody can now; null when only a change of configuration helps. */
 export function poolsWaitMs(state: RouterState, pools: readonly LivePool[], now: number): number | null {
   return pools.reduce<number | null>((least, pool) => shorter(least, surveyPool(state, pool, [], now).wait_ms), null);
+}
+
+function idOf({ row }: LiveInstance): string {
+  return row.id;
 }
 
 function shorter(a: number | null, b: number | null): number | null {

@@ -4,6 +4,7 @@ import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { apiKeys } from "../keys/model.js";
 import { workspaces, type Region } from "../tenancy/model.js";
+import { isMarked, withPatience } from "./call.js";
 import { routerFor } from "./router-for.js";
 
 type RouterStub = ReturnType<typeof routerFor>;
@@ -19,17 +20,17 @@ export async function askShards<T>(
   return await Promise.all(regions.map((region) => askShard(() => ask(routerFor(env, workspaceId, region)))));
 }
 
-/** What one shard answers, asked twice at most; each ask needs a stub of its own. Throws `router_unavailable`. */
+/** What one shard answers, asked twice at most and for 10 s each; each ask needs a stub of its own. Throws `router_unavailable`. */
 export async function askShard<T>(ask: () => Promise<T>): Promise<T> {
   try {
-    return await ask();
+    return await withPatience(ask());
   } catch (error) {
-    if (!isRetryable(error)) {
+    if (!isMarked(error, "retryable") || isMarked(error, "overloaded")) {
       throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
     }
   }
   try {
-    return await ask();
+    return await withPatience(ask());
   } catch (error) {
     throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
   }
@@ -46,18 +47,9 @@ export async function readHomeRegion(db: Database, workspaceId: string): Promise
 }
 
 /** The regions that have a shard: the workspace's own and those of its keys. */
-async function listRegions(db: Database, workspaceId: string): Promise<readonly string[]> {
+export async function listRegions(db: Database, workspaceId: string): Promise<readonly string[]> {
   const own = db.select({ region: workspaces.region }).from(workspaces).where(eq(workspaces.id, workspaceId));
   const ofKeys = db.select({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId));
   const rows = await hideSql(own.union(ofKeys).all());
   return rows.map((row) => row.region);
-}
-
-/** The platform's own marks on an exception of an object; an overloaded one must not be asked again. */
-function isRetryable(error: unknown): boolean {
-  return hasMark(error, "retryable") && !hasMark(error, "overloaded");
-}
-
-function hasMark(error: unknown, mark: string): boolean {
-  return error instanceof Error && Reflect.get(error, mark) === true;
 }

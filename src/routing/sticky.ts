@@ -11,19 +11,21 @@ export function spreadHash(text: string): number {
 
 /**
  * The candidate that `key` (from `spreadHash`) belongs to. Keys share out by weight; when a candidate leaves, only its own
- * keys move, and they come back with it. Null when none has a weight.
+ * keys move, and they come back with it. `weigh` says what counts as a candidate's weight. Null when none has one.
  */
 export function pickSticky<L extends { readonly weight: number }>(
   candidates: readonly L[],
   key: number,
   idOf: (candidate: L) => string,
+  weigh: (candidate: L) => number = ({ weight }) => weight,
 ): L | null {
   let chosen: L | null = null;
   let highest = -Infinity;
   for (const candidate of candidates) {
-    if (candidate.weight > 0) {
+    const weight = weigh(candidate);
+    if (weight > 0) {
       const drawn = (mix(spreadHash(idOf(candidate)) ^ key) + 0.5) / 2 ** 32;
-      const score = -candidate.weight / Math.log(drawn);
+      const score = -weight / Math.log(drawn);
       if (score > highest) {
         chosen = candidate;
         highest = score;

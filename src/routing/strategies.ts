@@ -24,6 +24,8 @@ export interface Turn<L extends Lane> {
 
 /** One way of sharing out. Both steps keep at least one candidate of positive weight whenever they were given one. */
 export interface Strategy {
+  /** The weight that counts by configuration alone: sticky callers share out by it, and forced picks are booked by it. */
+  readonly share: (lane: Lane) => number;
   /** Those that configuration and health alone allow: a sticky call stays among them. */
   narrow<L extends Lane>(ready: readonly L[], facts: Facts<L>): readonly L[];
   /** Those that this very moment prefers, weighed. */
@@ -36,21 +38,25 @@ const latencyBuffer = 1.2;
 const leastPart = 0.02;
 
 const everybody: Strategy["narrow"] = (ready) => ready;
-const byWeight: Strategy["prefer"] = (candidates) => ({ candidates, weigh: (lane) => lane.weight });
+const ownWeight: Strategy["share"] = (lane) => lane.weight;
+const sameWeight: Strategy["share"] = (lane) => (lane.weight > 0 ? 1 : 0);
+const byWeight: Strategy["prefer"] = (candidates) => ({ candidates, weigh: ownWeight });
 
 /** Every strategy, by its name in a pool's configuration. */
 const strategies = {
   /** Shares by weight. */
-  weighted: { narrow: everybody, prefer: byWeight },
+  weighted: { share: ownWeight, narrow: everybody, prefer: byWeight },
   /** The same share for each, whatever its weight; 0 still drains. */
   round_robin: {
+    share: sameWeight,
     narrow: everybody,
-    prefer: (candidates) => ({ candidates, weigh: (lane) => (lane.weight > 0 ? 1 : 0) }),
+    prefer: (candidates) => ({ candidates, weigh: sameWeight }),
   },
   /** The best tier that has somebody, by weight inside it. */
-  priority: { narrow: (ready, facts) => lowest(ready, facts.priority), prefer: byWeight },
+  priority: { share: ownWeight, narrow: (ready, facts) => lowest(ready, facts.priority), prefer: byWeight },
   /** Who has the fewest calls under way for its weight; by weight among equals. */
   least_busy: {
+    share: ownWeight,
     narrow: everybody,
     prefer: (narrowed, facts) =>
       byWeight(
@@ -59,9 +65,13 @@ const strategies = {
       ),
   },
   /** Weight times the square of (best latency / own latency): faster ones get more, nobody gets all. The unmeasured count as the best. */
-  latency: { narrow: everybody, prefer: preferFast },
+  latency: { share: ownWeight, narrow: everybody, prefer: preferFast },
   /** The cheapest, by weight among equals; what has no price comes last. */
-  cost: { narrow: (ready, facts) => lowest(ready, (lane) => facts.price(lane) ?? Infinity), prefer: byWeight },
+  cost: {
+    share: ownWeight,
+    narrow: (ready, facts) => lowest(ready, (lane) => facts.price(lane) ?? Infinity),
+    prefer: byWeight,
+  },
 } as const satisfies Record<string, Strategy>;
 
 /** A pool's strategy by its name; `weighted` for a name of a later release. */

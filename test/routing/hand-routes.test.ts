@@ -131,6 +131,7 @@ describe("a dry run", () => {
       [{ requests: 0 }, "/requests"],
       [{ requests: 101 }, "/requests"],
       [{ region: "moon" }, "/region"],
+      [{ region: "apac" }, "/region"],
     ] as const) {
       const answer = await dryRun(body);
       expect([answer.status, answer.body.errors[0].pointer]).toEqual([422, pointer]);

@@ -47,6 +47,17 @@ function told(status: InstanceState["status"], until: string | null): InstanceSt
 }
 
 describe("a pool's live state", () => {
+  it("is the pool's, though its name reads as a model's", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { token } = workspace;
+    const instances = [sandboxInstance(await sandboxCredential(workspace), { alias: "mine" })];
+    const path = `/workspaces/${workspace.id}/pools`;
+    const name = "model:sandbox/sandbox-chat";
+    await call("POST", path, { token, body: { name, instances } });
+    const { status, body } = await call("GET", `${path}/${encodeURIComponent(name)}/state`, { token });
+    expect([status, body.instances[0].alias]).toEqual([200, "mine"]);
+  });
+
   it("has a line for every instance before any call, in the pool's order", async ({ expect }) => {
     const { workspace, state } = await seedPool();
     await publishNow(workspace);

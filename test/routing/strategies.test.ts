@@ -222,6 +222,17 @@ describe("stickiness", () => {
     expect(onA / users.length).toBeCloseTo(0.75, 1);
   });
 
+  it("shares callers of a round robin out evenly, whatever the weights", ({ expect }) => {
+    const state = stateOf(poolOf("round_robin", [makeInstance("a", 9), makeInstance("b", 1)], { sticky: "user" }));
+    let onA = 0;
+    for (let user = 0; user < 2_000; user += 1) {
+      const ticket = take(state, start, { sticky: { user: spreadHash(`user-${user}`), header: null } });
+      onA += ticket.instance.id === "a" ? 1 : 0;
+      settle(state, [makeOutcome(ticket)], start);
+    }
+    expect(onA / 2_000).toBeCloseTo(0.5, 1);
+  });
+
   it.for(["user", "header"] as const)("by %s yields to health, in a pool that asks for it only", (by, { expect }) => {
     const instances = Array.from({ length: 4 }, (_, index) => makeInstance(`i${index}`));
     const state = stateOf(poolOf("weighted", instances, { sticky: by }));
@@ -314,6 +325,10 @@ describe("a dry run", () => {
       ],
       retry_after_ms: 40_000,
     });
+    // Due by then: the second call waits for the probe, as long as a call that is not streamed may take, and its grace.
+    const probed = dryRun(state, { pool_id: "pool-chat", requests: 2, sticky: null }, start + 60_000);
+    expect(probed.steps.map(({ cause }) => cause)).toEqual(["probe"]);
+    expect(probed.retry_after_ms).toBe(640_000);
     expect(dryRun(state, { pool_id: "nobody", requests: 3, sticky: null }, start).steps).toEqual([]);
   });
 });
