@@ -148,7 +148,8 @@ async function reenter(
   const standing = secretStanding(row, proved, actor.at);
   const options = JSON.stringify(entered.options);
   if (isSameSecret && isHere) {
-    return { options, ...standing };
+    // Where the form asks for no address, plain fields such as a project make its path.
+    return { baseUrl: entered.base_url, options, ...standing };
   }
   return { options, ...standing, ...(await sealEntered(db, settings, row, provider, entered)), ...noPrevious };
 }

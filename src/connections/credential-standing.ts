@@ -1,8 +1,5 @@
 /** Where a credential stands after a person changed it, or after its account ran out of money. What validations prove stands in `validation.ts`. */
-import { nextStanding, retriedStanding, type DatedVerdict, type Standing } from "./validation.js";
-
-/** The pause before an exhausted credential is looked at again: nobody tells us that an account was topped up. */
-const lookAgainMs = 6 * 3_600_000;
+import { lookAgainMs, nextStanding, retriedStanding, type DatedVerdict, type Standing } from "./validation.js";
 
 /** With a secret that was just entered or brought back. What calls met before says nothing of it; a disabled credential stays disabled. */
 export function secretStanding(before: Standing, proved: Standing, at: number): Standing {
@@ -48,5 +45,5 @@ export function lookedAgainStanding(before: Standing, verdict: DatedVerdict): St
     return after;
   }
   // Asked without an answer that proves anything, it may have money again: the next call will show.
-  return after.isValid === true ? { ...after, retryAt: verdict.at + lookAgainMs } : { ...after, status: "unverified" };
+  return after.isValid === true ? after : { ...after, status: "unverified", retryAt: null };
 }

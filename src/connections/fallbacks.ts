@@ -1,7 +1,7 @@
 /** Pools that stand in for others: named by pools of the same workspace, never in a circle. */
 import { and, eq, ne, sql } from "drizzle-orm";
 import { z } from "zod";
-import { hideSql, type Database } from "../base/database.js";
+import { guardThat, hideSql, type Database, type Statement } from "../base/database.js";
 import { AppError, type FieldError } from "../base/errors.js";
 import { pools } from "./model.js";
 
@@ -46,6 +46,21 @@ export async function requireNoFallback(db: Database, workspaceId: string, poolN
   if (using.length > 0) {
     throw new AppError("in_use", { extra: { pools: using } });
   }
+}
+
+/** Refuses a change with `conflict` when a pool that it falls back on went after `checkFallbacks` had seen it. */
+export function guardFallbacks(db: Database, workspaceId: string, fallbacks: readonly string[]): readonly Statement[] {
+  const names = JSON.stringify(fallbacks);
+  const isGone = sql`NOT EXISTS (SELECT 1 FROM ${pools} WHERE ${pools.workspaceId} = ${workspaceId} AND ${pools.name} = named.value)`;
+  const allStand = sql`NOT EXISTS (SELECT 1 FROM json_each(${names}) AS named WHERE ${isGone})`;
+  return fallbacks.length === 0 ? [] : [guardThat(db, allStand, "conflict")];
+}
+
+/** Refuses a change with `conflict` when a pool took this name as a fallback after `requireNoFallback` had looked. */
+export function guardNoFallback(db: Database, workspaceId: string, poolName: string): Statement {
+  const isNamed = sql`EXISTS (SELECT 1 FROM json_each(${pools.fallbacks}) AS named WHERE named.value = ${poolName})`;
+  const nobody = sql`NOT EXISTS (SELECT 1 FROM ${pools} WHERE ${pools.workspaceId} = ${workspaceId} AND ${isNamed})`;
+  return guardThat(db, nobody, "conflict");
 }
 
 function problemOf(others: ReadonlyMap<string, readonly string[]>, name: string, fallback: string): string | null {

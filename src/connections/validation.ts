@@ -26,6 +26,9 @@ const firstRetryMs = 60_000;
 const mostRetryMs = 6 * 3_600_000;
 const trialMs = 24 * 3_600_000;
 
+/** The pause before an exhausted credential is looked at again: nobody tells us that an account was topped up. */
+export const lookAgainMs = 6 * 3_600_000;
+
 /** What each verdict proves; null for nothing. */
 const proofs: Readonly<Record<ValidationVerdict["outcome"], Pick<Standing, "status" | "isValid"> | null>> = {
   valid: { status: "active", isValid: true },
@@ -89,11 +92,17 @@ export function nextStanding(before: Standing, verdict: DatedVerdict): Standing 
   if (proof === null) {
     const status = before.status === "undecryptable" || before.status === "invalid" ? "unverified" : before.status;
     const { validatedAt } = before;
-    return { status, isValid: null, reason, validatedAt, restoredAt: at, retryAt: null, refusals: 0 };
+    return { status, isValid: null, reason, validatedAt, restoredAt: at, retryAt: retryAfter(status, at), refusals: 0 };
   }
   const status = before.status === "disabled" ? "disabled" : proof.status;
   const restoredAt = proof.isValid === true ? at : before.restoredAt;
-  return { status, isValid: proof.isValid, reason, validatedAt: at, restoredAt, retryAt: null, refusals: 0 };
+  const retryAt = retryAfter(status, at);
+  return { status, isValid: proof.isValid, reason, validatedAt: at, restoredAt, retryAt, refusals: 0 };
+}
+
+/** However it came to be exhausted, it is looked at again: calls that go well do not say that it has money again. */
+function retryAfter(status: Standing["status"], at: number): number | null {
+  return status === "exhausted" ? at + lookAgainMs : null;
 }
 
 /**
@@ -132,19 +141,21 @@ export function backInUseAt({ isValid, validatedAt, restoredAt }: Standing): num
   return proved === null || restoredAt === null ? (proved ?? restoredAt) : Math.max(proved, restoredAt);
 }
 
-/** The standing of a credential whose provider has moved to another origin since its secret was entered. */
+/** The standing of a credential whose provider has moved to another origin since its secret was entered. A disabled one stays disabled. */
 export function strandedStanding(before: Standing): Standing {
-  return { ...before, status: "invalid", isValid: null, reason: strandedReason, retryAt: null };
+  const status = before.status === "disabled" ? "disabled" : "invalid";
+  return { ...before, status, isValid: null, reason: strandedReason, retryAt: null };
 }
 
 /** Why a credential that was entered for another origin is out. */
 export const strandedReason =
   "The provider's address or way of authentication has changed since this secret was entered. Enter it again.";
 
-/** The standing of a credential whose sealed secret does not open. */
+/** The standing of a credential whose sealed secret does not open. A disabled one stays disabled, or a new secret would put it back into use. */
 export function undecryptableStanding(before: Standing): Standing {
-  const reason = "The stored secret cannot be opened. Delete the credential and enter it again.";
-  return { ...before, status: "undecryptable", isValid: null, reason, retryAt: null };
+  const status = before.status === "disabled" ? "disabled" : "undecryptable";
+  const reason = "The stored secret cannot be opened. Rotate the credential: enter its secret again.";
+  return { ...before, status, isValid: null, reason, retryAt: null };
 }
 
 const unproven = "This provider has no free call that proves a secret. The first call will show whether it is good.";

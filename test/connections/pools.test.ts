@@ -1,3 +1,4 @@
+import { env } from "cloudflare:workers";
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { CreatePool, PoolPolicyInput } from "../../src/connections/pool-schema.js";
@@ -116,6 +117,37 @@ describe("a pool", () => {
     const answer = await call("POST", mine.path, { token: mine.token, body });
     expect(answer.status).toBe(422);
     expect(answer.body.errors).toMatchObject([{ pointer: "/instances/0/credential_id", code: "unknown_credential" }]);
+  });
+
+  it("takes no credential of a tool provider, though it has the name of a model provider", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const credential = await sandboxCredential(workspace);
+    await env.DB.prepare("UPDATE credentials SET provider_type = 'tool' WHERE id = ?").bind(credential).run();
+    const body = { name: "chat", instances: [sandboxInstance(credential)] };
+    const answer = await call("POST", `/workspaces/${workspace.id}/pools`, { token: workspace.token, body });
+    expect([answer.status, answer.body.errors?.[0].pointer]).toEqual([422, "/instances/0/credential_id"]);
+  });
+
+  it("never falls back on one that goes, or changes its name, at the same moment", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { token } = workspace;
+    const instances = [sandboxInstance(await sandboxCredential(workspace))];
+    const path = `/workspaces/${workspace.id}/pools`;
+    for (let turn = 0; turn < 6; turn += 1) {
+      const backup = { name: `backup-${turn}`, instances };
+      await call("POST", path, { token, body: backup });
+      const taking = { name: `chat-${turn}`, instances, fallbacks: [backup.name] };
+      const isRenamed = turn % 2 === 0;
+      const [taken, gone] = await Promise.all([
+        call("POST", path, { token, body: taking }),
+        isRenamed
+          ? call("PUT", `${path}/${backup.name}`, { token, body: { name: `other-${turn}`, instances } })
+          : call("DELETE", `${path}/${backup.name}`, { token }),
+      ]);
+      const isTaken = taken.status === 201;
+      expect(isTaken ? gone.status : taken.status).toBeOneOf(isTaken ? [409] : [409, 422]);
+      expect(isTaken || gone.status < 300).toBe(true);
+    }
   });
 
   it("is another workspace's 404 to read, replace, delete and look into", async ({ expect }) => {
