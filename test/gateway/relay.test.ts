@@ -70,6 +70,10 @@ function ticketOf(attempt: number, scene: Scene): Ticket {
 }
 
 /** Plays one request against fakes and records every call that left the relay. */
+function strayRequest(): Request {
+  return new Request("https://evil.test/v1/chat/completions", { method: "POST" });
+}
+
 async function play(scene: Scene) {
   const calls = {
     admit: [] as AdmitRequest[],
@@ -522,8 +526,7 @@ describe("relay", () => {
     });
     expect(calls.sent).toEqual([]);
     expect(response.status).toBe(500);
-    const stray = () => new Request("https://evil.test/v1/chat/completions", { method: "POST" });
-    const misled = await play({ deps: { findProvider: () => ({ ...openaiCompatible, request: stray }) } });
+    const misled = await play({ deps: { findProvider: () => ({ ...openaiCompatible, request: strayRequest }) } });
     expect([misled.calls.sent, misled.response.status]).toEqual([[], 500]);
   });
 
