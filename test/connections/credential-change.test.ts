@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { describe, it } from "vitest";
 import { sha256Hex } from "../../src/base/bytes.js";
 import { sweepPreviousSecrets } from "../../src/connections/credential-rotation.js";
+import { makeServiceAccount } from "../providers/service-account.js";
 import { call } from "../support/client.js";
 import { db, seedKey, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 import { addCredential, auditOf, credentialsPath, sandboxCredential, sandboxInstance, unique } from "./seed.js";
@@ -129,6 +130,23 @@ describe("changing a credential", () => {
     expect([far.status, far.body.status]).toEqual([200, "unverified"]);
     expect(await rowOf(id)).toMatchObject({ origin: "https://no-models.upstream.test", secret_version: 3 });
     expect((await send("POST", "/validate")).body.status).toBe("unverified");
+  });
+
+  it("moves the address that plain fields make, where the form asks for none, within the origin of the secret", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { json } = await makeServiceAccount();
+    const made = await addCredential(workspace, "vertex_ai", { api_key: json }, { validate: false });
+    const path = `/workspaces/${workspace.id}/credentials/${made.body.id}`;
+    const change = (credentials: Readonly<Record<string, string>>) =>
+      call("PATCH", path, { token: workspace.token, body: { credentials, validate: false } });
+    const there = "https://aiplatform.googleapis.com/v1/projects";
+    expect(made.body.base_url).toBe(`${there}/acme-prod/locations/global`);
+    const moved = await change({ project: "acme-test" });
+    expect([moved.status, moved.body.base_url]).toEqual([200, `${there}/acme-test/locations/global`]);
+    expect(await rowOf(made.body.id)).toMatchObject({ base_url: moved.body.base_url, secret_version: 1 });
+    expect((await change({ location: "europe-west4" })).body.errors).toMatchObject([{ code: "secret_required" }]);
   });
 
   it("stores nothing that its provider refuses, or that is at a wrong host", async ({ expect }) => {
@@ -389,6 +407,18 @@ describe("rotating a credential", () => {
     const healed = await send("POST", "/rotate", { credentials: { api_key: first } });
     expect([healed.status, healed.body.status, healed.body.previous]).toEqual([200, "active", null]);
     expect((await send("POST", "/validate")).body.status).toBe("active");
+  });
+
+  it("leaves a disabled one disabled, also when its secret no longer opens", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const { id, send } = await taggedCredential(workspace);
+    await send("PATCH", "", { enabled: false });
+    await env.DB.prepare("UPDATE credentials SET secret_version = 7 WHERE id = ?").bind(id).run();
+    const found = await send("POST", "/validate");
+    expect(found.body).toMatchObject({ status: "disabled", enabled: false, is_valid: null });
+    expect(found.body.reason).toMatch(/cannot be opened/);
+    const healed = await send("POST", "/rotate", { credentials: { api_key: second } });
+    expect(healed.body).toMatchObject({ status: "disabled", enabled: false, is_valid: true, reason: null });
   });
 
   it("says no previous secret of one that no longer opens", async ({ expect }) => {

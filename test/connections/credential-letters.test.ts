@@ -120,6 +120,34 @@ describe("a credential that calls can no longer use", () => {
     expect((await lettersOf(id)).map(({ version }) => version)).toEqual([2, 1]);
   });
 
+  it("is looked at again, too, when it was exhausted as it was entered or validated, and is told of when calls meet it anew", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    const { id, behave } = await moodyCredential(workspace);
+    const validate = async () => {
+      const path = `/workspaces/${workspace.id}/credentials/${id}/validate`;
+      return (await call("POST", path, { token: workspace.token })).body.status;
+    };
+    const later = Date.now() + 7 * 3_600_000;
+    for (const [mood, status] of [
+      ["no-quota", "exhausted"],
+      // It proves nothing, so it stands as it stood.
+      ["status-500", "exhausted"],
+    ] as const) {
+      await behave(mood);
+      expect(await validate()).toBe(status);
+      await sweepRefused(env, () => Promise.resolve(), later - 2 * 3_600_000, 1000);
+      expect(await rowOf(id)).toMatchObject({ status: "exhausted" });
+    }
+    await behave("ok");
+    await sweepRefused(env, () => Promise.resolve(), later, 1000);
+    expect(await rowOf(id)).toMatchObject({ status: "active", retryAt: null });
+    expect(await lettersOf(id)).toEqual([]);
+    await confirm(workspace, id, "exhausted");
+    expect(await lettersOf(id)).toMatchObject([{ kind: "credential_state", version: 2 }]);
+  });
+
   it("is exhausted by the very call that a provider refuses so, through the gateway", async ({ expect }) => {
     const workspace = await seedWorkspace();
     const { token } = workspace;
