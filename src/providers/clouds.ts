@@ -136,6 +136,7 @@ export const cloudflareWorkersAi = defineProvider({
   title: "Cloudflare Workers AI",
   docs_url: "https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility/",
   base_url: "https://api.cloudflare.com/client/v4/accounts/{account_id}/ai",
+  base_path: "",
   form: [
     apiKeyField("An API token with the permission Workers AI Read or Write."),
     optionField("account_id", "Account id", "32 hexadecimal digits, from the dashboard.", {
@@ -144,7 +145,9 @@ export const cloudflareWorkersAi = defineProvider({
       pattern: "[0-9a-f]{32}",
       placeholder: "0123456789abcdef0123456789abcdef",
     }),
-    baseUrlField("Only for a proxy of your own."),
+    baseUrlField("Only for a proxy of your own: /v1/chat/completions is appended to it.", {
+      placeholder: "https://proxy.example.com/ai",
+    }),
   ],
   auth: "bearer",
   key_hint: {
@@ -158,6 +161,8 @@ export const cloudflareWorkersAi = defineProvider({
   },
   validation: { method: "GET", path: "/models/search?per_page=1" },
   verdicts: [
+    // What cannot be a token at all is not 401 there: "Invalid format for Authorization header".
+    { from: 400, to: 400, body: /"code"\s*:\s*6111\b/, outcome: "invalid", reason: null },
     {
       from: 403,
       to: 403,

@@ -35,9 +35,10 @@ export function regionField(regions: readonly ProviderRegion[]): FormField {
 
 /** Format errors of the entered fields: unknown, missing, unreadable, or a key that cannot be one of this provider. */
 export function checkFields(entry: ProviderEntry, entered: EnteredFields): readonly FieldError[] {
+  const known = entry.form.map(({ name }) => name).join(", ");
   const unknown = Object.keys(entered)
     .filter((name) => !entry.form.some((field) => field.name === name))
-    .map((name) => fieldError(name, "unknown_field", "This provider has no such field."));
+    .map((name) => fieldError(name, "unknown_field", `This provider has no such field. Its fields are ${known}.`));
   const errors = [...unknown, ...entry.form.flatMap((field) => checkField(entry, field, entered))];
   if (errors.length > 0) {
     return errors;
@@ -151,7 +152,8 @@ const addressHelp = "The base URL must be a web address without user name, query
 
 /**
  * A base URL without trailing slashes; where it has no path, with the provider's own one, and without the path of its
- * OpenAI-compatible wire where that is entered too. "" for "", null when it cannot be one.
+ * wire or of an endpoint where that is entered too. What comes of it comes of itself again. "" for "", null when it
+ * cannot be one.
  */
 function normaliseBaseUrl(entry: ProviderEntry, text: string): string | null {
   if (text === "") {
@@ -162,11 +164,26 @@ function normaliseBaseUrl(entry: ProviderEntry, text: string): string | null {
   if (!isWeb || url.username !== "" || url.password !== "" || /[?#\\\s]/.test(text)) {
     return null;
   }
-  const path = url.pathname.replace(/\/+$/, "");
+  const path = trimSlashes(url.pathname);
   const own = entry.base_path ?? (entry.base_url === null ? "" : entry.base_url.replace(/^https:\/\/[^/]*/, ""));
-  const wire = (entry.endpoints["chat/completions"] ?? "").replace(/\/chat\/completions$/, "");
-  const isWire = wire !== "" && path.endsWith(wire);
-  return `${url.origin}${path === "" ? own : isWire ? path.slice(0, -wire.length) : path}`;
+  if (path === "") {
+    return `${url.origin}${own}`;
+  }
+  const base = cutWire(entry, path);
+  // A host alone means the provider's own path: one whose root is meant cannot be written without its wire.
+  return `${url.origin}${base === "" && own !== "" ? path : base}`;
+}
+
+/** A path without what the provider's endpoints append to a base URL. */
+function cutWire(entry: ProviderEntry, path: string): string {
+  const { "chat/completions": chat = "", messages = "" } = entry.endpoints;
+  const ends = ["/chat/completions", messages, chat.replace(/\/chat\/completions$/, "")];
+  const end = ends.find((text) => text !== "" && path.endsWith(text));
+  return end === undefined ? path : cutWire(entry, trimSlashes(path.slice(0, -end.length)));
+}
+
+function trimSlashes(path: string): string {
+  return path.replace(/\/+$/, "");
 }
 
 function fieldError(field: string, code: string, detail: string): FieldError {

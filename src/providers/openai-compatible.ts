@@ -12,7 +12,7 @@ const noList: VerdictRule = {
   to: 405,
   outcome: "unknown",
   reason:
-    "The server does not list its models, so the API key could not be checked. Name a model to try it with, or leave it to the first call.",
+    "The server does not list its models below this address, so the API key could not be checked. If the base URL is right, name a model to try the key with, or leave it to the first call.",
 };
 
 /** `openai_compatible`: base URL required, Bearer key optional. A server that lists models to anyone counts as valid. */

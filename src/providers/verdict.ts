@@ -54,9 +54,16 @@ const commonRules: readonly VerdictRule[] = [
     outcome: "no_quota",
     reason: "The API key is good, but its rate limit is reached at the moment.",
   },
+  // Cloudflare answers so for an origin that it does not reach, and a Worker's own calls get these in place of a failure.
+  { from: 521, to: 526, outcome: "network", reason: "The address could not be reached." },
+  {
+    from: 530,
+    to: 530,
+    outcome: "network",
+    reason: "The address could not be reached. Check that its host name is right.",
+  },
 ];
 
-const gone = "There is no model API at this address. Check the base URL.";
 const moved = "The provider no longer answers where the catalogue asks about keys, so this one could not be checked.";
 
 /** The verdict of a validation answer: the entry's rows first, then the common ones; what no row knows is `unknown`. */
@@ -78,7 +85,7 @@ export function judgeAnswer(
   if (status === 404) {
     return isFixedAddress(entry, input)
       ? { outcome: "unknown", reason: moved }
-      : { outcome: "wrong_host", reason: gone };
+      : { outcome: "wrong_host", reason: `There is no model API at this address. Check ${askedFor(entry, input)}.` };
   }
   const reason = `The provider answered with status ${status}, which says nothing about the API key.`;
   return { outcome: "unknown", reason };
@@ -87,6 +94,13 @@ export function judgeAnswer(
 /** Whether nothing of the address came from the form, so that a missing page there is not the fault of who filled it in. */
 function isFixedAddress(entry: ProviderEntry, input: CredentialInput): boolean {
   return entry.base_url !== null && !entry.base_url.includes("{") && isOwnAddress(entry, input);
+}
+
+/** What of the form the address follows from, in words. */
+function askedFor(entry: ProviderEntry, input: CredentialInput): string {
+  const names = isOwnAddress(entry, input) ? (entry.base_url?.matchAll(/\{(\w+)\}/g) ?? []) : [];
+  const fields = [...names].flatMap(([, name]) => entry.form.filter((field) => field.name === name));
+  return fields[0]?.label ?? "the base URL";
 }
 
 function regionNote(entry: ProviderEntry, input: CredentialInput): string {

@@ -136,6 +136,7 @@ describe.for(providers.map((provider) => [provider.name, provider] as const))("p
     expect(provider.form.every((field) => field.help !== "" && field.label !== "")).toBe(true);
     expect(pointersOf(provider, {}).toSorted()).toEqual(required.map((field) => `/credentials/${field}`).toSorted());
     expect(pointersOf(provider, { ...entry, "a/b": "x" })).toEqual(["/credentials/a~1b"]);
+    expect(provider.checkFormat({ ...entry, endpoint_url: "x" })[0]?.detail).toContain(form.join(", "));
     expect(pointersOf(provider, { ...entry, __proto__x: "x" })).toEqual(["/credentials/__proto__x"]);
     for (const { name, choices, default: usual } of provider.form) {
       expect(choices === undefined || choices.some(({ value }) => value === usual), name).toBe(true);
@@ -211,7 +212,9 @@ describe.for(providers.map((provider) => [provider.name, provider] as const))("p
       [429, "", "no_quota"],
       [500, "", "unknown"],
       [503, "", "unknown"],
+      [522, "error code: 522", "network"],
       [529, "", "unknown"],
+      [530, "error code: 1016", "network"],
     ];
     for (const [status, body, outcome] of table) {
       const verdict = provider.judge(status, body, input);
@@ -244,6 +247,10 @@ describe("what single providers add to the contract", () => {
     expect(judge("azure_openai", 404, "").outcome).toBe("wrong_host");
     expect(judge("cloudflare_workers_ai", 404, "").outcome).toBe("wrong_host");
     expect(judge("openai_compatible", 404, "").outcome).toBe("unknown");
+    expect(judge("openai", 404, "", elsewhere).reason).toMatch(/Check the base URL\./);
+    expect(judge("azure_openai", 404, "").reason).toMatch(/Check Resource\./);
+    expect(judge("azure_openai", 404, "", elsewhere).reason).toMatch(/Check the base URL\./);
+    expect(judge("cloudflare_workers_ai", 404, "").reason).toMatch(/Check Account id\./);
   });
 
   it.for([
@@ -260,6 +267,13 @@ describe("what single providers add to the contract", () => {
     ["minimax", 200, '{"base_resp":{"status_code":1008}}', "no_quota"],
     ["bedrock", 403, '{"Message":"User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:List"}', "unknown"],
     ["bedrock", 403, '{"Message":"Authentication failed: Please make sure your API Key is valid."}', "invalid"],
+    [
+      "cloudflare_workers_ai",
+      400,
+      '{"success":false,"errors":[{"code":6003,"error_chain":[{"code":6111,"message":"Invalid format for Authorization header"}]}]}',
+      "invalid",
+    ],
+    ["cloudflare_workers_ai", 400, '{"success":false,"errors":[{"code":7003,"message":"Could not route"}]}', "unknown"],
     ["cloudflare_workers_ai", 403, '{"errors":[{"code":10000,"message":"Authentication error"}]}', "unknown"],
     ["vertex_ai", 403, '{"error":{"status":"PERMISSION_DENIED"}}', "unknown"],
     ["vertex_ai", 404, '{"error":{"status":"NOT_FOUND"}}', "model_missing"],
@@ -293,9 +307,38 @@ describe("what single providers add to the contract", () => {
       ["deepseek", "https://api.deepseek.com/v1", "https://api.deepseek.com"],
       ["ollama", "https://ollama.example.com/v1/", "https://ollama.example.com"],
       ["azure_openai", "https://acme.openai.azure.com/", "https://acme.openai.azure.com/openai/v1"],
+      ["openai_compatible", "https://llm.example.com/v1/chat/completions", "https://llm.example.com/v1"],
+      ["gemini", "https://proxy.example.com/v1beta/openai/chat/completions", "https://proxy.example.com/v1beta"],
+      ["deepseek", "https://proxy.example.com/anthropic/v1/messages/", "https://proxy.example.com"],
+      ["cloudflare_workers_ai", "https://proxy.example.com/v1", "https://proxy.example.com"],
     ] as const;
     for (const [name, base_url, read] of pasted) {
       expect(expectProvider(name).parse({ api_key: "k-0123456789", base_url }).base_url, name).toBe(read);
+    }
+  });
+
+  it("an address that is stored reads as itself, whatever was pasted", ({ expect }) => {
+    const paths = [
+      "",
+      "/",
+      "//v1",
+      "/v1",
+      "/v1/v1",
+      "/x/v1",
+      "/openai",
+      "/openai/openai",
+      "/paas/v4",
+      "/compatible-mode/v1",
+    ];
+    const ends = ["", "/", "/chat/completions", "/v1/chat/completions/", "/v1/messages", "/anthropic/v1/messages"];
+    const pasted = paths.flatMap((path) => ends.map((end) => `https://proxy.example.com${path}${end}`));
+    for (const provider of providers.filter(({ form }) => form.some(({ name }) => name === "base_url"))) {
+      const { entry } = expected(provider);
+      for (const base_url of pasted) {
+        const read = provider.parse({ ...entry, base_url }).base_url;
+        expect(read, `${provider.name} ${base_url}`).not.toMatch(/[{}]|\/$/);
+        expect(provider.parse({ ...entry, base_url: read }).base_url, `${provider.name} ${base_url}`).toBe(read);
+      }
     }
   });
 
