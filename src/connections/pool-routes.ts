@@ -42,13 +42,14 @@ const createPool = endpoint(
     path: "/workspaces/{ws}/pools",
     operation: "createPool",
     summary: "Create a pool",
-    description: "A pool's name is the model name that clients ask for; its instances share the calls by weight.",
+    description:
+      "A pool's name is the model name that clients ask for; its instances share the calls by its strategy. A workspace has at most 1,000 pools, with 5,000 instances together.",
     tag: ofPools,
     permission: managePools,
     publishes: true,
     body: CreatePool,
     responses: { 201: { description: "The pool.", schema: Pool } },
-    errors: ["name_taken", "conflict", "in_use"],
+    errors: ["name_taken", "limit_reached", "conflict", "in_use"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
@@ -92,7 +93,7 @@ const replacePool = endpoint(
     params: PoolParams,
     body: ReplacePool,
     responses: { 200: { description: "The pool as it now is.", schema: Pool } },
-    errors: ["name_taken", "conflict", "in_use"],
+    errors: ["name_taken", "limit_reached", "conflict", "in_use"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();

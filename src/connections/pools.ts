@@ -1,8 +1,8 @@
 /** Pools and their instances: made, replaced and deleted whole, each in one batch. An instance that stays keeps its id, and so its counts and cool-downs. */
-import { and, asc, desc, eq, inArray, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, count, desc, eq, inArray, or, sql, type SQL } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow, type AuditEvent } from "../audit/audit.js";
-import { guardChanged, hideSql, type Change, type Database, type Statement } from "../base/database.js";
+import { guardChanged, guardThat, hideSql, type Change, type Database, type Statement } from "../base/database.js";
 import { AppError, type FieldError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import type { Position } from "../http/page.js";
@@ -16,6 +16,10 @@ import {
   type PoolRow,
   type PoolRows,
 } from "./pool-schema.js";
+
+/** A workspace's pools, and their instances together: every change tells each Router all of them, and a snapshot holds all instances. */
+const mostPools = 1000;
+const mostInstances = 5000;
 
 const nameConflict = { "pools.name": "name_taken", foreign_key: "conflict" } as const;
 
@@ -46,7 +50,7 @@ export async function listPools(
   return selectPools(db, workspaceId, and(eq(pools.workspaceId, workspaceId), isAfter), limit);
 }
 
-/** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's, and for bad fallbacks. Conflicts: `name_taken`; `conflict` when a fallback goes meanwhile. */
+/** Plans a pool. Throws `validation_failed` for credentials that are not the workspace's or another provider's, and for bad fallbacks. Conflicts: `name_taken`; `limit_reached`; `conflict` when a fallback goes meanwhile. */
 export async function planPool(
   db: Database,
   workspaceId: string,
@@ -62,6 +66,7 @@ export async function planPool(
       ...guardFallbacks(db, workspaceId, input.fallbacks),
       db.insert(pools).values(pool),
       insertInstances(db, value),
+      ...guardLimits(db, workspaceId),
       auditRow(db, actor, { ...describeDeed(value, "pool.created"), after: publicFields(value) }),
     ],
     value,
@@ -107,6 +112,7 @@ export async function planPoolReplacement(
       // Deleted and written anew: two instances that swap their aliases would break the unique index row by row.
       db.delete(poolInstances).where(and(eq(poolInstances.workspaceId, workspaceId), eq(poolInstances.poolId, id))),
       insertInstances(db, value),
+      ...guardLimits(db, workspaceId),
       auditRow(db, actor, {
         ...describeDeed(value, "pool.updated"),
         before: publicFields(before),
@@ -235,6 +241,16 @@ function insertInstances(db: Database, { pool, instances }: PoolRows): Statement
       value ->> 'model', value ->> 'credentialId', value ->> 'weight', value ->> 'priority', value ->> 'enabled'
       FROM json_each(${rows})`,
   );
+}
+
+/** Stands behind the writes: what they leave must be within the limits. */
+function guardLimits(db: Database, workspaceId: string): readonly Statement[] {
+  const owned = db.select({ number: count() }).from(pools).where(eq(pools.workspaceId, workspaceId));
+  const held = db.select({ number: count() }).from(poolInstances).where(eq(poolInstances.workspaceId, workspaceId));
+  return [
+    guardThat(db, sql`(${owned}) <= ${mostPools}`, "limit_reached"),
+    guardThat(db, sql`(${held}) <= ${mostInstances}`, "limit_reached"),
+  ];
 }
 
 /** A credential never changes its provider, so what is read here still holds in the batch; that it still stands there is the foreign key's. */

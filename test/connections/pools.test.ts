@@ -215,6 +215,35 @@ describe("a pool", () => {
 });
 
 describe("replacing a pool", () => {
+  it.for([
+    [5_000, 1],
+    [1_000, 1_000],
+  ] as const)(
+    "is one of a thousand at most, with five thousand instances together: %i in %i",
+    async ([all, owned], { expect }) => {
+      const { credential, path, token, workspace } = await seedPools();
+      const body = (name: string) => ({ name, instances: [sandboxInstance(credential)] });
+      const kept = await call("POST", path, { token, body: body("kept") });
+      const numbers = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)";
+      await env.DB.batch([
+        env.DB.prepare(
+          `${numbers} INSERT INTO pools (id, workspace_id, name, strategy, policy, fallbacks, created_at, updated_at, revision)
+         SELECT 'pool_' || ?2 || i, workspace_id, 'p' || i, strategy, policy, fallbacks, 1, 1, 1 FROM n, pools WHERE id = ?3`,
+        ).bind(Math.max(owned, 2), workspace.id, kept.body.id),
+        env.DB.prepare(
+          `${numbers} INSERT INTO pool_instances (id, workspace_id, pool_id, position, alias, provider_name, model, credential_id, weight, priority, enabled)
+         SELECT 'inst_' || ?2 || i, workspace_id, pool_id, i, 'a' || i, provider_name, model, credential_id, 1, 0, 1 FROM n, pool_instances WHERE pool_id = ?3`,
+        ).bind(all, workspace.id, kept.body.id),
+      ]);
+      const more = await call("POST", path, { token, body: body("more") });
+      expect([more.status, more.body.code]).toEqual([409, "limit_reached"]);
+      const smaller = await call("PUT", `${path}/kept`, { token, body: body("kept") });
+      expect(smaller.status).toBe(200);
+      const made = await call("POST", path, { token, body: body("more") });
+      expect(made.status).toBe(owned === 1 ? 201 : 409);
+    },
+  );
+
   it("keeps instances by id and by alias, renames and swaps them, and drops the others", async ({ expect }) => {
     const { path, token, credential } = await seedPools();
     const named = (alias: string, more = {}) => sandboxInstance(credential, { alias, ...more });
