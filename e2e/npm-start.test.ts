@@ -145,7 +145,7 @@ describe("the commands in README.md and docs/", () => {
       const { id, name, secret, session_token: session } = answer;
       const copied: Readonly<Record<string, unknown>> = {
         SESSION_TOKEN: session,
-        GATEHOUSE_KEY: secret,
+        [name === "first" ? "GATEHOUSE_KEY" : `${String(name).toUpperCase()}_KEY`]: secret,
         ...(String(id).startsWith("cred_") ? { [`CRED_${String(name).toUpperCase()}`]: id } : {}),
       };
       for (const [variable, value] of Object.entries(copied)) {
