@@ -123,9 +123,21 @@ export async function proveEntered(
   }
   if (verdict?.outcome === "wrong_host") {
     const reason = verdict.reason ?? "This is not the provider's address.";
-    throw invalidField(`${pointerPrefix}/credentials/base_url`, reason, "wrong_host");
+    throw invalidField(`${pointerPrefix}/credentials/${addressField(provider, entered)}`, reason, "wrong_host");
   }
   return firstStanding(verdict);
+}
+
+/** The field to look at when the address is wrong: the one that stands in for the base URL where that was left empty. */
+function addressField(provider: CredentialProvider, { api_key, base_url, options }: CredentialInput): string {
+  const standsIn = provider.form.find((field) => field.required_unless === "base_url" && field.name in options);
+  const fields = { ...options, [secretField(provider)]: api_key?.reveal() ?? "" };
+  return standsIn !== undefined && isDerived(provider, fields, base_url) ? standsIn.name : "base_url";
+}
+
+/** Whether the address follows from the form's other fields. */
+function isDerived(provider: CredentialProvider, fields: Fields, baseUrl: string): boolean {
+  return provider.checkFormat(fields).length === 0 && provider.parse(fields).base_url === baseUrl;
 }
 
 /** The name of the form's one secret field. */
@@ -139,8 +151,8 @@ export function secretField(provider: Pick<CredentialProvider, "form">): string 
  */
 export function mergeFields(provider: CredentialProvider, row: CredentialRow, secret: Secret, changes: Fields): Fields {
   const stored: Fields = { ...findOptions(row), [secretField(provider)]: secret.reveal() };
-  const isDerived = provider.checkFormat(stored).length === 0 && provider.parse(stored).base_url === row.baseUrl;
-  return { ...stored, ...(isDerived || !takesAddress(provider) ? {} : { base_url: row.baseUrl }), ...changes };
+  const isEntered = takesAddress(provider) && !isDerived(provider, stored, row.baseUrl);
+  return { ...stored, ...(isEntered ? { base_url: row.baseUrl } : {}), ...changes };
 }
 
 /** An ISO 8601 time as epoch milliseconds. */

@@ -65,7 +65,7 @@ export async function attempt(ticket: Ticket, exchange: Exchange, deps: AttemptD
     return result;
   }
   // A token can be taken back before its time. That says nothing of the secret until a new one is refused too.
-  await forgetToken(target.provider, target.opened);
+  await forgetToken(target.provider, target.opened, target.key);
   return await attemptOn(await openTarget(ticket, deps), ticket, exchange, deps);
 }
 

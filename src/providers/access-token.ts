@@ -74,18 +74,22 @@ export async function renewToken(
   send: SendExchange,
   memory: TokenMemory = isolateMemory,
 ): Promise<TokenOutcome | null> {
-  await forgetToken(provider, input, memory);
+  if (provider.exchange !== undefined) {
+    memory.kept.delete(await tokenKey(provider, input));
+  }
   return await findToken(provider, input, send, memory);
 }
 
-/** Drops a token that was refused before its time. */
+/** Drops a token that was refused before its time. One that another call has fetched in its place stays. */
 export async function forgetToken(
   provider: TokenProvider,
   input: CredentialInput,
+  refused: Secret | null,
   memory: TokenMemory = isolateMemory,
 ): Promise<void> {
-  if (provider.exchange !== undefined) {
-    memory.kept.delete(await tokenKey(provider, input));
+  const key = await tokenKey(provider, input);
+  if (refused !== null && memory.kept.get(key)?.token.reveal() === refused.reveal()) {
+    memory.kept.delete(key);
   }
 }
 

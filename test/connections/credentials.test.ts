@@ -3,6 +3,9 @@ import { runInDurableObject } from "cloudflare:test";
 import { describe, it, vi } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
 import { toBase64Url, toHex } from "../../src/base/bytes.js";
+import { AppError } from "../../src/base/errors.js";
+import { proveEntered } from "../../src/connections/credential-entry.js";
+import { findProvider } from "../../src/providers/catalogue.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import { call } from "../support/client.js";
 import { deep } from "../support/deep.js";
@@ -179,6 +182,28 @@ describe("a credential that is entered", () => {
       const answer = await addCredential(workspace, "openai_compatible", credentials);
       expect([host, answer.status]).toEqual([host, 422]);
       expect(answer.body.errors).toMatchObject([{ pointer: "/credentials/base_url", code: "wrong_host" }]);
+    }
+  });
+
+  it("is held against the field that its address was made of, where that leads nowhere", async ({ expect }) => {
+    const azure = findProvider("azure_openai", { sandbox: false });
+    if (azure === null) {
+      throw new Error("no azure_openai");
+    }
+    const parked = { ...azure, transport: () => Promise.resolve(new Response("", { status: 404 })) };
+    const settings = { sandbox: false, outboundAllow: [], publicUrl: "https://gatehouse.example.com" };
+    const pointerOf = async (fields: Record<string, string>) => {
+      const entered = parked.parse({ api_key: "k-123456", ...fields });
+      return await proveEntered(settings, parked, entered, true, "").catch((error: unknown) =>
+        error instanceof AppError ? error.errors : error,
+      );
+    };
+    const base_url = "https://acme.openai.azure.us/openai/v1";
+    expect(await pointerOf({ resource: "acme" })).toMatchObject([
+      { pointer: "/credentials/resource", detail: expect.stringContaining("Check Resource.") as string },
+    ]);
+    for (const fields of [{ base_url }, { base_url, resource: "acme" }]) {
+      expect(await pointerOf(fields)).toMatchObject([{ pointer: "/credentials/base_url", code: "wrong_host" }]);
     }
   });
 

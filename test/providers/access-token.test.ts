@@ -179,8 +179,21 @@ describe("a token", () => {
     const input = vertexInput();
     await findToken(vertex, input, endpoint.send, memory);
     expect(tokenOf(await renewToken(vertex, input, endpoint.send, memory))).toBe("token-2");
-    await forgetToken(vertex, input, memory);
+    await forgetToken(vertex, input, new Secret("token-2"), memory);
     expect(tokenOf(await findToken(vertex, input, endpoint.send, memory))).toBe("token-3");
+  });
+
+  it("is dropped by the first of many calls that it failed, and not again by those that come after", async ({
+    expect,
+  }) => {
+    const memory = newTokenMemory();
+    const endpoint = tokenEndpoint((count) => grant(count));
+    const input = vertexInput();
+    const first = new Secret(tokenOf(await findToken(vertex, input, endpoint.send, memory)) ?? "");
+    for (let late = 0; late < 10; late += 1) {
+      await forgetToken(vertex, input, first, memory);
+      expect(tokenOf(await findToken(vertex, input, endpoint.send, memory))).toBe("token-2");
+    }
   });
 
   it("is never met by another secret, nor by the same one under other fields", async ({ expect }) => {
