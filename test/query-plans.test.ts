@@ -44,7 +44,7 @@ function caller(workspace: SeededWorkspace, bindings: Env): Call {
   };
 }
 
-/** Everything that a workspace does with its credentials, pools and vault. */
+/** Everything that a workspace does with its credentials, pools, models and vault. */
 async function useAll(call: Call, workspace: SeededWorkspace): Promise<string> {
   const house = `/workspaces/${workspace.id}`;
   const list = credentialsPath(workspace, "sandbox");
@@ -72,14 +72,30 @@ async function useAll(call: Call, workspace: SeededWorkspace): Promise<string> {
   await call("GET", `${house}/pools/${pool.id}`);
   await call("PUT", `${house}/pools/chat`, { name: "chat", instances: [sandboxInstance(kept.id, { weight: 2 })] });
   await call("GET", `${house}/model-providers/sandbox/models`);
+  const spare = { name: "spare", instances };
+  await call("POST", `${house}/pools`, spare);
+  await call("PUT", `${house}/pools/chat`, { name: "chat", instances, fallbacks: ["spare"] });
+  await call("PUT", `${house}/pools/chat`, { name: "talk", instances });
+  await call("POST", `${house}/pools/talk/instances/sandbox-sandbox-chat-1/drain`);
+  await call("POST", `${house}/pools/talk/dry-run`, { region: "auto" });
+  await call("GET", `${house}/pools/talk/state`);
+  const own = `${house}/model-providers/sandbox/models`;
+  await call("POST", own, { model: "own", type: "llm", credential_ids: [kept.id] });
+  await call("PATCH", `${own}/own`, { title: "Our own" });
+  const target = { provider_name: "sandbox", model: "own" };
+  await call("PUT", `${house}/default-models`, { llm: target, embedding: { pool: "spare" } });
   await call("GET", `${house}/default-models`);
+  await call("DELETE", `${own}/own`);
+  await call("DELETE", `${house}/pools/spare`);
   await call("POST", `${house}/vault/rotate`);
   await call("GET", `${house}/vault`);
   return kept.id;
 }
 
 describe("what the record is asked", () => {
-  it("finds every row by an index, in every query of credentials, vault, snapshots and cron", async ({ expect }) => {
+  it("finds every row by an index, in every query of credentials, pools, models, vault, snapshots and cron", async ({
+    expect,
+  }) => {
     const workspace = await seedWorkspace();
     const { binding, seen } = watchRecord();
     const bindings: Env = { ...env, DB: binding };

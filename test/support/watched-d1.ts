@@ -43,10 +43,10 @@ export async function planOf({ sql, params }: Watched): Promise<readonly string[
 
 /**
  * The steps that go through a whole table or a whole index. What has no rows of its own is left out: constants, and the lists that
- * `json_each` makes of a parameter.
+ * `json_each` makes of a parameter or of one row's text.
  */
 export function wholeScans(plan: readonly string[]): readonly string[] {
-  return plan.filter((step) => /^SCAN (?!CONSTANT ROW|\S+ VIRTUAL TABLE)/.test(step));
+  return plan.filter((step) => /^SCAN (?!CONSTANT ROW|\d+-ROW VALUES CLAUSE|\S+ (?:EXISTS )?VIRTUAL TABLE)/.test(step));
 }
 
 /** Rows read by running these queries once more; what writes is left out. */
