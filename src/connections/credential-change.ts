@@ -129,11 +129,11 @@ async function reenter(
       "secret_required",
     );
   }
-  const fields = mergeFields(provider, row, stored ?? new Secret(changes[name] ?? ""), changes);
-  const entered = readEntered(settings, provider, fields, "");
+  const secret = stored ?? new Secret(changes[name] ?? "");
+  const entered = readEntered(settings, provider, mergeFields(provider, row, secret, changes), "");
   const apiKey = entered.api_key ?? new Secret("");
   const isSameSecret = stored !== null && stored.reveal() === apiKey.reveal();
-  const isHere = isSameAddress(provider, row, entered);
+  const isHere = isSameAddress(provider, row, entered) && !movesAddress(provider, row, secret, entered);
   if (isSameSecret && isHere && isSameOptions(row, entered)) {
     return {};
   }
@@ -148,10 +148,16 @@ async function reenter(
   const standing = secretStanding(row, proved, actor.at);
   const options = JSON.stringify(entered.options);
   if (isSameSecret && isHere) {
-    // Where the form asks for no address, plain fields such as a project make its path.
+    // The catalogue's own path may be another one since: this is the one that was tried.
     return { baseUrl: entered.base_url, options, ...standing };
   }
   return { options, ...standing, ...(await sealEntered(db, settings, row, provider, entered)), ...noPrevious };
+}
+
+/** Whether it is the change of fields that moves the address: where the form asks for none, those such as a project make its path. */
+function movesAddress(provider: CredentialProvider, row: CredentialRow, secret: Secret, entered: CredentialInput) {
+  const before = mergeFields(provider, row, secret, {});
+  return provider.checkFormat(before).length > 0 || provider.parse(before).base_url !== entered.base_url;
 }
 
 /** The columns of a secret sealed anew under the workspace's active data key, one version up. Throws as `loadActiveDataKey`. */

@@ -132,7 +132,7 @@ describe("changing a credential", () => {
     expect((await send("POST", "/validate")).body.status).toBe("unverified");
   });
 
-  it("moves the address that plain fields make, where the form asks for none, within the origin of the secret", async ({
+  it("takes plain fields that make another address only with the secret, too, and calls what they make", async ({
     expect,
   }) => {
     const workspace = await seedWorkspace();
@@ -143,10 +143,16 @@ describe("changing a credential", () => {
       call("PATCH", path, { token: workspace.token, body: { credentials, validate: false } });
     const there = "https://aiplatform.googleapis.com/v1/projects";
     expect(made.body.base_url).toBe(`${there}/acme-prod/locations/global`);
-    const moved = await change({ project: "acme-test" });
+    const before = await rowOf(made.body.id);
+    for (const fields of [{ project: "acme-test" }, { location: "europe-west4" }]) {
+      expect((await change(fields)).body.errors).toMatchObject([{ code: "secret_required" }]);
+    }
+    expect(await rowOf(made.body.id)).toEqual(before);
+    const other = await change({ validate_model: "gemini-other" });
+    expect([other.status, other.body.options.validate_model]).toEqual([200, "gemini-other"]);
+    const moved = await change({ project: "acme-test", api_key: json });
     expect([moved.status, moved.body.base_url]).toEqual([200, `${there}/acme-test/locations/global`]);
-    expect(await rowOf(made.body.id)).toMatchObject({ base_url: moved.body.base_url, secret_version: 1 });
-    expect((await change({ location: "europe-west4" })).body.errors).toMatchObject([{ code: "secret_required" }]);
+    expect(await rowOf(made.body.id)).toMatchObject({ base_url: moved.body.base_url, secret_version: 2 });
   });
 
   it("stores nothing that its provider refuses, or that is at a wrong host", async ({ expect }) => {
