@@ -9,6 +9,7 @@ type EnteredFields = Readonly<Record<string, string>>;
 
 const maxKeyLength = 4096;
 const maxOptionLength = 256;
+const maxAddressLength = 2048;
 
 /** The form's one secret. */
 export function apiKeyField(help: string, more: Partial<FormField> = {}): FormField {
@@ -148,7 +149,8 @@ function checkPrefix(
     : [];
 }
 
-const addressHelp = "The base URL must be a web address without user name, query or fragment, such as https://host/v1.";
+const addressHelp =
+  "The base URL must be a web address without user name, query or fragment, such as https://host/v1, of at most 2048 characters.";
 
 /**
  * A base URL without trailing slashes; where it has no path, with the provider's own one, and without the path of its
@@ -159,7 +161,7 @@ function normaliseBaseUrl(entry: ProviderEntry, text: string): string | null {
   if (text === "") {
     return "";
   }
-  const url = URL.parse(text);
+  const url = text.length > maxAddressLength ? null : URL.parse(text);
   const isWeb = url !== null && (url.protocol === "https:" || url.protocol === "http:");
   if (!isWeb || url.username !== "" || url.password !== "" || /[?#\\\s]/.test(text)) {
     return null;

@@ -370,6 +370,7 @@ describe("what single providers add to the contract", () => {
       "https://u:p@x.example",
       "https://x.example/v1?a=1",
       "https://x.example/#",
+      `https://x.example${"/v1".repeat(700)}`,
     ]) {
       expect(pointersOf(compatible, { base_url }), base_url).toEqual(["/credentials/base_url"]);
     }
