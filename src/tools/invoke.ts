@@ -1,17 +1,16 @@
 /** One invocation of a tool: let in, checked, called with the stored credential, told to the audit log, answered without a secret. */
 import { waitUntil } from "cloudflare:workers";
-import { and, eq, isNull, lt, or } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { commit, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { requireSettings } from "../base/settings.js";
-import { credentials } from "../connections/model.js";
 import { toAppError } from "../http/failure.js";
 import { callTool } from "./call.js";
 import { admitCaller, type ToolCaller } from "./caller.js";
 import type { ToolOutcome } from "./contract.js";
+import { dropToken, noteUse, type Reception } from "./credential-use.js";
 import { openForCall, type CallCredential } from "./credentials.js";
 import { checkInput } from "./input.js";
 import type { McpProgress } from "./mcp/client.js";
@@ -38,8 +37,6 @@ export interface Invocation {
   /** The credential to use; null for the provider's own choice. */
   readonly credentialId: string | null;
 }
-
-const lastUsedStepMs = 60_000;
 
 /**
  * Invokes a tool; the audit row is written before this returns or throws, also when the caller leaves. Throws `not_found` (unknown
@@ -119,20 +116,17 @@ async function record(context: InvokeContext, found: FoundTool, startedAt: numbe
     outcome: ending.code === null ? "success" : "failure",
   });
   log("info", "tool_invoked", { request_id: actor.requestId, workspace_id: workspaceId, ...told });
+  const met = receptionOf(ending);
   try {
-    await commit(db, [row, ...noteUse(db, ending.credential, startedAt)]);
+    await commit(db, [row, ...noteUse(db, ending.credential, startedAt, met)]);
+    if (met === "refused" && ending.credential !== null) {
+      await dropToken(provider, ending.credential);
+    }
   } catch (error) {
     log("error", "tool_invocation_not_recorded", { request_id: actor.requestId, cause: describeError(error) });
   }
 }
 
-/** Once a minute for each credential. */
-function noteUse(db: Database, credential: CallCredential | null, at: number) {
-  if (credential === null) {
-    return [];
-  }
-  const { workspaceId, id } = credential.row;
-  const isOld = or(isNull(credentials.lastUsedAt), lt(credentials.lastUsedAt, at - lastUsedStepMs));
-  const isThis = and(eq(credentials.workspaceId, workspaceId), eq(credentials.id, id), isOld);
-  return [db.update(credentials).set({ lastUsedAt: at }).where(isThis)];
+function receptionOf({ status, code }: Ending): Reception {
+  return status === 401 ? "refused" : code === null || code === "is_error" ? "taken" : null;
 }

@@ -5,6 +5,8 @@
  */
 const documents = new Map<string, string>();
 let tokens = 0;
+/** Tokens granted for each client secret. */
+const grants = new Map<string, number>();
 
 /** Answers for the fake API; null for a request that is not for it. */
 export async function answerTools(request: Request): Promise<Response | null> {
@@ -43,6 +45,7 @@ export async function answerTools(request: Request): Promise<Response | null> {
     large: () => new Response("x".repeat(1_500_000), { headers: { "content-type": "text/plain" } }),
     cut: () => new Response(cutStream(), { headers: { "content-type": "application/json" } }),
     token: () => grant(body),
+    granted: () => json(200, grants.get(rest) ?? 0),
     documents: () => keep(request.method, rest, body),
   };
   if (name === "slow") {
@@ -67,6 +70,8 @@ function grant(body: string): Response {
   if (form.get("client_id") !== "gatehouse" || form.get("client_secret")?.startsWith("good") !== true) {
     return json(401, { error: "invalid_client", error_description: `bad secret ${form.get("client_secret")}` });
   }
+  const secret = form.get("client_secret") ?? "";
+  grants.set(secret, (grants.get(secret) ?? 0) + 1);
   tokens += 1;
   return json(200, {
     access_token: `token-${tokens}-of-${form.get("client_secret")}`,

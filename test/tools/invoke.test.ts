@@ -163,6 +163,35 @@ describe("an invocation", () => {
     ]);
   });
 
+  it("that is refused says so at its credential until one is taken, and asks for another token", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const secret = `good-${workspace.id}`;
+    await addApi(workspace, "plain", { auth: "bearer", operations: ["text", "fail/401", "fail/500"] });
+    await addApi(workspace, "oauth", { auth: "oauth", operations: ["text", "fail/401"] });
+    const plain: string = (await addToolCredential(workspace, "plain", { api_key: "a-plain-secret" })).body.id;
+    await addToolCredential(workspace, "oauth", { client_id: "gatehouse", api_key: secret });
+    const standing = async () => {
+      const { body } = await at(workspace, "GET", `/tool-providers/plain/credentials/${plain}`);
+      return [body.status, body.reason];
+    };
+    const refused = ["unverified", expect.stringContaining("refused a call")];
+    const before = await standing();
+    await invoke(workspace, "plain/fail_401", {});
+    expect([before, await standing()]).toEqual([["unverified", null], refused]);
+    await invoke(workspace, "plain/fail_500", {});
+    expect(await standing()).toEqual(refused);
+    expect((await invoke(workspace, "plain/text", {})).status).toBe(200);
+    expect(await standing()).toEqual(["unverified", null]);
+
+    const granted = async () => (await fetch(`https://tools.upstream.test/granted/${secret}`)).json();
+    await invoke(workspace, "oauth/text", {});
+    await invoke(workspace, "oauth/text", {});
+    expect(await granted()).toBe(1);
+    await invoke(workspace, "oauth/fail_401", {});
+    expect((await invoke(workspace, "oauth/text", {})).status).toBe(200);
+    expect(await granted()).toBe(2);
+  });
+
   it("whose caller leaves ends at once, and is told to the audit log all the same", async ({ expect }) => {
     const workspace = await seedWorkspace();
     await addApi(workspace, "fake", { operations: ["slow"] });
