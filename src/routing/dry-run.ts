@@ -1,5 +1,6 @@
 /** Where the next calls would go: the same decisions as `admit` makes, on a copy that is thrown away. Pure. */
 import { leaseEnd } from "./decide.js";
+import { findPoolById } from "./implicit.js";
 import type { DryRun, DryRunRequest, DryRunStep } from "./model.js";
 import { selectAcross, withFallbacks, type Seeker } from "./select.js";
 import type { LiveConfig, LiveInstance, LivePool, RouterState } from "./state.js";
@@ -9,7 +10,7 @@ import { surveyInstances } from "./survey.js";
 /** Imagines `requests` calls that all begin now and stay under way. No step for a pool that this Router does not know. */
 export function dryRun(state: RouterState, request: DryRunRequest, now: number): DryRun {
   const { config } = state;
-  const pool = config?.pools_by_id.get(request.pool_id);
+  const pool = config === null ? undefined : findPoolById(config, request.pool_id);
   if (config === null || pool === undefined) {
     return { steps: [], excluded: [], retry_after_ms: null };
   }

@@ -1,7 +1,7 @@
 /** The doors through which a person meddles with routing: taking an instance out and back, ending its cool-down, and asking what would happen. */
 import { z } from "@hono/zod-openapi";
 import { auditRow } from "../audit/audit.js";
-import { invalidField } from "../base/errors.js";
+import { AppError, invalidField } from "../base/errors.js";
 import { Pool, toPool } from "../connections/pool-schema.js";
 import { findInstance, planInstanceSwitch } from "../connections/pool-switch.js";
 import { findPool } from "../connections/pools.js";
@@ -9,6 +9,7 @@ import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { toEtag } from "../http/etag.js";
 import { reply } from "../http/reply.js";
 import { regions } from "../tenancy/model.js";
+import { findNamedInstance, findNamedPool } from "./named-pool.js";
 import { routerFor } from "./router-for.js";
 import { askShard, askShards, listRegions, readHomeRegion } from "./shards.js";
 
@@ -16,6 +17,9 @@ const ofPools = "Pools";
 const managePools = { kind: "workspace", scope: "pools:manage", keys: true } as const;
 
 const PoolParam = z.string().describe("The pool's id or name; a / in a name is written %2F.");
+const NamedPoolParam = PoolParam.describe(
+  "The pool's id or name; a / in a name is written %2F. `model:openai%2Fgpt-5-mini` is that model, called by its own name.",
+);
 const InstanceParams = z.object({ pool: PoolParam, id: z.string().describe("The instance's id or alias.") });
 
 function switchInstance(deed: "drain" | "resume", summary: string, description: string): Endpoint {
@@ -62,25 +66,25 @@ const clearInstanceCooldown = endpoint(
       "The next call may go to it at once, in every pool that uses its credential with its model. A credential that its provider refused stays out until it is validated.",
     tag: ofPools,
     permission: managePools,
-    params: InstanceParams,
+    params: InstanceParams.extend({ pool: NamedPoolParam }),
     responses: { 200: { description: "It does not cool any more.", schema: z.object({ cleared: z.literal(true) }) } },
     errors: ["router_unavailable"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
-    const rows = await findPool(call.db, workspaceId, call.params.pool);
-    const instance = findInstance(rows, call.params.id);
-    const { credentialId, model } = instance;
+    const pool = await findNamedPool(call.db, workspaceId, call.params.pool);
+    const instance = await findNamedInstance(call.env, call.db, workspaceId, pool, call.params.id);
+    const { alias, credential_id: credentialId, model } = instance;
     // Before the audit row: one that tells of a deed that failed would be a lie, and clearing twice harms nobody.
     await askShards(call.env, call.db, workspaceId, (router) => router.clearCooldown(credentialId, model));
     const row = auditRow(call.db, call.actor, {
       workspaceId,
       action: "pool.instance_cooldown_cleared",
       targets: [
-        { type: "pool", id: rows.pool.id },
+        { type: "pool", id: pool.id },
         { type: "instance", id: instance.id },
       ],
-      after: { alias: instance.alias, credential_id: credentialId, model },
+      after: { alias, credential_id: credentialId, model },
     });
     return call.commit({ statements: [row], value: null }, reply(200, { cleared: true }));
   },
@@ -135,16 +139,16 @@ const dryRunPool = endpoint(
       "The decisions of real calls on a copy that is thrown away: no weight, cool-down, limit or count moves, and no provider is called.",
     tag: ofPools,
     permission: { kind: "workspace", scope: "pools:read", keys: true },
-    params: z.object({ pool: PoolParam }),
+    params: z.object({ pool: NamedPoolParam }),
     body: DryRunInput,
     responses: { 200: { description: "Where they would go, who is left out, and why.", schema: DryRun } },
     errors: ["router_unavailable"],
   },
   async (call) => {
     const { id: workspaceId } = call.access();
-    const found = await findPool(call.db, workspaceId, call.params.pool);
+    const { id: poolId, rows } = await findNamedPool(call.db, workspaceId, call.params.pool);
     const { requests, sticky = null } = call.body;
-    const isSticky = toPool(found).policy.sticky !== "none";
+    const isSticky = rows !== null && toPool(rows).policy.sticky !== "none";
     const region = call.body.region ?? (await readHomeRegion(call.db, workspaceId));
     if (call.body.region !== undefined && !(await listRegions(call.db, workspaceId)).includes(region)) {
       throw invalidField(
@@ -152,8 +156,12 @@ const dryRunPool = endpoint(
         "This workspace has no shard there: it is another region's, and none of its keys is of this one.",
       );
     }
-    const request = { pool_id: found.pool.id, requests, sticky: isSticky ? sticky : null };
-    return reply(200, await askShard(() => routerFor(call.env, workspaceId, region).dryRun(request)));
+    const request = { pool_id: poolId, requests, sticky: isSticky ? sticky : null };
+    const told = await askShard(() => routerFor(call.env, workspaceId, region).dryRun(request));
+    if (rows === null && told.steps.length + told.excluded.length === 0) {
+      throw new AppError("not_found");
+    }
+    return reply(200, told);
   },
 );
 

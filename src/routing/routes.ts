@@ -1,13 +1,12 @@
 /** The doors that ask the Router itself: how a pool stands right now, summed over the workspace's shards. */
 import { z } from "@hono/zod-openapi";
 import { AppError } from "../base/errors.js";
-import { findPool, tryFindPool } from "../connections/pools.js";
 import type { PoolInstanceRow } from "../connections/pool-schema.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
 import { reply } from "../http/reply.js";
-import { readImplicitPool } from "../snapshot/implicit.js";
 import type { InstanceState, InstanceStatus } from "./model.js";
 import { handEndpoints } from "./hand-routes.js";
+import { findNamedPool } from "./named-pool.js";
 import { askShards } from "./shards.js";
 
 /** What one shard says wins over the others in this order: trouble anywhere is worth seeing. */
@@ -53,14 +52,10 @@ const readPoolState = endpoint(
   },
   async (call) => {
     const { id: workspaceId } = call.access();
-    const word = call.params.pool;
-    // The pool of a model has no rows: what it is, only the Router can say. A pool of rows may have such a name, and comes first as it does in calls.
-    const find = readImplicitPool(word) === null ? findPool : tryFindPool;
-    const recorded = await find(call.db, workspaceId, word);
-    const poolId = recorded?.pool.id ?? word;
+    const { id: poolId, rows } = await findNamedPool(call.db, workspaceId, call.params.pool);
     const shards = await askShards(call.env, call.db, workspaceId, (router) => router.state(poolId));
     const told = shards.flat();
-    const instances = recorded?.instances ?? toldInstances(told);
+    const instances = rows?.instances ?? toldInstances(told);
     if (instances.length === 0) {
       throw new AppError("not_found");
     }

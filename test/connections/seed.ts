@@ -59,9 +59,9 @@ interface AuditLine {
 /** The audit rows about one target, oldest first. */
 export async function auditOf(id: string): Promise<AuditLine[]> {
   const query = env.DB.prepare(
-    "SELECT action, before, after, targets, actor_type FROM audit_log WHERE targets LIKE ? ORDER BY seq",
+    "SELECT action, before, after, targets, actor_type FROM audit_log WHERE instr(targets, ?) > 0 ORDER BY seq",
   );
-  const { results } = await query.bind(`%"${id}"%`).all<Record<string, string>>();
+  const { results } = await query.bind(`"${id}"`).all<Record<string, string>>();
   return results.map((row) => ({
     action: row["action"] ?? "",
     before: JSON.parse(row["before"] ?? "null"),

@@ -9,7 +9,7 @@ import { implicitInstanceId } from "../../src/snapshot/implicit.js";
 import { models } from "../../src/models/model.js";
 import { workspaces } from "../../src/tenancy/model.js";
 import { auditLog } from "../../src/audit/model.js";
-import { sandboxCredential, sandboxInstance } from "../connections/seed.js";
+import { auditOf as auditLines, sandboxCredential, sandboxInstance } from "../connections/seed.js";
 import { call, type Answer } from "../support/client.js";
 import { db, seedKey, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
@@ -310,8 +310,26 @@ describe("a model called by its own name", () => {
       [`model:${bad}/sandbox-chat`]: { status: "cooling" },
       [`model:${good}/sandbox-chat`]: { status: "ready", failures: 0 },
     });
+    const ofModel = `/workspaces/${workspace.id}/pools/${encodeURIComponent("model:sandbox/sandbox-chat")}`;
+    const imagined = await call("POST", `${ofModel}/dry-run`, { token: workspace.token, body: { requests: 2 } });
+    expect(imagined.body).toMatchObject({
+      steps: [{ instance_id: `model:${good}/sandbox-chat` }, { instance_id: `model:${good}/sandbox-chat` }],
+      excluded: [{ instance_id: `model:${bad}/sandbox-chat` }],
+    });
+    const clear = (instance: string) =>
+      call("POST", `${ofModel}/instances/${encodeURIComponent(instance)}/clear-cooldown`, workspace);
+    expect((await clear(`model:${bad}/sandbox-chat`)).status).toBe(200);
+    expect((await clear("nobody")).status).toBe(404);
+    const cleared = await stateOf("model:sandbox/sandbox-chat");
+    expect(cleared.body.instances.map((one: { status: string }) => one.status)).toEqual(["ready", "ready"]);
+    const [deed] = (await auditLines(`model:${bad}/sandbox-chat`)).map(({ action, after }) => ({ action, after }));
+    expect(deed).toMatchObject({ action: "pool.instance_cooldown_cleared", after: { credential_id: bad } });
+    // It fails and cools again: the next two of it and its like meet both credentials.
+    await Promise.all([chat(key, "sandbox-chat"), chat(key, "sandbox-chat")]);
     for (const pool of ["model:sandbox/nobody", "model:openai/sandbox-chat", "model:", "nobody"]) {
       expect([pool, (await stateOf(pool)).status]).toEqual([pool, 404]);
+      const path = `/workspaces/${workspace.id}/pools/${encodeURIComponent(pool)}/dry-run`;
+      expect((await call("POST", path, { token: workspace.token, body: {} })).status).toBe(404);
     }
 
     const instances = [sandboxInstance(bad, { alias: "bad" }), sandboxInstance(good, { alias: "good" })];
