@@ -1,6 +1,6 @@
 /**
  * What each provider's requests must look like, written by hand from the vendors' documentation and never from the code.
- * `key` stands for the secret of the entry (for Vertex AI: for its access token).
+ * `key` stands for the secret of the entry (for Vertex AI and Entra: for its access token).
  */
 
 /** One way to fill in a form, and the requests that must come of it. */
@@ -108,6 +108,30 @@ export const recordings: readonly Recording[] = [
     chat: "https://acme.openai.azure.us/openai/v1/chat/completions",
     embeddings: "https://acme.openai.azure.us/openai/v1/embeddings",
     validation: trial("https://acme.openai.azure.us/openai/v1/chat/completions", "my-deployment", { "api-key": "key" }),
+    model: ["my-deployment", "my-deployment"],
+    streamOptions: true,
+  },
+  {
+    provider: "azure_openai",
+    variant: "with the token that an Entra application got",
+    entered: {
+      api_key: "key",
+      resource: "acme-east",
+      auth_method: "entra_id",
+      tenant_id: "11111111-2222-3333-4444-555555555555",
+      client_id: "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+    },
+    base_url: "https://acme-east.openai.azure.com/openai/v1",
+    options: {
+      resource: "acme-east",
+      auth_method: "entra_id",
+      tenant_id: "11111111-2222-3333-4444-555555555555",
+      client_id: "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
+    },
+    headers: bearer,
+    chat: "https://acme-east.openai.azure.com/openai/v1/chat/completions",
+    embeddings: "https://acme-east.openai.azure.com/openai/v1/embeddings",
+    validation: get("https://acme-east.openai.azure.com/openai/v1/models"),
     model: ["my-deployment", "my-deployment"],
     streamOptions: true,
   },
