@@ -92,7 +92,7 @@ describe("a change of data key, asked for by its owner", () => {
 });
 
 describe("a change of data key under load, with a record that fails", () => {
-  it("costs no caller and no writer a failure, and loses nothing", { timeout: 120_000 }, async ({ expect }) => {
+  it("costs no caller and no writer a failure, and loses nothing", { timeout: deep(120_000, 900_000) }, async ({ expect }) => {
     const workspace = await seedWorkspace();
     const { id, token } = workspace;
     const key = await seedPool(workspace, [
