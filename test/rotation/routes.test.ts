@@ -92,67 +92,71 @@ describe("a change of data key, asked for by its owner", () => {
 });
 
 describe("a change of data key under load, with a record that fails", () => {
-  it("costs no caller and no writer a failure, and loses nothing", { timeout: deep(120_000, 900_000) }, async ({ expect }) => {
-    const workspace = await seedWorkspace();
-    const { id, token } = workspace;
-    const key = await seedPool(workspace, [
-      { alias: "a", secret: "sk-sandbox-ok-a", weight: 1 },
-      { alias: "b", secret: "sk-sandbox-ok-b", weight: 1 },
-    ]);
-    const oldKey = (await vaultOf(workspace)).keys[0].id;
-    const met = new Map<string, number>();
-    const entered = new Map<string, string>();
-    const note = (name: string, status: number) =>
-      met.set(`${name} ${status}`, (met.get(`${name} ${status}`) ?? 0) + 1);
-    const read = async (): Promise<void> => {
-      for (let count = 0; count < deep(10, 300); count += 1) {
-        const body = { model: "chat", stream: count % 2 === 0, messages: [{ role: "user", content: "hello" }] };
-        note("call", (await call("POST", "/v1/chat/completions", { token: key, body })).status);
+  it(
+    "costs no caller and no writer a failure, and loses nothing",
+    { timeout: deep(120_000, 900_000) },
+    async ({ expect }) => {
+      const workspace = await seedWorkspace();
+      const { id, token } = workspace;
+      const key = await seedPool(workspace, [
+        { alias: "a", secret: "sk-sandbox-ok-a", weight: 1 },
+        { alias: "b", secret: "sk-sandbox-ok-b", weight: 1 },
+      ]);
+      const oldKey = (await vaultOf(workspace)).keys[0].id;
+      const met = new Map<string, number>();
+      const entered = new Map<string, string>();
+      const note = (name: string, status: number) =>
+        met.set(`${name} ${status}`, (met.get(`${name} ${status}`) ?? 0) + 1);
+      const read = async (): Promise<void> => {
+        for (let count = 0; count < deep(10, 300); count += 1) {
+          const body = { model: "chat", stream: count % 2 === 0, messages: [{ role: "user", content: "hello" }] };
+          note("call", (await call("POST", "/v1/chat/completions", { token: key, body })).status);
+        }
+      };
+      const write = async (name: string): Promise<void> => {
+        const path = `/workspaces/${id}/model-providers/sandbox/credentials`;
+        for (let count = 0; count < deep(4, 60); count += 1) {
+          const secret = `sk-sandbox-ok-${name}-${count}`;
+          const body = { name: `${name} ${count}`, credentials: { api_key: secret }, validate: false };
+          const made = await call("POST", path, { token, body });
+          note("create", made.status);
+          const place = `/workspaces/${id}/credentials/${made.body.id}`;
+          note("rename", (await call("PATCH", place, { token, body: { name: `${name} ${count} renamed` } })).status);
+          const rotation = { credentials: { api_key: `${secret}-rotated` }, validate: false };
+          note("rotate", (await call("POST", `${place}/rotate`, { token, body: rotation })).status);
+          note("list", (await call("GET", path, { token })).status);
+          entered.set(made.body.id, secret);
+        }
+      };
+      const change = async (): Promise<unknown> => {
+        const begun = await rotate(workspace);
+        // Each pass fails at another point.
+        for (let pass = 0; pass < deep(8, 200); pass += 1) {
+          const { d1 } = faultyD1({ call: pass % 12, at: pass % 2 === 0 ? "after" : "before", isLast: pass % 3 === 0 });
+          await advanceRotation(envWith({ d1 }), id, publishNewest, Date.now());
+        }
+        return begun.body["data_key_id"];
+      };
+      const callers = Array.from({ length: deep(4, 40) }, read);
+      const [newKey] = await Promise.all([change(), ...callers, ...["w", "x"].map(write)]);
+      for (let pass = 1; pass <= 4; pass += 1) {
+        await advanceRotation(env, id, publishNewest, Date.now() + 2 * pass * waitMs);
       }
-    };
-    const write = async (name: string): Promise<void> => {
-      const path = `/workspaces/${id}/model-providers/sandbox/credentials`;
-      for (let count = 0; count < deep(4, 60); count += 1) {
-        const secret = `sk-sandbox-ok-${name}-${count}`;
-        const body = { name: `${name} ${count}`, credentials: { api_key: secret }, validate: false };
-        const made = await call("POST", path, { token, body });
-        note("create", made.status);
-        const place = `/workspaces/${id}/credentials/${made.body.id}`;
-        note("rename", (await call("PATCH", place, { token, body: { name: `${name} ${count} renamed` } })).status);
-        const rotation = { credentials: { api_key: `${secret}-rotated` }, validate: false };
-        note("rotate", (await call("POST", `${place}/rotate`, { token, body: rotation })).status);
-        note("list", (await call("GET", path, { token })).status);
-        entered.set(made.body.id, secret);
+      const vault = await vaultOf(workspace);
+      expect(vault.keys).toMatchObject([{ id: newKey, state: "active" }]);
+      expect([...met.keys()].toSorted()).toEqual(["call 200", "create 201", "list 200", "rename 200", "rotate 200"]);
+      console.log([...met].map(([name, count]) => `${name}: ${count}`).join(", "));
+      for (const [credentialId, secret] of entered) {
+        expect(await openBoth(workspace, credentialId)).toEqual([`${secret}-rotated`, secret]);
       }
-    };
-    const change = async (): Promise<unknown> => {
-      const begun = await rotate(workspace);
-      // Each pass fails at another point.
-      for (let pass = 0; pass < deep(8, 200); pass += 1) {
-        const { d1 } = faultyD1({ call: pass % 12, at: pass % 2 === 0 ? "after" : "before", isLast: pass % 3 === 0 });
-        await advanceRotation(envWith({ d1 }), id, publishNewest, Date.now());
-      }
-      return begun.body["data_key_id"];
-    };
-    const callers = Array.from({ length: deep(4, 40) }, read);
-    const [newKey] = await Promise.all([change(), ...callers, ...["w", "x"].map(write)]);
-    for (let pass = 1; pass <= 4; pass += 1) {
-      await advanceRotation(env, id, publishNewest, Date.now() + 2 * pass * waitMs);
-    }
-    const vault = await vaultOf(workspace);
-    expect(vault.keys).toMatchObject([{ id: newKey, state: "active" }]);
-    expect([...met.keys()].toSorted()).toEqual(["call 200", "create 201", "list 200", "rename 200", "rotate 200"]);
-    console.log([...met].map(([name, count]) => `${name}: ${count}`).join(", "));
-    for (const [credentialId, secret] of entered) {
-      expect(await openBoth(workspace, credentialId)).toEqual([`${secret}-rotated`, secret]);
-    }
-    const rows = await db.select().from(credentials).where(eq(credentials.workspaceId, id)).all();
-    expect(rows.filter((row) => row.status === "undecryptable")).toEqual([]);
-    const { keys } = await env.CONFIG.list({ prefix: `config/1/${id}/` });
-    const filed = await Promise.all(keys.map(({ name }) => env.CONFIG.get(name)));
-    expect(filed.filter((text) => text?.includes(oldKey) === true)).toEqual([]);
-    const body = { model: "chat", messages: [{ role: "user", content: "hello" }] };
-    expect((await call("POST", "/v1/chat/completions", { token: key, body })).status).toBe(200);
-    expect(await actionsOf(id)).toEqual(["vault.rotation_started", "vault.rotation_finished"]);
-  });
+      const rows = await db.select().from(credentials).where(eq(credentials.workspaceId, id)).all();
+      expect(rows.filter((row) => row.status === "undecryptable")).toEqual([]);
+      const { keys } = await env.CONFIG.list({ prefix: `config/1/${id}/` });
+      const filed = await Promise.all(keys.map(({ name }) => env.CONFIG.get(name)));
+      expect(filed.filter((text) => text?.includes(oldKey) === true)).toEqual([]);
+      const body = { model: "chat", messages: [{ role: "user", content: "hello" }] };
+      expect((await call("POST", "/v1/chat/completions", { token: key, body })).status).toBe(200);
+      expect(await actionsOf(id)).toEqual(["vault.rotation_started", "vault.rotation_finished"]);
+    },
+  );
 });
