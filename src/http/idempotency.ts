@@ -1,5 +1,5 @@
 /** Safe retries: a claim with a lease and a token, checked by a guard in the change's own batch, so the loser of a takeover commits nothing. */
-import { and, eq, isNull, lt, sql } from "drizzle-orm";
+import { and, eq, inArray, isNull, lt, sql } from "drizzle-orm";
 import { sha256Hex, toBase32, randomBytes } from "../base/bytes.js";
 import { commit, guardThat, hideSql, type Database, type Statement } from "../base/database.js";
 import { AppError } from "../base/errors.js";
@@ -51,12 +51,16 @@ export async function claimKey(
   leaseMs = usualLeaseMs,
 ): Promise<{ claim: Claim } | { stored: StoredAnswer }> {
   const id = await sha256Hex(JSON.stringify(scope));
+  // Salted by the scope, the caller's key among it, which is stored nowhere: a body may hold a password that its bare hash would let one guess.
+  const salted = await sha256Hex(JSON.stringify([requestHash, ...scope]));
+  // The release before stored the bare one.
+  const known = [salted, requestHash];
   const token = toBase32(randomBytes(16));
-  const fresh = { token, requestHash, leaseUntil: now + leaseMs, createdAt: now };
+  const fresh = { token, requestHash: salted, leaseUntil: now + leaseMs, createdAt: now };
   const takeable = and(
     isNull(idempotency.status),
     lt(idempotency.leaseUntil, now),
-    eq(idempotency.requestHash, requestHash),
+    inArray(idempotency.requestHash, known),
   );
   const outdated = lt(idempotency.createdAt, now - keptMs);
   await hideSql(
@@ -71,7 +75,7 @@ export async function claimKey(
       .run(),
   );
   const [row] = await hideSql(db.select().from(idempotency).where(eq(idempotency.id, id)).all());
-  if (row === undefined || row.requestHash !== requestHash) {
+  if (row === undefined || !known.includes(row.requestHash)) {
     throw new AppError("idempotency_key_reused");
   }
   if (row.token === token) {

@@ -1,5 +1,7 @@
 import { describe, it } from "vitest";
 import { eq } from "drizzle-orm";
+import { sha256Hex } from "../../src/base/bytes.js";
+import { idempotency } from "../../src/http/model.js";
 import { workspaces } from "../../src/tenancy/model.js";
 import { call } from "../support/client.js";
 import { db, seedAccount, seedWorkspace } from "../support/seed.js";
@@ -45,6 +47,21 @@ describe("Idempotency-Key", () => {
     expect([reused.status, reused.body.code]).toEqual([422, "idempotency_key_reused"]);
     const other = await call("POST", "/workspaces", { token: eve.token, body: { name: "A" }, headers: keyed("same") });
     expect([other.status, other.headers.get("idempotency-replayed")]).toEqual([201, null]);
+  });
+
+  it("keeps nothing by which a dump would let the body be guessed, and knows what the release before kept", async ({
+    expect,
+  }) => {
+    const { token } = await seedAccount();
+    const body = { name: "Guessable" };
+    const send = () => call("POST", "/workspaces", { token, body, headers: keyed("salted") });
+    const first = await send();
+    const rows = await db.select().from(idempotency).where(eq(idempotency.workspaceId, first.body.id)).all();
+    const bare = await sha256Hex(JSON.stringify(body));
+    expect(rows).toHaveLength(1);
+    expect(rows[0]?.requestHash).not.toContain(bare);
+    await db.update(idempotency).set({ requestHash: bare }).where(eq(idempotency.workspaceId, first.body.id));
+    expect((await send()).text).toBe(first.text);
   });
 
   it("a refusal is kept as well, with its own status and body", async ({ expect }) => {
