@@ -99,6 +99,19 @@ export const ToolAuthSchema = z
     z.strictObject({ type: z.literal("bearer") }),
     z.strictObject({ type: z.literal("basic") }),
     z.strictObject({
+      type: z.literal("headers"),
+      names: z
+        .array(z.string().regex(/^[A-Za-z0-9_.-]{1,128}$/, "Use letters, digits and _ . - only."))
+        .min(1)
+        .max(10)
+        .refine(
+          (names) => new Set(names.map((name) => name.toLowerCase())).size === names.length,
+          "Name each header once.",
+        )
+        .readonly()
+        .describe("The headers' names. Their values are the credential's."),
+    }),
+    z.strictObject({
       type: z.literal("oauth_client_credentials"),
       token_url: z.string().max(2_000),
       scopes: z

@@ -69,6 +69,14 @@ const forms: Readonly<Record<ToolAuth["type"], readonly FormField[]>> = {
     { ...plain, name: "username", label: "User name", help: "The part before the colon." },
     { ...secret, label: "Password", help: "The part after the colon." },
   ],
+  headers: [
+    {
+      ...secret,
+      label: "Header values",
+      help: "A JSON object on one line with a value for each header that the provider's `auth` names.",
+      placeholder: '{"X-Api-Key": "…", "X-Account": "…"}',
+    },
+  ],
   oauth_client_credentials: [
     { ...plain, name: "client_id", label: "Client id", help: "As the token endpoint knows this client." },
     { ...secret, label: "Client secret", help: "Sent to the token endpoint alone." },

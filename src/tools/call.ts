@@ -7,8 +7,9 @@ import { outboundRules } from "../connections/validation.js";
 import type { ToolProviderRow, ToolRow } from "../toolbox/model.js";
 import { readAuth } from "./auth.js";
 import { readCall } from "./call-schema.js";
-import type { McpCall, OpenApiCall, ToolOutcome } from "./contract.js";
+import type { McpCall, OpenApiCall, ToolAuth, ToolOutcome } from "./contract.js";
 import { sessionKey, type CallCredential } from "./credentials.js";
+import { secretsWithin } from "./header-values.js";
 import { callMcpTool, type McpProgress } from "./mcp/client.js";
 import { McpFailure, type McpFailureKind } from "./mcp/failure.js";
 import { mcpTarget } from "./mcp/target.js";
@@ -51,7 +52,7 @@ async function callApi(call: ToolCall, stored: OpenApiCall): Promise<ToolOutcome
   if (credential !== null && new URL(request.url).origin !== new URL(credential.baseUrl).origin) {
     throw new AppError("internal", { cause: new Error("a tool call would leave the origin of its credential") });
   }
-  const secrets = secretsOf(credential);
+  const secrets = secretsOf(readAuth(provider), credential);
   let outcome: ToolOutcome;
   try {
     const response = await fetchOutbound(request, { ...outboundRules(settings), timeoutMs, signal });
@@ -97,12 +98,13 @@ function sent(credential: CallCredential | null) {
   return accessToken === null ? opened : { ...opened, secret: accessToken };
 }
 
-function secretsOf(credential: CallCredential | null): readonly Secret[] {
+function secretsOf(auth: ToolAuth, credential: CallCredential | null): readonly Secret[] {
   if (credential === null) {
     return [];
   }
   const { opened, accessToken } = credential;
-  return accessToken === null ? [opened.secret] : [opened.secret, accessToken];
+  const within = secretsWithin(auth, opened.secret.reveal());
+  return [opened.secret, ...within, ...(accessToken === null ? [] : [accessToken])];
 }
 
 function describeFailure(error: unknown, signal: AbortSignal | undefined, endsAt: number): unknown {

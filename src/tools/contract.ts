@@ -86,6 +86,8 @@ export type ToolAuth =
     }
   | { readonly type: "bearer" }
   | { readonly type: "basic" }
+  /** Several headers, each with a secret of its own; the credential's secret is a JSON object of their values. */
+  | { readonly type: "headers"; readonly names: readonly string[] }
   | {
       readonly type: "oauth_client_credentials";
       readonly token_url: string;

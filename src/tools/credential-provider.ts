@@ -7,6 +7,7 @@ import { tokenRequest } from "../providers/client-credentials.js";
 import type { ToolProviderRow } from "../toolbox/model.js";
 import type { Builtin } from "./builtin/builtin.js";
 import type { ToolAuth } from "./contract.js";
+import { readHeaderValues } from "./header-values.js";
 import { basesOf, formOf, ownerOf, readAuth, sealOrigin } from "./auth.js";
 
 type Fields = Readonly<Record<string, string>>;
@@ -86,6 +87,10 @@ function checkField(field: CredentialProvider["form"][number], value: string, au
   if (field.pattern !== undefined && !new RegExp(`^(?:${field.pattern})$`, "u").test(value)) {
     const example = field.placeholder === undefined ? "" : ` It looks like ${field.placeholder}.`;
     return [fieldError(field.name, "format", `${field.label} does not have the right form.${example}`)];
+  }
+  if (field.secret && auth.type === "headers" && readHeaderValues(auth, value) === null) {
+    const shape = auth.names.map((header) => `"${header}": "…"`).join(", ");
+    return [fieldError(field.name, "format", `Enter the headers' values as a JSON object, in ASCII text: {${shape}}`)];
   }
   // A key stands in a header or an address as it is; a password and a client secret are encoded first.
   const isPlain = field.secret && (auth.type === "api_key" || auth.type === "bearer");

@@ -79,7 +79,12 @@ async function readAgain(db: Database, settings: Settings, row: ToolProviderRow)
     case "builtin":
       return await readBuiltinSource(row.name);
     case "openapi":
-      return await readOpenApiSource(settings, { document: null, url: row.sourceUrl, baseUrl: row.baseOverride });
+      return await readOpenApiSource(settings, {
+        document: null,
+        url: row.sourceUrl,
+        baseUrl: row.baseOverride,
+        auth: readAuth(row),
+      });
     case "mcp":
       return await askServer(db, settings, row);
   }
@@ -112,6 +117,7 @@ async function draftOpenApi(
     document: document ?? null,
     url: sourceUrl,
     baseUrl: baseOverride,
+    auth: entered.auth ?? null,
   });
   const auth = entered.auth ?? source.auth;
   checkAuth(settings, "openapi", auth);

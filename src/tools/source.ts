@@ -29,6 +29,8 @@ export interface DocumentPlace {
   readonly document: string | Readonly<Record<string, unknown>> | null;
   readonly url: string | null;
   readonly baseUrl: string | null;
+  /** How calls will be authenticated, where that is said apart from the document; null when the document's word counts. */
+  readonly auth: ToolAuth | null;
 }
 
 type GuardSettings = Pick<Settings, "outboundAllow" | "publicUrl">;
@@ -44,7 +46,11 @@ const maxToolsChars = 20 * 1024 * 1024;
 /** Reads a document as tools. Throws `validation_failed` (with the place in the document) or `body_too_large`. */
 export async function readOpenApiSource(settings: GuardSettings, place: DocumentPlace): Promise<ToolSource> {
   const text = await loadDocument(settings, place);
-  const read = await readDocument(text, { baseUrl: place.baseUrl, documentUrl: place.url });
+  const read = await readDocument(text, {
+    baseUrl: place.baseUrl,
+    documentUrl: place.url,
+    ...(place.auth === null ? {} : { auth: place.auth }),
+  });
   const checked = checkOutboundUrl(read.base_url, outboundRules(settings));
   if ("error" in checked) {
     const where = place.baseUrl === null ? "/document" : "/base_url";

@@ -96,6 +96,29 @@ describe("an invocation", () => {
       expect(heard.text).not.toContain(secret);
       expect(heard.text).not.toContain(basic);
     }
+    const names = ["x-app-id", "X-App-Key"];
+    await addApi(workspace, "several", { operations: ["echo"], more: { auth: { type: "headers", names } } });
+    for (const api_key of [
+      "plain",
+      '{"x-app-id": "1"}',
+      '{"x-app-id": "1", "X-App-Key": "2", "x": "3"}',
+      '{"x-app-id": "1", "X-App-Key": ""}',
+    ]) {
+      const refused = await addToolCredential(workspace, "several", { api_key });
+      expect([api_key, refused.status, refused.body.errors?.[0].pointer]).toEqual([
+        api_key,
+        422,
+        "/credentials/api_key",
+      ]);
+    }
+    const values = { "X-App-Key": `second-${secret}`, "x-app-id": `first-${secret}` };
+    expect((await addToolCredential(workspace, "several", { api_key: JSON.stringify(values) })).status).toBe(201);
+    const several = await invoke(workspace, "several/echo", { q: "hi" });
+    expect(several.body.content[0].value.headers).toMatchObject({
+      "x-app-id": "[redacted]",
+      "x-app-key": "[redacted]",
+    });
+    expect(several.text).not.toContain(secret);
     await addApi(workspace, "query", { auth: "query", operations: ["echo"] });
     await addToolCredential(workspace, "query", { api_key: secret });
     const { body } = await invoke(workspace, "query/echo", { q: "hi" });

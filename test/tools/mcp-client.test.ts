@@ -105,6 +105,24 @@ describe("a call of an MCP server", () => {
     expect((await inspect(tag)).authorization).toBe(expected);
   });
 
+  it("shows several headers at once, none of which comes back", async ({ expect }) => {
+    const values = { Authorization: "Custom first-of-several-0123456789", "x-other": "second-of-several-0123456789" };
+    const server = mcpTarget({
+      url: "https://session.mcp.test/several",
+      auth: { type: "headers", names: Object.keys(values) },
+      credential: { secret: new Secret(JSON.stringify(values)), options: {} },
+      accessToken: null,
+      sessionKey: "several",
+      rules,
+    });
+    const listing = await listMcpTools(server, limits);
+    expect((await inspect("several")).authorization).toBe(values.Authorization);
+    expect(server.headers.map(([name, value]) => [name, value.reveal()])).toEqual(Object.entries(values));
+    const outcome = await callMcpTool(server, tool("admin.echo"), {}, limits);
+    expect(JSON.stringify([listing, outcome])).not.toContain("of-several");
+    expect(JSON.stringify([listing, outcome])).toContain("[redacted]");
+  });
+
   it("gives images, resources and links in our own pieces", async ({ expect }) => {
     const outcome = await callMcpTool(target("session", "pieces"), tool("pieces"), {}, limits);
     expect(outcome.content).toEqual([

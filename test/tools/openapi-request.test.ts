@@ -285,6 +285,7 @@ describe("authentication", () => {
       { authorization: "Bearer access" },
       "",
     ],
+    [{ type: "headers", names: ["X-Id", "X-Key"] }, '{"X-Key": "k", "X-Id": "i"}', { "x-id": "i", "x-key": "k" }, ""],
     [{ type: "basic" }, "pä:ss", { authorization: `Basic ${btoa("ann:pÃ¤:ss")}` }, ""],
   ] as const)("%j writes the secret where it belongs", ([auth, secret, headers, search]) => {
     const request = send(callOf([]), {}, auth, secret);

@@ -66,6 +66,31 @@ describe("an OpenAPI tool provider", () => {
     expect((await at(workspace, "GET", `${path}/fake`)).body.configured).toBe(true);
   });
 
+  it("asks no input for what its credential fills, also where only its owner says so", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const parameters = ["X-Key", "x-id", "x-more"].map((name) => ({
+      name,
+      in: "header",
+      required: true,
+      schema: { type: "string" },
+    }));
+    const document = {
+      openapi: "3.1.0",
+      info: { title: "Keyed", version: "1" },
+      servers: [{ url: "https://tools.upstream.test" }],
+      paths: { "/echo": { get: { operationId: "echo", parameters } } },
+    };
+    for (const [auth, required] of [
+      [{ type: "api_key", in: "header", name: "x-key" }, ["x-id", "x-more"]],
+      [{ type: "headers", names: ["x-key", "X-Id"] }, ["x-more"]],
+    ] as const) {
+      const source = { kind: "openapi", name: auth.type.replace("_", "-"), document, auth };
+      expect((await at(workspace, "POST", "/tool-providers", source)).status).toBe(201);
+      const { body } = await at(workspace, "GET", `/tool-providers/${source.name}/tools/echo`);
+      expect([auth, body.input_schema.required]).toEqual([auth, required]);
+    }
+  });
+
   it("is refused with a word on what is wrong and where", async ({ expect }) => {
     const workspace = await seedWorkspace();
     await addApi(workspace, "taken");

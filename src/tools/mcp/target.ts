@@ -2,6 +2,7 @@
 import type { OutboundRules } from "../../base/outbound.js";
 import { Secret } from "../../base/secret.js";
 import type { OpenedCredential, ToolAuth } from "../contract.js";
+import { readHeaderValues, secretsWithin } from "../header-values.js";
 
 /** A server and how to call it. Made for one request: it holds opened secrets. */
 export interface McpTarget {
@@ -31,7 +32,7 @@ interface TargetOptions {
 export function mcpTarget(options: TargetOptions): McpTarget {
   const { auth, credential, accessToken, sessionKey, rules } = options;
   const url = new URL(options.url);
-  const headers: [string, Secret][] = [];
+  const headers: (readonly [string, Secret])[] = [];
   const secrets: Secret[] = [];
   if (auth.type === "oauth_client_credentials") {
     if (accessToken === null) {
@@ -45,6 +46,10 @@ export function mcpTarget(options: TargetOptions): McpTarget {
     const header = headerOf(auth, credential);
     if (header !== null) {
       headers.push(header);
+    }
+    if (auth.type === "headers") {
+      headers.push(...(readHeaderValues(auth, credential.secret.reveal()) ?? []));
+      secrets.push(...secretsWithin(auth, credential.secret.reveal()));
     }
     if (auth.type === "basic") {
       secrets.push(new Secret(basicPair(credential)));
@@ -65,6 +70,7 @@ function headerOf(auth: ToolAuth, credential: OpenedCredential): [string, Secret
       return ["authorization", new Secret(`Basic ${basicPair(credential)}`)];
     case "api_key":
       return auth.in === "header" ? [auth.name, new Secret(`${auth.prefix ?? ""}${value}`)] : null;
+    case "headers":
     case "oauth_client_credentials":
     case "none":
       return null;

@@ -70,7 +70,11 @@ export async function readDocument(text: string, options: DocumentOptions): Prom
 }
 
 function fills(auth: ToolAuth | undefined, parameter: CallParameter): boolean {
-  return auth?.type === "api_key" && auth.in === parameter.in && auth.name === parameter.name;
+  const names = auth?.type === "headers" ? auth.names : auth?.type === "api_key" ? [auth.name] : [];
+  const place = auth?.type === "api_key" ? auth.in : "header";
+  // Only the names of headers are the same in any case.
+  const plain = (name: string): string => (place === "header" ? name.toLowerCase() : name);
+  return parameter.in === place && names.some((name) => plain(name) === plain(parameter.name));
 }
 
 interface Servers {

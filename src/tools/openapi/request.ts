@@ -2,6 +2,7 @@
 import { AppError, invalidField } from "../../base/errors.js";
 import { utf8 } from "../../base/bytes.js";
 import type { CallParameter, OpenApiCall, OpenedCredential, ToolAuth } from "../contract.js";
+import { readHeaderValues } from "../header-values.js";
 import { writeBody } from "./request-body.js";
 import { encode, scalar, writeFields, writeHeaderValue, writePathValue, type Pair } from "./serialise.js";
 
@@ -140,6 +141,11 @@ function authorise(headers: Headers, cookies: Pair[], auth: ToolAuth, credential
       cookies.push(...keyField(auth, "cookie", secret));
       if (auth.in === "header") {
         headers.set(auth.name, `${auth.prefix ?? ""}${secret}`);
+      }
+      return;
+    case "headers":
+      for (const [name, value] of readHeaderValues(auth, secret) ?? []) {
+        headers.set(name, value.reveal());
       }
       return;
     case "bearer":
