@@ -38,12 +38,13 @@ export interface Seeker {
 /**
  * Selects an instance, books the pick and takes the probe lease if it is one. A fresh request serves a due probe before anything else, so that
  * recovery is learned at once and no later than the next call; a request that has failed already gets a probe only when nothing else is left.
+ * Without `mayProbe` nobody gets one.
  */
-function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now: number): Selection {
+function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now: number, mayProbe = true): Selection {
   const offer = surveyPool(state, pool, seeker.tried, now);
   const { due, ready } = offer;
   const strategy = findStrategy(pool.row.strategy);
-  if (due !== null && (seeker.tried.length === 0 || ready.length === 0)) {
+  if (due !== null && mayProbe && (seeker.tried.length === 0 || ready.length === 0)) {
     chargeForcedPick([...ready, due], due, strategy.share);
     leaseProbe(state.cooldowns, due.cooldown_key, seeker.request_id, seeker.lease_until);
     return take(state, due, "probe");
@@ -64,10 +65,16 @@ function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now:
   return take(state, picked, "strategy");
 }
 
-/** Selects from the first of the pools that has somebody; with none, the shortest wait of all. */
+/** Selects from the first of the pools that has somebody, for a request that has failed already somebody who is no probe if there is one; with none, the shortest wait of all. */
 export function selectAcross(state: RouterState, pools: readonly LivePool[], seeker: Seeker, now: number): Selection {
   let waitMs: number | null = null;
   let hasUntried = false;
+  for (const pool of seeker.tried.length > 0 && pools.length > 1 ? pools : []) {
+    const selection = selectInstance(state, pool, seeker, now, false);
+    if (selection.kind === "selected") {
+      return selection;
+    }
+  }
   for (const pool of pools) {
     const selection = selectInstance(state, pool, seeker, now);
     if (selection.kind === "selected") {

@@ -270,6 +270,17 @@ describe("fallback pools", () => {
     expect(take(state, start + 61_000).instance.id).toBe("a");
   });
 
+  it("take a call that has failed already before a probe gets it", ({ expect }) => {
+    const chat = { ...backup("chat", ["a", "b"]), fallbacks: ["spare"] };
+    const state = stateOf(chat, backup("spare", ["c"]));
+    fail(state, take(state, start), start);
+    const ticket = take(state, start + 59_000);
+    const spared = ticketOf(next(state, ticket, makeFailure("transient"), start + 61_000));
+    expect([spared.instance.id, spared.probe]).toEqual(["c", false]);
+    // With nobody else left it is the probe.
+    expect(ticketOf(next(state, spared, makeFailure("rate_limit"), start + 61_000))).toMatchObject({ probe: true });
+  });
+
   it("pay in their own accounts", ({ expect }) => {
     const drained = { ...makePool("chat", [makeInstance("a", 0)]), fallbacks: ["second"] };
     const state = stateOf(drained, makePool("second", [makeInstance("b", 3), makeInstance("c", 1)]));
