@@ -1,9 +1,9 @@
-/** A credential gets another secret while 50 callers stream through it: no call fails, and from the answer on every call carries the new one. */
+/** A credential gets another secret, then its data key changes, while 50 callers stream through it: no call fails, and from the answer on every call carries the new one. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, inject, it } from "vitest";
-import { expectOk, makeTeam } from "./support/client.ts";
+import { expectOk, makeTeam, type Team } from "./support/client.ts";
 import { deep } from "./support/deep.ts";
 import { answerJson, chunk, event, openEvents } from "./support/wire.ts";
 
@@ -68,8 +68,13 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
 
 const refusal = { error: { message: "no such key", type: "invalid_request_error", code: "invalid_api_key" } };
 
+async function rotationState(team: Team): Promise<unknown> {
+  const { body } = await team.call("GET", "/vault");
+  return (body["rotation"] as Record<string, unknown> | null)?.["state"];
+}
+
 describe("a credential that is rotated while 50 callers stream through it", () => {
-  it("fails no call, and no call that starts after the answer carries the old secret; nor after a rollback", async ({
+  it("fails no call, and no call that starts after the answer carries the old secret; nor after a rollback, nor by a change of data key", async ({
     expect,
   }) => {
     const team = await makeTeam(url, inject("sessionToken"), "Rotation");
@@ -131,6 +136,11 @@ describe("a credential that is rotated while 50 callers stream through it", () =
       // As many again as may still have been on their way.
       await settle(callers * 2);
     }
+    expectOk(await team.call("POST", "/vault/rotate"));
+    while (failures.length === 0 && (await rotationState(team)) !== "waiting") {
+      await sleep(50);
+    }
+    await settle(callers * 2);
     over.abort();
     await loops;
 

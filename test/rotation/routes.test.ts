@@ -108,7 +108,7 @@ describe("a change of data key under load, with a record that fails", () => {
       const note = (name: string, status: number) =>
         met.set(`${name} ${status}`, (met.get(`${name} ${status}`) ?? 0) + 1);
       const read = async (): Promise<void> => {
-        for (let count = 0; count < deep(10, 300); count += 1) {
+        for (let count = 0; count < deep(10, 1_000); count += 1) {
           const body = { model: "chat", stream: count % 2 === 0, messages: [{ role: "user", content: "hello" }] };
           note("call", (await call("POST", "/v1/chat/completions", { token: key, body })).status);
         }
@@ -137,7 +137,8 @@ describe("a change of data key under load, with a record that fails", () => {
         }
         return begun.body["data_key_id"];
       };
-      const callers = Array.from({ length: deep(4, 40) }, read);
+      // No more: the test plug-in switches off what lets one request go on with another's work; 50 callers meet a real server in e2e/credential-rotation.
+      const callers = Array.from({ length: 4 }, read);
       const [newKey] = await Promise.all([change(), ...callers, ...["w", "x"].map(write)]);
       for (let pass = 1; pass <= 4; pass += 1) {
         await advanceRotation(env, id, publishNewest, Date.now() + 2 * pass * waitMs);
