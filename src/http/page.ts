@@ -36,6 +36,17 @@ export function readCursor(cursor: string | undefined): Position | null {
   return { time: parsed[0], id: parsed[1] };
 }
 
+/** A page of rows that are cut already; `hasMore`: others come after them. */
+export function pageWith<Row, Item>(
+  rows: readonly Row[],
+  hasMore: boolean,
+  position: (row: Row) => Position,
+  map: (row: Row) => Item,
+): { data: Item[]; next_cursor: string | null } {
+  const last = hasMore ? rows.at(-1) : undefined;
+  return { data: rows.map(map), next_cursor: last === undefined ? null : writeCursor(position(last)) };
+}
+
 /** Cuts rows fetched with `limit + 1` to a page. */
 export function toPage<Row, Item>(
   rows: readonly Row[],
@@ -43,9 +54,7 @@ export function toPage<Row, Item>(
   position: (row: Row) => Position,
   map: (row: Row) => Item,
 ): { data: Item[]; next_cursor: string | null } {
-  const shown = rows.slice(0, limit);
-  const last = rows.length > limit ? shown.at(-1) : undefined;
-  return { data: shown.map(map), next_cursor: last === undefined ? null : writeCursor(position(last)) };
+  return pageWith(rows.slice(0, limit), rows.length > limit, position, map);
 }
 
 function writeCursor(position: Position): string {

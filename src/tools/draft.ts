@@ -7,7 +7,7 @@ import { outboundRules } from "../connections/validation.js";
 import type { ToolProviderRow } from "../toolbox/model.js";
 import type { CreateToolProvider, ReplaceToolProvider } from "../toolbox/provider-schema.js";
 import { checkAuth, readAuth } from "./auth.js";
-import { findBuiltin } from "./builtin/builtin.js";
+import { findBuiltin, listBuiltins } from "./builtin/builtin.js";
 import type { ToolAuth } from "./contract.js";
 import { openForCall, sessionKey, type CallCredential } from "./credentials.js";
 import { mcpTarget, type McpTarget } from "./mcp/target.js";
@@ -93,7 +93,12 @@ async function readAgain(db: Database, settings: Settings, row: ToolProviderRow)
 async function draftBuiltin(name: string, timeoutSeconds: number | undefined): Promise<ProviderDraft> {
   const builtin = findBuiltin(name);
   if (builtin === null) {
-    throw invalidField("/name", "There is no built-in tool provider of that name.", "unknown_provider");
+    const names = listBuiltins().map((known) => known.name);
+    throw invalidField(
+      "/name",
+      `No built-in tool provider has that name. There are ${names.join(", ")}.`,
+      "unknown_provider",
+    );
   }
   const { title, description, auth } = builtin;
   const source = await readBuiltinSource(name);

@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { requireSettings } from "../base/settings.js";
 import { endpoint, type Endpoint } from "../http/endpoint.js";
-import { pageOf, PageQuery, readCursor, toPage, type Position } from "../http/page.js";
+import { pageOf, PageQuery, pageWith, readCursor, type Position } from "../http/page.js";
 import { reply } from "../http/reply.js";
 import { Tool, toTool } from "../toolbox/model.js";
 import { InvokeTool, ToolResult, UpdateTool } from "../toolbox/provider-schema.js";
@@ -45,10 +45,10 @@ const listTools = endpoint(
     const caller = await toolCaller(requireSettings(call.env), call.request, call.principal);
     const allowed = await allowedTools(call.db, workspaceId, caller);
     const after = toPlace(readCursor(cursor)?.id ?? null);
-    const found = await listEnabledTools(call.db, workspaceId, allowed, { after, limit: limit + 1 });
+    const page = await listEnabledTools(call.db, workspaceId, allowed, { after, limit });
     return reply(
       200,
-      toPage(found, limit, toPosition, (tool) => ({ ...tool, enabled: true })),
+      pageWith(page.tools, page.hasMore, toPosition, (tool) => ({ ...tool, enabled: true })),
     );
   },
 );
@@ -72,12 +72,12 @@ const listToolsOfProvider = endpoint(
     const { id: workspaceId } = call.access();
     const provider = await findProvider(call.db, workspaceId, call.params.provider);
     const after = readCursor(cursor)?.id ?? null;
-    const rows = await listProviderTools(call.db, workspaceId, provider.id, after, limit + 1);
+    const page = await listProviderTools(call.db, workspaceId, provider.id, after, limit);
     return reply(
       200,
-      toPage(
-        rows,
-        limit,
+      pageWith(
+        page.tools,
+        page.hasMore,
         (row) => ({ time: 0, id: row.name }),
         (row) => toTool(provider.name, row),
       ),

@@ -24,16 +24,26 @@ export interface FoundTool {
 
 const JsonObject = z.record(z.string(), z.unknown());
 
+/** Tools in order, and whether more come after them. */
+export interface ToolPage<T> {
+  readonly tools: readonly T[];
+  readonly hasMore: boolean;
+}
+
+/** Of the schemas and descriptions on one page, if more than one tool is on it: a schema alone may have 256 KiB. */
+const pageBytes = 1_048_576;
+const bytesOfTool = sql<number>`octet_length(${tools.inputSchema}) + octet_length(${tools.description})`;
+
 /**
- * The workspace's enabled tools by provider and name: up to `limit` after a place (null for the first). `allowed`: only those
- * it names as `provider/tool` or `provider/*`; null for all.
+ * The workspace's enabled tools by provider and name: up to `limit` after a place (null for the first), fewer where they are
+ * large. `allowed`: only those it names as `provider/tool` or `provider/*`; null for all.
  */
 export async function listEnabledTools(
   db: Database,
   workspaceId: string,
   allowed: readonly string[] | null,
   page: { readonly after: ToolPlace | null; readonly limit: number },
-): Promise<EnabledTool[]> {
+): Promise<ToolPage<EnabledTool>> {
   const { after, limit } = page;
   const isEnabled = and(
     eq(toolProviders.workspaceId, workspaceId),
@@ -42,23 +52,42 @@ export async function listEnabledTools(
     isAllowed(allowed),
     after === null ? undefined : sql`(${toolProviders.name}, ${tools.name}) > (${after.provider}, ${after.name})`,
   );
+  const order = [asc(toolProviders.name), asc(tools.name)];
+  const sizes = db.select({ bytes: bytesOfTool }).from(toolProviders).innerJoin(tools, ofProvider()).where(isEnabled);
+  const found = await hideSql(
+    sizes
+      .orderBy(...order)
+      .limit(limit + 1)
+      .all(),
+  );
+  const count = countFitting(found, limit);
   const rows = await hideSql(
     db
       .select({ provider: toolProviders.name, row: tools })
       .from(toolProviders)
       .innerJoin(tools, ofProvider())
       .where(isEnabled)
-      .orderBy(asc(toolProviders.name), asc(tools.name))
-      .limit(limit)
+      .orderBy(...order)
+      .limit(count)
       .all(),
   );
-  return rows.map(({ provider, row }) => ({
+  const listed = rows.map(({ provider, row }) => ({
     provider,
     name: row.name,
     title: row.title,
     description: row.description,
     input_schema: readSchema(row),
   }));
+  return { tools: listed, hasMore: found.length > count };
+}
+
+function countFitting(found: readonly { readonly bytes: number }[], limit: number): number {
+  let room = pageBytes;
+  const at = found.findIndex(({ bytes }, index) => {
+    room -= bytes;
+    return room < 0 && index > 0;
+  });
+  return Math.min(limit, at === -1 ? found.length : at);
 }
 
 /** A tool with its provider, both by their wire names; null when there is none, or it or its provider is off. */
@@ -75,20 +104,24 @@ export async function findEnabledTool(db: Database, workspaceId: string, place: 
   return found ?? null;
 }
 
-/** A provider's tools, also those that are off, by name: up to `limit` after a name (null for the first). */
+/** A provider's tools, also those that are off, by name: up to `limit` after a name (null for the first), fewer where they are large. */
 export async function listProviderTools(
   db: Database,
   workspaceId: string,
   providerId: string,
   after: string | null,
   limit: number,
-): Promise<ToolRow[]> {
+): Promise<ToolPage<ToolRow>> {
   const isListed = and(
     eq(tools.workspaceId, workspaceId),
     eq(tools.providerId, providerId),
     after === null ? undefined : sql`${tools.name} > ${after}`,
   );
-  return await hideSql(db.select().from(tools).where(isListed).orderBy(asc(tools.name)).limit(limit).all());
+  const sizes = db.select({ bytes: bytesOfTool }).from(tools).where(isListed).orderBy(asc(tools.name));
+  const found = await hideSql(sizes.limit(limit + 1).all());
+  const count = countFitting(found, limit);
+  const rows = db.select().from(tools).where(isListed).orderBy(asc(tools.name)).limit(count);
+  return { tools: await hideSql(rows.all()), hasMore: found.length > count };
 }
 
 /** One tool of a provider. Throws `not_found`. */

@@ -356,6 +356,8 @@ describe("an invocation with an Idempotency-Key", () => {
 describe("a built-in provider", () => {
   it("is added by its name, and takes its credential before or after", async ({ expect }) => {
     const workspace = await seedWorkspace();
+    const unknown = await at(workspace, "POST", "/tool-providers", { kind: "builtin", name: "openmeteo" });
+    expect([unknown.status, unknown.body.errors?.[0].detail]).toEqual([422, expect.stringContaining("open_meteo")]);
     const listed = await at(workspace, "GET", "/tool-providers");
     const offered = listed.body.data.map((provider: { name: string }) => provider.name);
     expect(offered).toEqual(expect.arrayContaining(["tavily", "wikipedia"]));

@@ -324,6 +324,37 @@ describe("a tool provider's credential", () => {
 });
 
 describe("the list of tools", () => {
+  it("ends a page early where the schemas are large, and goes on", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const values = Array.from({ length: 4_000 }, (_, index) => `a value of some length ${index}`);
+    const schema = { type: "object", properties: { kind: { enum: values } } };
+    const body = { content: { "application/json": { schema: { $ref: "#/components/schemas/large" } } } };
+    const names = Array.from({ length: 20 }, (_, index) => `op-${String(index).padStart(2, "0")}`);
+    const document = {
+      openapi: "3.1.0",
+      info: { title: "Large", version: "1" },
+      servers: [{ url: "https://tools.upstream.test" }],
+      components: { schemas: { large: schema } },
+      paths: Object.fromEntries(names.map((name) => [`/${name}`, { post: { operationId: name, requestBody: body } }])),
+    };
+    expect((await at(workspace, "POST", "/tool-providers", { kind: "openapi", name: "large", document })).status).toBe(
+      201,
+    );
+    for (const list of ["/tools", "/tool-providers/large/tools"]) {
+      const pages: string[][] = [];
+      let next: string | null = null;
+      do {
+        const cursor: string = next === null ? "" : `&cursor=${next}`;
+        const { body: page, text } = await at(workspace, "GET", `${list}?limit=200${cursor}`);
+        expect(text.length).toBeLessThan(1_200_000);
+        pages.push(page.data.map((tool: { name: string }) => tool.name));
+        next = page.next_cursor;
+      } while (next !== null);
+      expect(pages.flat()).toEqual(names);
+      expect(pages.length).toBeGreaterThan(1);
+    }
+  });
+
   it("goes on from page to page, and shows a key only what its limits name", async ({ expect }) => {
     const workspace = await seedWorkspace();
     await addApi(workspace, "a", { operations: ["echo", "text", "binary"] });

@@ -14,8 +14,6 @@ export interface ExportedPage {
 }
 
 const pageSize = 100;
-/** Of the schemas and descriptions on one page, if more than one tool is on it. */
-const pageBytes = 1_048_576;
 
 /** One page of enabled tools that `allowed` names (null for all). Null for a cursor that is none of ours. */
 export async function listExportedTools(
@@ -28,12 +26,11 @@ export async function listExportedTools(
   if (cursor !== null && after === null) {
     return null;
   }
-  const found = await listEnabledTools(db, workspaceId, allowed, { after, limit: pageSize + 1 });
-  const page = found.slice(0, countFitting(found));
+  const { tools: page, hasMore } = await listEnabledTools(db, workspaceId, allowed, { after, limit: pageSize });
   const last = page.at(-1);
   return {
     tools: await Promise.all(page.map(async (tool) => ({ ...tool, exported: await exportedName(tool) }))),
-    nextCursor: last === undefined || page.length === found.length ? null : writeCursor(last),
+    nextCursor: last === undefined || !hasMore ? null : writeCursor(last),
   };
 }
 
@@ -64,17 +61,6 @@ export async function findByExportedName(
   );
   const names = await Promise.all(places.map(exportedName));
   return places[names.indexOf(exported)] ?? null;
-}
-
-function countFitting(found: readonly EnabledTool[]): number {
-  let bytes = 0;
-  for (const [index, tool] of found.slice(0, pageSize).entries()) {
-    bytes += JSON.stringify(tool).length;
-    if (bytes > pageBytes && index > 0) {
-      return index;
-    }
-  }
-  return Math.min(found.length, pageSize);
 }
 
 const Cursor = z.tuple([z.string(), z.string()]);
