@@ -1,4 +1,5 @@
 /** A tool's input against its schema: what is told of it, and what a check may cost. */
+import { format } from "@cfworker/json-schema";
 import { describe, it } from "vitest";
 import { AppError } from "../../src/base/errors.js";
 import { checkInput } from "../../src/tools/input.js";
@@ -95,6 +96,21 @@ describe("an input", () => {
     const long = Array.from({ length: 150_000 }, (_, index) => index);
     expect(faultsOf(schema, { a: long })).toEqual([]);
     expect(faultsOf(schema, { a: [1, 2, 1] })).toEqual(["validation_failed", ["/input/a", "uniqueItems"]]);
+  });
+
+  it("is held to every format in time that its length bounds", ({ expect }) => {
+    const startedAt = Date.now();
+    for (const name of Object.keys(format)) {
+      for (const part of ["a", "1", "a.", "a-", "1:", "%41", "{a}", "/", "-", ":"]) {
+        for (const begin of ["", "a@", "http://", "http://a."]) {
+          faultsOf({ properties: { a: { type: "string", format: name } } }, { a: `${begin}${part.repeat(1_000)}\0!` });
+        }
+      }
+    }
+    expect(Date.now() - startedAt).toBeLessThan(4_000);
+    const schema = { properties: { a: { type: "string", format: "url" } } };
+    expect(faultsOf(schema, { a: "https://example.com/a?b=c" })).toEqual([]);
+    expect(faultsOf(schema, { a: "no url" })).toEqual(["validation_failed", ["/input/a", "format"]]);
   });
 
   it("that is nested too deeply is refused, whatever the schema says", ({ expect }) => {
