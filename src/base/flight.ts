@@ -6,38 +6,66 @@ export type Share<T> = (key: string, work: () => Promise<T>) => Promise<T>;
 
 /** After this long a run counts as lost, with the request that began it, and others go on without it. */
 const joinableMs = 5000;
+/** How often a joiner looks. */
+const lookMs = 4;
+
+type Outcome<T> = { readonly value: T } | { readonly error: unknown };
+
+interface Run<T> {
+  readonly startedAt: number;
+  /** Null while it runs. */
+  outcome: Outcome<T> | null;
+}
 
 /** A set of runs, none of them begun. */
 export function newFlights<T>(): Share<T> {
-  const running = new Map<string, { readonly outcome: Promise<T>; readonly startedAt: number }>();
+  const running = new Map<string, Run<T>>();
   return async (key, work) => {
     const other = running.get(key);
     if (other !== undefined && Date.now() - other.startedAt < joinableMs) {
-      return await join(other.outcome, work);
+      const outcome = await watch(other);
+      return outcome === null ? await work() : open(outcome);
     }
-    const mine = { outcome: work(), startedAt: Date.now() };
+    const mine: Run<T> = { startedAt: Date.now(), outcome: null };
     running.set(key, mine);
-    // Others wait on this request's I/O: it has to go on when its caller leaves.
-    waitUntil(mine.outcome.catch(() => undefined));
-    try {
-      return await mine.outcome;
-    } finally {
+    const ended = settle(work).then((outcome) => {
+      mine.outcome = outcome;
       if (running.get(key) === mine) {
         running.delete(key);
       }
-    }
+      return outcome;
+    });
+    // Others wait for this request's I/O: it has to go on when its caller leaves.
+    waitUntil(ended);
+    return open(await ended);
   };
 }
 
-async function join<T>(outcome: Promise<T>, work: () => Promise<T>): Promise<T> {
-  try {
-    return await within(joinableMs, outcome);
-  } catch (error) {
-    if (error instanceof DOMException && error.name === "TimeoutError") {
-      return await work();
-    }
-    throw error;
+/**
+ * Another request's run, seen to its end; null when that takes too long. By looking, not by awaiting its promise: what goes on after
+ * another request's promise may find itself in that request, where it can touch none of its own streams and timers.
+ */
+async function watch<T>(run: Run<T>): Promise<Outcome<T> | null> {
+  const until = Date.now() + joinableMs;
+  while (run.outcome === null && Date.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, lookMs));
   }
+  return run.outcome;
+}
+
+async function settle<T>(work: () => Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await work() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function open<T>(outcome: Outcome<T>): T {
+  if ("error" in outcome) {
+    throw outcome.error;
+  }
+  return outcome.value;
 }
 
 /** The outcome of `work`, or a `TimeoutError` after `limitMs`. What comes later is dropped. */

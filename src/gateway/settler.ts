@@ -16,8 +16,7 @@ export type Settle = (target: SettleTarget, outcome: Outcome) => Promise<void>;
 interface Batch {
   readonly outcomes: Outcome[];
   isSent: boolean;
-  readonly done: Promise<void>;
-  readonly markDone: () => void;
+  isDone: boolean;
 }
 
 /** When a batch goes out, and how long a request waits for a batch that another request is sending. */
@@ -26,6 +25,9 @@ export interface SettlerTimes {
   readonly maxOutcomes: number;
   readonly patienceMs: number;
 }
+
+/** How often a request looks whether another has sent or settled its batch. */
+const lookMs = 25;
 
 const defaults: SettlerTimes = { flushMs: 100, maxOutcomes: 64, patienceMs: 5_000 };
 
@@ -42,7 +44,7 @@ export function createSettler(times: SettlerTimes = defaults): Settle {
       open.delete(target.router);
     }
     await deliver(target, batch.outcomes);
-    batch.markDone();
+    batch.isDone = true;
   }
 
   return async function settle(target, outcome) {
@@ -54,11 +56,9 @@ export function createSettler(times: SettlerTimes = defaults): Settle {
       return;
     }
     // Every request holds its own timer: if the one that opened the batch is cancelled, the next one flushes it.
-    const isDone = await isSettledWithin(batch.done, times.flushMs);
-    if (!isDone) {
-      await flush(target, batch);
-    }
-    if (!(await isSettledWithin(batch.done, times.patienceMs))) {
+    await lookUntil(() => batch.isSent, times.flushMs);
+    await flush(target, batch);
+    if (!(await lookUntil(() => batch.isDone, times.patienceMs))) {
       // The request that sent the batch was cancelled in mid-call. A repeated settle changes nothing.
       await deliver(target, [outcome]);
     }
@@ -81,16 +81,15 @@ async function deliver(target: SettleTarget, outcomes: readonly Outcome[]): Prom
 }
 
 function newBatch(): Batch {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  return { outcomes: [], isSent: false, done: promise, markDone: resolve };
+  return { outcomes: [], isSent: false, isDone: false };
 }
 
-async function isSettledWithin(done: Promise<void>, ms: number): Promise<boolean> {
-  const late = Promise.withResolvers<false>();
-  const timer = setTimeout(() => late.resolve(false), ms);
-  try {
-    return await Promise.race([done.then(() => true), late.promise]);
-  } finally {
-    clearTimeout(timer);
+/** By looking, not by awaiting a promise of the request that sends: what goes on after it may find itself in that request. */
+async function lookUntil(isSo: () => boolean, ms: number): Promise<boolean> {
+  const until = Date.now() + ms;
+  for (let left = ms; left > 0 && !isSo(); left = until - Date.now()) {
+    const pause = Math.min(lookMs, left);
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
+  return isSo();
 }
