@@ -35,7 +35,7 @@ function createCredential(house: CredentialHouse): Endpoint {
       params: house.params,
       body: CreateCredential,
       responses: { 201: { description: "The credential, masked.", schema: CreatedCredential } },
-      errors: ["name_taken", "keyring_entry_missing", "undecryptable"],
+      errors: ["name_taken", "limit_reached", "keyring_entry_missing", "undecryptable"],
     },
     async (call) => {
       const settings = requireSettings(call.env);

@@ -1,8 +1,8 @@
 /** Credentials: entered, proved, sealed, listed and deleted. No function here gives a stored secret back. */
-import { and, desc, eq, ne, sql, type SQL } from "drizzle-orm";
+import { and, count, desc, eq, ne, sql, type SQL } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
-import { guardChanged, hideSql, type Change, type Database, type Statement } from "../base/database.js";
+import { guardChanged, guardThat, hideSql, type Change, type Database, type Statement } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import { maskSecret, type Secret } from "../base/secret.js";
@@ -39,7 +39,10 @@ export function credentialBinding(
   return { workspaceId, table: "credentials", row: row.id, field: "api_key", secretVersion, origin };
 }
 
-/** Plans a credential under a data key, which may be stored in the same batch before it. Conflict: `name_taken`. */
+/** Credentials of a workspace: all that may be used travel in every snapshot of it. */
+const mostCredentials = 1_000;
+
+/** Plans a credential under a data key, which may be stored in the same batch before it. Conflicts: `name_taken`, `limit_reached`. */
 export async function planCredential(
   db: Database,
   workspaceId: string,
@@ -69,8 +72,10 @@ export async function planCredential(
     createdAt: actor.at,
     updatedAt: actor.at,
   };
+  const owned = db.select({ number: count() }).from(credentials).where(eq(credentials.workspaceId, workspaceId));
   return {
     statements: [
+      guardThat(db, sql`(${owned}) < ${mostCredentials}`, "limit_reached"),
       db.insert(credentials).values(row),
       auditRow(db, actor, {
         workspaceId,

@@ -1,10 +1,12 @@
 import { env } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
+import { getTableColumns } from "drizzle-orm";
 import { describe, it, vi } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
 import { toBase64Url, toHex } from "../../src/base/bytes.js";
 import { AppError } from "../../src/base/errors.js";
 import { proveEntered } from "../../src/connections/credential-entry.js";
+import { credentials as credentialsTable } from "../../src/connections/model.js";
 import { findProvider } from "../../src/providers/catalogue.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import { call } from "../support/client.js";
@@ -24,6 +26,15 @@ import {
 
 function at(host: string) {
   return { api_key: `k-${host}-123456`, base_url: `https://${host}.upstream.test/v1` };
+}
+
+/** Copies a credential row under other ids and names. */
+async function copyCredential(id: string, copies: number): Promise<void> {
+  const names = Object.values(getTableColumns(credentialsTable)).map((column) => column.name);
+  const values = names.map((name) => (name === "id" || name === "name" ? `c.${name} || '-' || n.value` : `c.${name}`));
+  const copy = `INSERT INTO credentials (${names.join()}) SELECT ${values.join()} FROM credentials c, json_each(?2) n WHERE c.id = ?1`;
+  const numbers = JSON.stringify(Array.from({ length: copies }, (_, number) => number));
+  await env.DB.prepare(copy).bind(id, numbers).run();
 }
 
 describe("the provider catalogue", () => {
@@ -439,5 +450,16 @@ describe("a canary secret", () => {
         expect(text.includes(form) ? text : "").toBe("");
       }
     }
+  });
+
+  it("is one of a thousand at most", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const first = await addCredential(workspace, "sandbox", { api_key: "sk-sandbox-ok" });
+    await copyCredential(first.body.id, 998);
+    expect((await addCredential(workspace, "sandbox", { api_key: "sk-sandbox-ok" })).status).toBe(201);
+    const refused = await addCredential(workspace, "sandbox", { api_key: "sk-sandbox-ok" });
+    expect([refused.status, refused.body.code]).toEqual([409, "limit_reached"]);
+    const pages = await call("GET", `${credentialsPath(workspace, "sandbox")}?limit=1`, workspace);
+    expect(pages.body.data).toHaveLength(1);
   });
 });
