@@ -5,8 +5,12 @@ import { CredentialFields, credentialStatuses, findOptions, type CredentialRow }
 
 const longestGraceSeconds = 30 * 24 * 3_600;
 
+/** The last moment that a time of four-digit years can write, in UTC. */
+const lastTime = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
 const ExpiresAt = z.iso
   .datetime({ offset: true })
+  .refine((text) => Date.parse(text) <= lastTime, "Give a time before the year 10000, in UTC.")
   .nullable()
   .describe("When the secret runs out, as its provider said; admins are reminded before. Null for never.");
 

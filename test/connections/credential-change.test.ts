@@ -93,6 +93,7 @@ describe("changing a credential", () => {
       [{ colour: "red" }, "/colour"],
       [{ name: "" }, "/name"],
       [{ expires_at: "soon" }, "/expires_at"],
+      [{ expires_at: "9999-12-31T23:59:59-23:59" }, "/expires_at"],
       [{ credentials: { colour: "red" } }, "/credentials/colour"],
       [{ credentials: { base_url: "ftp://x" } }, "/credentials/base_url"],
     ] as const) {
