@@ -41,16 +41,23 @@ export function newFlights<T>(): Share<T> {
   };
 }
 
-/**
- * Another request's run, seen to its end; null when that takes too long. By looking, not by awaiting its promise: what goes on after
- * another request's promise may find itself in that request, where it can touch none of its own streams and timers.
- */
+/** Another request's run, seen to its end; null when that takes too long. */
 async function watch<T>(run: Run<T>): Promise<Outcome<T> | null> {
-  const until = Date.now() + joinableMs;
-  while (run.outcome === null && Date.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, lookMs));
-  }
+  await lookUntil(() => run.outcome !== null, joinableMs, lookMs);
   return run.outcome;
+}
+
+/**
+ * Waits for what another request brings about, for `limitMs` at most; answers whether it is so. By looking every `everyMs`, not by awaiting
+ * that request's promise: what goes on after it may find itself in that request, where it can touch none of its own streams and timers.
+ */
+export async function lookUntil(isSo: () => boolean, limitMs: number, everyMs: number): Promise<boolean> {
+  const until = Date.now() + limitMs;
+  for (let left = limitMs; left > 0 && !isSo(); left = until - Date.now()) {
+    const pause = Math.min(everyMs, left);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+  return isSo();
 }
 
 async function settle<T>(work: () => Promise<T>): Promise<Outcome<T>> {

@@ -1,4 +1,5 @@
 /** Settles tickets off the critical path, many in one call: one batch per Router and isolate, flushed after 100 ms or at 64 outcomes. */
+import { lookUntil } from "../base/flight.js";
 import { describeError, log } from "../base/log.js";
 import type { Outcome, RouterApi } from "../routing/model.js";
 
@@ -56,9 +57,9 @@ export function createSettler(times: SettlerTimes = defaults): Settle {
       return;
     }
     // Every request holds its own timer: if the one that opened the batch is cancelled, the next one flushes it.
-    await lookUntil(() => batch.isSent, times.flushMs);
+    await lookUntil(() => batch.isSent, times.flushMs, lookMs);
     await flush(target, batch);
-    if (!(await lookUntil(() => batch.isDone, times.patienceMs))) {
+    if (!(await lookUntil(() => batch.isDone, times.patienceMs, lookMs))) {
       // The request that sent the batch was cancelled in mid-call. A repeated settle changes nothing.
       await deliver(target, [outcome]);
     }
@@ -82,14 +83,4 @@ async function deliver(target: SettleTarget, outcomes: readonly Outcome[]): Prom
 
 function newBatch(): Batch {
   return { outcomes: [], isSent: false, isDone: false };
-}
-
-/** By looking, not by awaiting a promise of the request that sends: what goes on after it may find itself in that request. */
-async function lookUntil(isSo: () => boolean, ms: number): Promise<boolean> {
-  const until = Date.now() + ms;
-  for (let left = ms; left > 0 && !isSo(); left = until - Date.now()) {
-    const pause = Math.min(lookMs, left);
-    await new Promise((resolve) => setTimeout(resolve, pause));
-  }
-  return isSo();
 }

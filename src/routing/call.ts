@@ -1,5 +1,6 @@
 /** One call to a Router: after an exception the stub is made anew and the call repeated once; whatever stays broken is a 503, never a 401. */
 import { AppError } from "../base/errors.js";
+import { within } from "../base/flight.js";
 import { describeError, log } from "../base/log.js";
 import type { RouterApi } from "./model.js";
 
@@ -51,11 +52,5 @@ function unavailable(name: string, error: unknown): AppError {
 
 /** Waits for a Router's answer for 10 s at most. */
 export async function withPatience<T>(answer: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer in ${patienceMs} ms`)), patienceMs);
-  try {
-    return await Promise.race([answer, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return await within(patienceMs, answer);
 }

@@ -10,8 +10,9 @@ import { toEtag } from "../http/etag.js";
 import { reply } from "../http/reply.js";
 import { regions } from "../tenancy/model.js";
 import { findNamedInstance, findNamedPool } from "./named-pool.js";
+import { callRouter } from "./call.js";
 import { routerFor } from "./router-for.js";
-import { askShard, askShards, listRegions, readHomeRegion } from "./shards.js";
+import { askShards, listRegions, readHomeRegion } from "./shards.js";
 
 const ofPools = "Pools";
 const managePools = { kind: "workspace", scope: "pools:manage", keys: true } as const;
@@ -76,7 +77,9 @@ const clearInstanceCooldown = endpoint(
     const instance = await findNamedInstance(call.env, call.db, workspaceId, pool, call.params.id);
     const { alias, credential_id: credentialId, model } = instance;
     // Before the audit row: one that tells of a deed that failed would be a lie, and clearing twice harms nobody.
-    await askShards(call.env, call.db, workspaceId, (router) => router.clearCooldown(credentialId, model));
+    await askShards(call.env, call.db, workspaceId, "clearCooldown", (router) =>
+      router.clearCooldown(credentialId, model),
+    );
     const row = auditRow(call.db, call.actor, {
       workspaceId,
       action: "pool.instance_cooldown_cleared",
@@ -157,7 +160,11 @@ const dryRunPool = endpoint(
       );
     }
     const request = { pool_id: poolId, requests, sticky: isSticky ? sticky : null };
-    const told = await askShard(() => routerFor(call.env, workspaceId, region).dryRun(request));
+    const told = await callRouter(
+      "dryRun",
+      () => routerFor(call.env, workspaceId, region),
+      (router) => router.dryRun(request),
+    );
     if (rows === null && told.steps.length + told.excluded.length === 0) {
       throw new AppError("not_found");
     }

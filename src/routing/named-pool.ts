@@ -40,7 +40,7 @@ export async function findNamedInstance(
     const { alias, credentialId, id, model } = findInstance(rows, idOrAlias);
     return { id, alias, credential_id: credentialId, model };
   }
-  const told = (await askShards(env, db, workspaceId, (router) => router.state(poolId))).flat();
+  const told = (await askShards(env, db, workspaceId, "state", (router) => router.state(poolId))).flat();
   const found = told.find(({ alias, id }) => id === idOrAlias || alias === idOrAlias);
   const place = found === undefined ? null : readImplicitInstance(found.id);
   if (found === undefined || place === null) {

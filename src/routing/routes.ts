@@ -53,7 +53,7 @@ const readPoolState = endpoint(
   async (call) => {
     const { id: workspaceId } = call.access();
     const { id: poolId, rows } = await findNamedPool(call.db, workspaceId, call.params.pool);
-    const shards = await askShards(call.env, call.db, workspaceId, (router) => router.state(poolId));
+    const shards = await askShards(call.env, call.db, workspaceId, "state", (router) => router.state(poolId));
     const told = shards.flat();
     const instances = rows?.instances ?? toldInstances(told);
     if (instances.length === 0) {

@@ -4,36 +4,20 @@ import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { apiKeys } from "../keys/model.js";
 import { workspaces, type Region } from "../tenancy/model.js";
-import { isMarked, withPatience } from "./call.js";
+import { callRouter } from "./call.js";
+import type { RouterApi } from "./model.js";
 import { routerFor } from "./router-for.js";
 
-type RouterStub = ReturnType<typeof routerFor>;
-
-/** What every shard answers. Each is asked twice at most, so `ask` must be safe to repeat. Throws `router_unavailable`. */
+/** What every shard answers. Each is asked twice at most, so `ask` must be safe to repeat; `name` is for the log. Throws `router_unavailable`. */
 export async function askShards<T>(
   env: Env,
   db: Database,
   workspaceId: string,
-  ask: (router: RouterStub) => Promise<T>,
+  name: string,
+  ask: (router: RouterApi) => Promise<T>,
 ): Promise<readonly T[]> {
   const regions = await listRegions(db, workspaceId);
-  return await Promise.all(regions.map((region) => askShard(() => ask(routerFor(env, workspaceId, region)))));
-}
-
-/** What one shard answers, asked twice at most and for 10 s each; each ask needs a stub of its own. Throws `router_unavailable`. */
-export async function askShard<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return await withPatience(ask());
-  } catch (error) {
-    if (!isMarked(error, "retryable") || isMarked(error, "overloaded")) {
-      throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
-    }
-  }
-  try {
-    return await withPatience(ask());
-  } catch (error) {
-    throw new AppError("router_unavailable", { retryAfterMs: 1000, cause: error });
-  }
+  return await Promise.all(regions.map((region) => callRouter(name, () => routerFor(env, workspaceId, region), ask)));
 }
 
 /** The workspace's own region. Throws `not_found`. */
