@@ -1,11 +1,6 @@
 /** What the events of a chat stream mean to the relay: content, finish, usage, error, end. Open to fields it does not know. */
+import type { Usage } from "../routing/model.js";
 import type { SseEvent } from "./sse.js";
-
-/** Token counts as an upstream told them. */
-export interface Usage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-}
 
 /** One event, understood. */
 export interface Meaning {

@@ -1,8 +1,8 @@
 /** Passes a committed stream on, whole events byte for byte at the caller's pace, and never lets a broken stream end like a whole one. */
 import { utf8 } from "../base/bytes.js";
 import { classifyInBand, transientFailure } from "../routing/classify.js";
-import type { Failure } from "../routing/model.js";
-import { skimMeaning, type Usage } from "./chat-events.js";
+import type { Failure, Usage } from "../routing/model.js";
+import { skimMeaning } from "./chat-events.js";
 import { streamErrorEvent, toUpstreamWireError, type WireError } from "./face.js";
 import { type Ending, LeashCut } from "./leash.js";
 import { answerCopies, type HeldStream, type StreamContext } from "./opening.js";

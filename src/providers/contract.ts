@@ -56,7 +56,7 @@ export interface CredentialInput {
 /** Plain fields of a credential beside its base URL, by the form's names. */
 export type CredentialOptions = Readonly<Record<string, string>>;
 
-/** Endpoints an upstream may serve: OpenAI's by their path, `messages` in Anthropic's wire format, `rerank` in Cohere's. */
+/** Endpoints an upstream may serve: OpenAI's by their path, `messages` and `messages/count_tokens` in Anthropic's wire format, `rerank` in Cohere's. */
 export type UpstreamEndpoint =
   | "chat/completions"
   | "responses"
@@ -67,7 +67,8 @@ export type UpstreamEndpoint =
   | "audio/transcriptions"
   | "moderations"
   | "rerank"
-  | "messages";
+  | "messages"
+  | "messages/count_tokens";
 
 /** One upstream call, ready to be addressed. The body is already spliced to the instance's model. */
 export interface UpstreamCall {

@@ -1,4 +1,5 @@
 /** What travels between the gateway and the Router. Outcomes are values; RPC fields are only ever added, as optional ones. */
+import type { UpstreamEndpoint } from "../providers/contract.js";
 import type { ConfigAddress, PoolPolicy, RouterInstance, RouterRows } from "../snapshot/model.js";
 
 /** Failure classes of the design's one table; what each means for the instance and the request stands in `classify.ts` and `cooldown.ts`. */
@@ -27,6 +28,28 @@ export interface Failure {
   readonly ours?: boolean;
 }
 
+/** What a call may use, as far as its body tells before it is sent. */
+export interface Estimate {
+  /** Tokens that go in. */
+  readonly input_tokens: number;
+  /** Most tokens that may come out, of one answer; null where the caller set no cap. */
+  readonly output_tokens: number | null;
+  /** How many answers are asked for (`n`), 1 at least. */
+  readonly choices: number;
+}
+
+/** What a call used. `prompt_tokens` includes what came from or went to a cache, `completion_tokens` includes reasoning. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  /** Of the prompt: read from the provider's cache. Absent means none. */
+  readonly cached_tokens?: number;
+  /** Of the prompt: written to the provider's cache. Absent means none. */
+  readonly cache_write_tokens?: number;
+  /** Counted by us, because the upstream did not say: a broken stream, a caller who left. Absent means no. */
+  readonly estimated?: boolean;
+}
+
 export interface AdmitRequest {
   /** Names the request; a repeat within the deadline gets the same answer. */
   readonly request_id: string;
@@ -43,6 +66,10 @@ export interface AdmitRequest {
   readonly stream?: boolean;
   /** `spreadHash` of the request's `user` field and of its `x-gatehouse-sticky` header, for pools that are sticky by either. */
   readonly sticky?: { readonly user: number | null; readonly header: number | null };
+  /** What was called. Absent means chat/completions. */
+  readonly endpoint?: UpstreamEndpoint;
+  /** What limits and budgets hold for this call until it settles. Absent from a gateway of the release before: then nothing is held. */
+  readonly estimate?: Estimate;
 }
 
 /** State of the caller's own rpm window, for `x-ratelimit-*`. */
@@ -136,7 +163,7 @@ export interface Outcome {
   readonly result: "ok" | "caller_fault" | "failed" | "departed";
   /** Set when `result` is `failed` after commit or on the last attempt. */
   readonly failure: Failure | null;
-  readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
+  readonly usage: Usage | null;
   readonly duration_ms: number;
   readonly first_byte_ms: number | null;
 }
