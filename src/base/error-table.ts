@@ -23,6 +23,12 @@ export const errorTable = {
     title: "Model required",
     detail: "Send `model` as a text: the name of a pool or a model. GET /v1/models lists what there is.",
   },
+  endpoint_not_supported: {
+    status: 400,
+    title: "Endpoint not supported",
+    detail:
+      "No provider behind this model serves the endpoint that was called. Call another endpoint, or a model of a provider that has this one.",
+  },
   invalid_header: { status: 400, title: "Invalid header", detail: "A request header has a value that cannot be read." },
   unauthenticated: {
     status: 401,

@@ -5,7 +5,7 @@ import { findPool, findPoolById, type Found } from "./implicit.js";
 import { countEvent, createWindow, describeWindow, waitForSlotMs } from "./limits.js";
 import type { AdmitRequest, Admission, Failure, RateState, Refusal, Ticket } from "./model.js";
 import { reportFailure } from "./report.js";
-import { poolsWaitMs, selectAcross, withFallbacks, type Seeker } from "./select.js";
+import { poolsWaitMs, selectAcross, servesCall, withFallbacks, type Seeker } from "./select.js";
 import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
 import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 import { noteUse } from "./uses.js";
@@ -70,7 +70,7 @@ export function next(state: RouterState, ticket: Ticket, failure: Failure, now: 
   const answer =
     mayGoOn && pools.length > 0 && state.config !== null
       ? issueNext(state, state.config, pools, request, ticket, now)
-      : refuse("attempts_exhausted", poolsWaitMs(state, pools, now));
+      : refuse("attempts_exhausted", poolsWaitMs(state, pools, now, ticket.endpoint));
   if (answer.kind === "refused") {
     request.refusal = answer;
     closeRequest(state.tickets, request, now);
@@ -119,13 +119,17 @@ function issueFirst(
   request: AdmitRequest,
   now: number,
 ): Admission {
-  const { request_id: requestId, stream = false } = request;
+  const { request_id: requestId, stream = false, endpoint } = request;
   const { policy } = pool.row;
   const sticky = stickyKey(policy, request);
   const leaseUntil = leaseEnd(policy, stream, now + policy.total_timeout_ms, now);
-  const seeker: Seeker = { request_id: requestId, tried: [], sticky, lease_until: leaseUntil };
-  const selection = selectAcross(state, withFallbacks(config, pool), seeker, now);
+  const seeker: Seeker = { request_id: requestId, tried: [], endpoint, sticky, lease_until: leaseUntil };
+  const pools = withFallbacks(config, pool);
+  const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
+    if (!pools.some(({ instances }) => instances.some((instance) => servesCall(instance, endpoint)))) {
+      return refuse("endpoint_not_served", null, rateOf(state, key, now));
+    }
     return refuse("pool_exhausted", selection.wait_ms, rateOf(state, key, now));
   }
   takeRate(state, key, now);
@@ -144,6 +148,7 @@ function issueFirst(
     probe: selection.cause === "probe",
     blamed: false,
     stream,
+    ...(endpoint === undefined ? {} : { endpoint }),
     sticky,
     rate: rateOf(state, key, now),
   };
@@ -162,7 +167,8 @@ function issueNext(
 ): Admission {
   const leaseUntil = leaseEnd(last.policy, last.stream ?? false, last.deadline_at - ticketGraceMs, now);
   const sticky = last.sticky ?? null;
-  const seeker: Seeker = { request_id: last.request_id, tried: last.tried, sticky, lease_until: leaseUntil };
+  const { request_id: requestId, tried, endpoint } = last;
+  const seeker: Seeker = { request_id: requestId, tried, endpoint, sticky, lease_until: leaseUntil };
   const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
     return refuse(selection.has_untried ? "pool_exhausted" : "attempts_exhausted", selection.wait_ms, last.rate);

@@ -105,6 +105,8 @@ export interface Ticket {
   readonly blamed?: boolean;
   /** As in the `AdmitRequest`. Absent means no. */
   readonly stream?: boolean;
+  /** As in the `AdmitRequest`: instances whose provider does not serve it are no candidates. Absent means that all are. */
+  readonly endpoint?: UpstreamEndpoint;
   /** Whose calls stay together, when the pool is sticky. Absent and null mean nobody's. */
   readonly sticky?: number | null;
 }
@@ -118,6 +120,8 @@ export type RefusalCode =
   | "model_not_found"
   /** Only `admitTool` says it. */
   | "tool_not_allowed"
+  /** No instance of the pool, nor of its fallbacks, is of a provider that serves what was called. */
+  | "endpoint_not_served"
   | "rate_limited"
   | "concurrency_limited"
   | "pool_exhausted"

@@ -24,6 +24,7 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
   model_not_allowed: { code: "model_not_allowed" },
   tool_not_allowed: { code: "tool_not_allowed" },
   model_not_found: { code: "model_not_found" },
+  endpoint_not_served: { code: "endpoint_not_supported" },
   rate_limited: { code: "rate_limited", retryAfterMs: 1_000 },
   concurrency_limited: { code: "concurrency_limited", retryAfterMs: 1_000 },
   pool_exhausted: { code: "pool_exhausted" },

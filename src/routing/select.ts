@@ -1,4 +1,6 @@
 /** Which instance a request goes to: who may serve now, who is due for its probe, and how long until somebody is. Pure. */
+import type { UpstreamEndpoint } from "../providers/contract.js";
+import { serves } from "../providers/serving.js";
 import { dueAt, leaseProbe } from "./cooldown.js";
 import { latencyMs } from "./latency.js";
 import { chargeForcedPick, chargePick, pickWeighted } from "./pick.js";
@@ -29,6 +31,8 @@ export type Selection =
 export interface Seeker {
   readonly request_id: string;
   readonly tried: readonly string[];
+  /** Instances whose provider does not serve it are left out. Undefined leaves nobody out. */
+  readonly endpoint?: UpstreamEndpoint | undefined;
   /** Whose calls should stay together, from `spreadHash`; null when the pool or the caller asks for none. */
   readonly sticky: number | null;
   /** End of the lease if the pick is a probe, epoch milliseconds. */
@@ -41,7 +45,7 @@ export interface Seeker {
  * Without `mayProbe` nobody gets one.
  */
 function selectInstance(state: RouterState, pool: LivePool, seeker: Seeker, now: number, mayProbe = true): Selection {
-  const offer = surveyPool(state, pool, seeker.tried, now);
+  const offer = surveyPool(state, pool, seeker, now);
   const { due, ready } = offer;
   const strategy = findStrategy(pool.row.strategy);
   if (due !== null && mayProbe && (seeker.tried.length === 0 || ready.length === 0)) {
@@ -105,8 +109,21 @@ export function withFallbacks(config: LiveConfig, pool: LivePool): readonly Live
 }
 
 /** Milliseconds until somebody in the pools can be had, 0 when somebody can now; null when only a change of configuration helps. */
-export function poolsWaitMs(state: RouterState, pools: readonly LivePool[], now: number): number | null {
-  return pools.reduce<number | null>((least, pool) => shorter(least, surveyPool(state, pool, [], now).wait_ms), null);
+export function poolsWaitMs(
+  state: RouterState,
+  pools: readonly LivePool[],
+  now: number,
+  endpoint?: UpstreamEndpoint,
+): number | null {
+  return pools.reduce<number | null>(
+    (least, pool) => shorter(least, surveyPool(state, pool, { tried: [], endpoint }, now).wait_ms),
+    null,
+  );
+}
+
+/** Whether an instance's provider serves what is called; yes where the call does not say. */
+export function servesCall({ row }: LiveInstance, endpoint: UpstreamEndpoint | undefined): boolean {
+  return endpoint === undefined || serves(row.provider_name, endpoint);
 }
 
 function idOf({ row }: LiveInstance): string {
@@ -126,14 +143,23 @@ function factsOf(state: RouterState, now: number): Facts<LiveInstance> {
   };
 }
 
-function surveyPool(state: RouterState, pool: LivePool, tried: readonly string[], now: number): Offer {
+function surveyPool(
+  state: RouterState,
+  pool: LivePool,
+  { tried, endpoint }: Pick<Seeker, "tried" | "endpoint">,
+  now: number,
+): Offer {
   const ready: LiveInstance[] = [];
   let due: LiveInstance | null = null;
   let dueSince = Infinity;
   let soonest = Infinity;
   let hasUntried = false;
   for (const instance of pool.instances) {
-    if (!instance.is_candidate || state.cooldowns.outs.has(instance.row.credential_id)) {
+    if (
+      !instance.is_candidate ||
+      state.cooldowns.outs.has(instance.row.credential_id) ||
+      !servesCall(instance, endpoint)
+    ) {
       continue;
     }
     const isTried = tried.includes(instance.row.id);
