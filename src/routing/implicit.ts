@@ -4,7 +4,7 @@
  */
 import { PoolPolicyInput } from "../connections/pool-schema.js";
 import { implicitInstanceId, implicitPoolId, readImplicitPool, type ImplicitPool } from "../snapshot/implicit.js";
-import type { RouterCatalogue, RouterInstance, RouterPool, RouterRows } from "../snapshot/model.js";
+import type { RouterCatalogue, RouterInstance, RouterPool, RouterPrice, RouterRows } from "../snapshot/model.js";
 import { toLivePool, type CarriedLane } from "./live.js";
 import type { AdmitRequest } from "./model.js";
 import type { LiveCatalogue, LiveConfig, LivePool, LiveProvider } from "./state.js";
@@ -124,7 +124,21 @@ function toLiveProvider(row: RouterCatalogue["providers"][number]): LiveProvider
     held: new Map(
       row.held.map(({ model, places }) => [model, places.flatMap((place) => row.credentials[place] ?? [])]),
     ),
+    prices: new Map(
+      row.models.flatMap((model, place): [string, RouterPrice][] => {
+        const price = unpackPrice(row.prices?.[place] ?? null);
+        return price === null ? [] : [[model, price]];
+      }),
+    ),
+    max_outputs: new Map((row.max_outputs ?? []).map(({ model, tokens }) => [model, tokens])),
   };
+}
+
+function unpackPrice(packed: readonly number[] | null): RouterPrice | null {
+  const [input, output, cached] = packed ?? [];
+  return input === undefined || output === undefined
+    ? null
+    : { input, output, ...(cached === undefined ? {} : { cached }) };
 }
 
 function defaultPool(config: LiveConfig, type: string): LivePool | null {
@@ -145,12 +159,17 @@ function describePool({ providers }: LiveCatalogue, place: ImplicitPool): Router
   if (credentials.length === 0) {
     return null;
   }
-  const instances = credentials.map((id) => describeInstance(place, id));
+  const instances = credentials.map((id) => describeInstance(place, id, provider));
   return { id: implicitPoolId(place), name: model, strategy: "weighted", policy, fallbacks: [], instances };
 }
 
 /** The alias names the credential by the end of its id: its own name may not stand in a header. */
-function describeInstance({ provider_name, model }: ImplicitPool, credentialId: string): RouterInstance {
+function describeInstance(
+  { provider_name, model }: ImplicitPool,
+  credentialId: string,
+  { max_outputs: maxOutputs, prices: known }: LiveProvider,
+): RouterInstance {
+  const [prices, maxOutput] = [known.get(model), maxOutputs.get(model)];
   const stem = `${provider_name}-${model.replaceAll(/[^A-Za-z0-9._:/@-]/g, "-")}`.slice(0, 150);
   return {
     id: implicitInstanceId({ credential_id: credentialId, model }),
@@ -161,5 +180,7 @@ function describeInstance({ provider_name, model }: ImplicitPool, credentialId: 
     weight: 1,
     priority: 0,
     enabled: true,
+    ...(prices === undefined ? {} : { prices }),
+    ...(maxOutput === undefined ? {} : { max_output: maxOutput }),
   };
 }

@@ -5,6 +5,7 @@ import type {
   RouterInstance,
   RouterKey,
   RouterPool,
+  RouterPrice,
   RouterRows,
 } from "../snapshot/model.js";
 import { createCooldowns, type Cooldowns } from "./cooldown.js";
@@ -46,6 +47,10 @@ export interface LiveProvider {
   readonly credentials: readonly string[];
   /** Models that only some of the credentials have. */
   readonly held: ReadonlyMap<string, readonly string[]>;
+  /** What its models cost, as far as anybody knows. */
+  readonly prices: ReadonlyMap<string, RouterPrice>;
+  /** Most tokens of one answer, as far as anybody knows. */
+  readonly max_outputs: ReadonlyMap<string, number>;
 }
 
 /** What may be called without a pool, indexed. */

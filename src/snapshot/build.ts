@@ -86,9 +86,7 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
   const snapshot = toSnapshot(workspace, credentialRows, instanceRows, dataKeyRows);
   const text = JSON.stringify(snapshot);
   const [modelRows, defaultRows] = catalogue;
-  const byCost = new Set(poolRows.filter((row) => row.strategy === "cost").map((row) => row.id));
-  const priced = instanceRows.filter((row) => byCost.has(row.poolId));
-  const facts = await readModelFacts(modelRows, priced);
+  const facts = await readModelFacts(modelRows, instanceRows);
   const rows = {
     ...toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows, facts),
     catalogue: await toRouterCatalogue(credentialRows, modelRows, defaultRows),
@@ -232,7 +230,16 @@ function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], facts: Mo
     const policy = PoolPolicy.parse(JSON.parse(row.policy));
     const fallbacks = z.array(z.string()).parse(JSON.parse(row.fallbacks));
     const { id, name, strategy } = row;
-    return [{ id, name, strategy, policy, fallbacks, instances: instances.map((one) => toRouterInstance(one, facts)) }];
+    return [
+      {
+        id,
+        name,
+        strategy,
+        policy,
+        fallbacks,
+        instances: instances.map((one) => toRouterInstance(one, strategy, facts)),
+      },
+    ];
   } catch (error) {
     log("error", "pool_unreadable", { pool_id: row.id, cause: describeError(error) });
     return [];
@@ -240,8 +247,10 @@ function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], facts: Mo
 }
 
 /** One of a disabled model is not enabled either. */
-function toRouterInstance(row: InstanceRow, facts: ModelFacts): RouterInstance {
-  const price = facts.price(row);
+function toRouterInstance(row: InstanceRow, strategy: PoolRow["strategy"], facts: ModelFacts): RouterInstance {
+  const price = strategy === "cost" ? facts.price(row) : undefined;
+  const prices = facts.prices(row);
+  const maxOutput = facts.maxOutput(row);
   return {
     id: row.id,
     alias: row.alias,
@@ -252,5 +261,7 @@ function toRouterInstance(row: InstanceRow, facts: ModelFacts): RouterInstance {
     priority: row.priority,
     enabled: row.enabled && !facts.isDisabled(row),
     ...(price === undefined ? {} : { price }),
+    ...(prices === undefined ? {} : { prices }),
+    ...(maxOutput === undefined ? {} : { max_output: maxOutput }),
   };
 }

@@ -4,6 +4,7 @@ import type { CredentialRow } from "../connections/model.js";
 import type { DefaultModelRow, ModelRow } from "../models/model.js";
 import { readCredentialIds, type ModelEntry } from "../models/model-schema.js";
 import { mergeModels } from "../models/models.js";
+import { maxOutputOf, routerPriceOf } from "./model-facts.js";
 import { catalogueEdition, type RouterCatalogue, type RouterDefault, type RouterProvider } from "./model.js";
 
 /** The Router's view. A provider is in it with its first credential that is not disabled. */
@@ -26,15 +27,31 @@ export async function toRouterCatalogue(
 }
 
 function toRouterProvider(id: string, credentials: readonly string[], entries: readonly ModelEntry[]): RouterProvider {
+  const prices: NonNullable<RouterProvider["prices"]> = [];
+  const maxOutputs: NonNullable<RouterProvider["max_outputs"]> = [];
   const provider: RouterProvider = { id, models: [], credentials: [...credentials], held: [] };
-  for (const { model, row } of entries) {
+  for (const entry of entries) {
+    const { model, row } = entry;
     const places = row === null ? null : placesOf(row, credentials);
     if (row?.enabled !== false && places?.length !== 0) {
       provider.models.push(model);
+      prices.push(packPrice(entry));
+      const tokens = maxOutputOf(entry);
+      maxOutputs.push(...(tokens === null ? [] : [{ model, tokens }]));
       provider.held.push(...(places === null ? [] : [{ model, places }]));
     }
   }
-  return provider;
+  return {
+    ...provider,
+    ...(prices.some((price) => price !== null) ? { prices } : {}),
+    ...(maxOutputs.length > 0 ? { max_outputs: maxOutputs } : {}),
+  };
+}
+
+/** A price as the compact list has it. */
+function packPrice(entry: ModelEntry): number[] | null {
+  const price = routerPriceOf(entry);
+  return price === null ? null : [price.input, price.output, ...(price.cached === undefined ? [] : [price.cached])];
 }
 
 /** Where the credentials that a model is held to stand, as far as they do; null for all. One whose list cannot be read is held to none. */

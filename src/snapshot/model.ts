@@ -49,6 +49,17 @@ export const RouterKey = z.object({
 });
 export type RouterKey = z.infer<typeof RouterKey>;
 
+/** What a model's tokens cost, in micro-dollars for a million of them. */
+export const RouterPrice = z.object({
+  input: z.number().nonnegative(),
+  output: z.number().nonnegative(),
+  /** For input that the provider had cached; absent where nobody knows. */
+  cached: z.number().nonnegative().optional(),
+  /** For input that the provider puts into its cache; absent where nobody knows. */
+  cache_write: z.number().nonnegative().optional(),
+});
+export type RouterPrice = z.infer<typeof RouterPrice>;
+
 export const RouterInstance = z.object({
   id: z.string(),
   alias: z.string(),
@@ -61,6 +72,10 @@ export const RouterInstance = z.object({
   enabled: z.boolean(),
   /** What a mixed million tokens cost on it, in micro-dollars; absent when nobody knows. For the strategy `cost`. */
   price: z.number().nonnegative().optional(),
+  /** What its tokens cost; absent when nobody knows. */
+  prices: RouterPrice.optional(),
+  /** Most tokens that one answer may have; absent when nobody knows. */
+  max_output: z.number().int().positive().optional(),
 });
 export type RouterInstance = z.infer<typeof RouterInstance>;
 
@@ -90,6 +105,10 @@ export const RouterProvider = z.object({
   credentials: z.array(z.string()),
   /** Models that only some of the credentials have, by their places in `credentials`. */
   held: z.array(z.object({ model: z.string(), places: z.array(z.number().int()) })),
+  /** What each of `models` costs, in their order: input, output and cached input as in `RouterPrice`, the last left out where nobody knows it; null for a model whose price nobody knows. */
+  prices: z.array(z.array(z.number().nonnegative()).min(2).max(3).nullable()).optional(),
+  /** Models of which it is known how many tokens one answer may have. */
+  max_outputs: z.array(z.object({ model: z.string(), tokens: z.number().int().positive() })).optional(),
 });
 export type RouterProvider = z.infer<typeof RouterProvider>;
 

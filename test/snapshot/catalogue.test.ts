@@ -83,9 +83,14 @@ describe("the catalogue as Routers are told it", () => {
       credentialOf("openai_compatible", "tool", { providerType: "tool" }),
       credentialOf("ollama", "off-too", { status: "disabled" }),
     ];
+    const price = JSON.stringify({
+      input_usd_per_mtok: "0.02",
+      output_usd_per_mtok: "1.5",
+      cached_input_usd_per_mtok: "0.000001",
+    });
     const models = [
       modelOf("sandbox", "sandbox-chat", { isCustom: false, enabled: false }),
-      modelOf("sandbox", "held", { credentialIds: JSON.stringify(["b", "off", "gone"]) }),
+      modelOf("sandbox", "held", { credentialIds: JSON.stringify(["b", "off", "gone"]), price, maxOutput: 99 }),
       modelOf("sandbox", "lost", { credentialIds: JSON.stringify(["gone"]) }),
       modelOf("sandbox", "broken", { credentialIds: "{" }),
       modelOf("sandbox", "free"),
@@ -99,6 +104,8 @@ describe("the catalogue as Routers are told it", () => {
         models: [...known, "held", "free"],
         credentials: ["a", "b"],
         held: [{ model: "held", places: [1] }],
+        prices: [...known.map(() => expect.anything()), [20_000, 1_500_000, 1], null],
+        max_outputs: [{ model: "held", tokens: 99 }],
       },
     ]);
   });

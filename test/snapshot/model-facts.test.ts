@@ -42,6 +42,22 @@ describe("facts of called models", () => {
     expect(facts.price({ providerName: "openai_compatible", model: "unasked" })).toBeUndefined();
   });
 
+  it("price tokens only where all that a call uses has a price, in whole micro-dollars", async ({ expect }) => {
+    const rows = [
+      rowOf("chat", priceText("0.1", "0.000007")),
+      rowOf("half", priceText("2", null)),
+      rowOf("embed", priceText("0.02", null), { type: "embedding" }),
+      rowOf("speech", priceText(null, "12"), { type: "speech" }),
+      rowOf("long", null, { maxOutput: 8_192 }),
+    ];
+    const called = rows.map(({ model }) => ({ providerName: "openai_compatible", model }));
+    const facts = await readModelFacts(rows, called);
+    const none = undefined;
+    const priced = [{ input: 100_000, output: 7 }, none, { input: 20_000, output: 0 }, none, none];
+    expect(called.map((one) => facts.prices(one))).toEqual(priced);
+    expect(called.map((one) => facts.maxOutput(one))).toEqual([none, none, none, none, 8_192]);
+  });
+
   it("take the catalogue's price where the workspace has none of its own", async ({ expect }) => {
     const called = { providerName: "openai", model: "gpt-4o-mini" };
     const own = rowOf("gpt-4o-mini", priceText("9", "9"), { providerName: "openai", isCustom: false });
