@@ -29,6 +29,12 @@ export const errorTable = {
     detail:
       "No provider behind this model serves the endpoint that was called. Call another endpoint, or a model of a provider that has this one.",
   },
+  untranslatable: {
+    status: 400,
+    title: "Not sayable there",
+    detail:
+      "The instance speaks another wire format, which cannot say a field of this request. Leave the field out, or call a model of a provider that has this endpoint.",
+  },
   invalid_header: { status: 400, title: "Invalid header", detail: "A request header has a value that cannot be read." },
   unauthenticated: {
     status: 401,

@@ -2,10 +2,11 @@
 import { providers } from "./catalogue.js";
 import type { Provider, UpstreamEndpoint } from "./contract.js";
 
-/** The endpoint that can stand in for another, by translation. */
-const standIns: Readonly<Partial<Record<UpstreamEndpoint, UpstreamEndpoint>>> = {
-  "chat/completions": "messages",
-  messages: "chat/completions",
+/** The endpoints that can stand in for another, by translation; tokens can be estimated for any model that takes messages. */
+const standIns: Readonly<Partial<Record<UpstreamEndpoint, readonly UpstreamEndpoint[]>>> = {
+  "chat/completions": ["messages"],
+  messages: ["chat/completions"],
+  "messages/count_tokens": ["messages", "chat/completions"],
 };
 
 const byName: ReadonlyMap<string, Provider> = new Map(providers.map((provider) => [provider.name, provider]));
@@ -18,8 +19,7 @@ export function upstreamEndpoint(
   if (endpoints.includes(asked)) {
     return asked;
   }
-  const standIn = standIns[asked];
-  return standIn !== undefined && endpoints.includes(standIn) ? standIn : null;
+  return standIns[asked]?.find((standIn) => endpoints.includes(standIn)) ?? null;
 }
 
 /** Whether a provider can answer a call of that endpoint, translation included; no for a name that no provider has. */
