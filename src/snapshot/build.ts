@@ -89,11 +89,24 @@ export async function readConfig(db: Database, workspaceId: string): Promise<Con
   const facts = await readModelFacts(modelRows, instanceRows);
   const rows = {
     ...toRouterRows(workspace, keyRows, credentialRows, poolRows, instanceRows, facts),
+    ...toShards(workspace, regionRows),
     catalogue: await toRouterCatalogue(credentialRows, modelRows, defaultRows),
   };
   const address = { epoch: snapshot.epoch, version: snapshot.version, digest: await sha256Hex(text) };
   const regions = [...new Set([workspace.region, ...regionRows.map((row) => row.region)])];
   return { address, rows, snapshot, text, regions };
+}
+
+/** Those that somebody can call through; a region whose keys are all revoked is still told of them, but shares nothing out any more. */
+function toShards(
+  { firstRegion }: WorkspaceRow,
+  regionRows: readonly { readonly region: Region; readonly living: number }[],
+): Pick<RouterRows, "shards"> {
+  if (firstRegion === null) {
+    return {};
+  }
+  const all = regionRows.filter((row) => row.living === 1 || row.region === firstRegion).map((row) => row.region);
+  return { shards: { first: firstRegion, all } };
 }
 
 /** Everything that a configuration is built from. Sorted, so that the same content has the same bytes. */
@@ -123,7 +136,12 @@ function configQueries(db: Database, workspaceId: string) {
       .where(eq(poolInstances.workspaceId, workspaceId))
       .orderBy(asc(poolInstances.poolId), asc(poolInstances.position), asc(poolInstances.id)),
     db.select().from(dataKeys).where(eq(dataKeys.workspaceId, workspaceId)).orderBy(asc(dataKeys.id)),
-    db.selectDistinct({ region: apiKeys.region }).from(apiKeys).where(eq(apiKeys.workspaceId, workspaceId)),
+    db
+      .select({ region: apiKeys.region, living: sql<number>`max(${apiKeys.revokedAt} IS NULL)` })
+      .from(apiKeys)
+      .where(eq(apiKeys.workspaceId, workspaceId))
+      .groupBy(apiKeys.region)
+      .orderBy(asc(apiKeys.region)),
     db
       .select()
       .from(models)

@@ -127,6 +127,15 @@ export const RouterCatalogue = z.object({
 });
 export type RouterCatalogue = z.infer<typeof RouterCatalogue>;
 
+/** A workspace's shards, by region. */
+export const RouterShards = z.object({
+  /** The first key's region, for good: its shard grants probes and leases the workspace's limits. */
+  first: z.string(),
+  /** Every region that has a key which is not revoked, and the first. */
+  all: z.array(z.string()),
+});
+export type RouterShards = z.infer<typeof RouterShards>;
+
 /** What `router.apply` takes for one version of one workspace. */
 export const RouterRows = z.object({
   workspace_id: z.string(),
@@ -138,6 +147,8 @@ export const RouterRows = z.object({
   credentials: z.array(z.object({ id: z.string(), usable: z.boolean(), validated_at_ms: z.number().nullable() })),
   /** Absent from what the release before told. */
   catalogue: RouterCatalogue.optional(),
+  /** Absent before the first key is made, and from what the release before told. */
+  shards: RouterShards.optional(),
 });
 export type RouterRows = z.infer<typeof RouterRows>;
 

@@ -38,6 +38,8 @@ export const workspaces = sqliteTable(
     /** Counted by triggers on `members`, so that nothing has to count them. */
     livingMembers: integer("living_members").notNull().default(0),
     region: text("region", { enum: regions }).notNull().default("auto"),
+    /** The region of the first key ever made, set by a trigger and never changed: the shard there leases limits and grants probes to the others. Null until then. */
+    firstRegion: text("first_region", { enum: regions }),
     configEpoch: integer("config_epoch").notNull().default(1),
     configVersion: integer("config_version").notNull().default(1),
     appliedVersion: integer("applied_version").notNull().default(0),

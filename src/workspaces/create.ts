@@ -101,6 +101,7 @@ function toRow(accountId: string, at: number, input: NewWorkspace): WorkspaceRow
     seatLimit: input.seatLimit,
     livingMembers: 0,
     region: "auto",
+    firstRegion: null,
     configEpoch: 1,
     configVersion: 1,
     appliedVersion: 0,

@@ -185,6 +185,26 @@ describe("the configuration of a workspace", () => {
     expect((await readConfig(db, world.id)).regions.toSorted()).toEqual(["apac", "oc", "weur"]);
   });
 
+  it("tells of the shards that living keys have, and holds the first key's for the first whatever comes later", async ({
+    expect,
+  }) => {
+    const world = await makeWorld("weur");
+    const shards = async () => (await readConfig(db, world.id)).rows.shards;
+    expect(await shards()).toBeUndefined();
+    const first = await addKey(world, world.memberId, { name: "a", region: "apac" });
+    expect(await shards()).toEqual({ first: "apac", all: ["apac"] });
+    const second = await addKey(world, world.memberId, { name: "b", region: "oc" });
+    await addKey(world, world.memberId, { name: "c" });
+    await commit(db, [db.update(workspaces).set({ region: "me" }).where(eq(workspaces.id, world.id))]);
+    expect(await shards()).toEqual({ first: "apac", all: ["apac", "oc", "weur"] });
+    for (const { row } of [first, second]) {
+      await commitChange(db, await planRevokeKey(db, world.id, actor, row.id, null, null));
+    }
+    expect(await shards()).toEqual({ first: "apac", all: ["apac", "weur"] });
+    const move = db.update(workspaces).set({ firstRegion: "weur" }).where(eq(workspaces.id, world.id));
+    await expect(commit(db, [move])).rejects.toThrow();
+  });
+
   it("is not held up by a row that can't be read: such a key opens nothing, such a pool is left out", async ({
     expect,
   }) => {

@@ -15,7 +15,7 @@ import { actor, addCredential, addMember, addPool, db, makeWorld, tokenSecret, t
 
 /** Columns that never change while the row lives (an insert or delete moves the version), or that count the versions themselves. */
 const fixed: Readonly<Record<string, readonly string[]>> = {
-  workspaces: ["id", "region", "config_epoch", "config_version"],
+  workspaces: ["id", "region", "first_region", "config_epoch", "config_version"],
   api_keys: ["id", "region"],
   credentials: ["id"],
   pools: ["id"],
