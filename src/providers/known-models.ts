@@ -60,7 +60,14 @@ const tables: Readonly<Record<string, () => Promise<ModelTable>>> = {
   siliconflow: () => import("./models/siliconflow.js"),
   minimax: () => import("./models/minimax.js"),
   cloudflare_workers_ai: () => import("./models/cloudflare-workers-ai.js"),
-  sandbox: () => Promise.resolve({ rows: [["sandbox-chat", "llm", "Sandbox chat", 128_000, "0", "0", "0"]] }),
+  // Made-up prices, so that budgets can be tried: a chat of 20 tokens in and 40 out costs 180 micro-dollars.
+  sandbox: () =>
+    Promise.resolve({
+      rows: [
+        ["sandbox-chat", "llm", "Sandbox chat", 128_000, "1", "4", "0.1"],
+        ["sandbox-embed", "embedding", "Sandbox embeddings", 8_192, "0.1", null, null],
+      ],
+    }),
 };
 
 /** The known models of a provider, in the catalogue's order; empty for a provider without a list. Loaded when first asked for, off the hot path. */

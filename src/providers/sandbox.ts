@@ -1,12 +1,12 @@
 /** The sandbox: a provider inside the Worker, for trying routing and fail-over with no account anywhere. Never there in production. */
 import { defineProvider } from "./define.js";
 import { apiKeyField } from "./form.js";
-import { answerSandbox } from "./sandbox-server.js";
+import { answerSandbox } from "./sandbox/server.js";
 
 /** Never fetched: `transport` answers. `.internal` cannot be looked up in the public DNS. */
 const baseUrl = "https://sandbox.gatehouse.internal/v1";
 
-/** `sandbox`: model `sandbox-chat`, whose credentials choose how it behaves. */
+/** `sandbox`: models `sandbox-chat` and `sandbox-embed` on each of its wires; its credentials choose how it behaves. */
 export const sandbox = defineProvider({
   name: "sandbox",
   title: "Sandbox",
@@ -19,7 +19,14 @@ export const sandbox = defineProvider({
   ],
   auth: "bearer",
   key_prefix: "sk-sandbox-",
-  endpoints: { "chat/completions": "/chat/completions" },
+  endpoints: {
+    "chat/completions": "/chat/completions",
+    responses: "/responses",
+    completions: "/completions",
+    embeddings: "/embeddings",
+    messages: "/messages",
+    "messages/count_tokens": "/messages/count_tokens",
+  },
   validation: { method: "GET", path: "/models" },
   transport: answerSandbox,
 });

@@ -170,14 +170,14 @@ export function transientFailure(code: string, timedOut = false): Failure {
 
 /**
  * The words of an error in any of the shapes upstreams use: `{error: {…}}`, `{error: "…"}`, a list of one (Gemini),
- * `{type: "error", …}` (Anthropic) or, on a body without choices, `{code, message}`. Null when `value` is no error; an `error` that is null or empty is none.
+ * `{type: "error", …}` (Anthropic), `{response: {error: {…}}}` (the failed response in OpenAI's events) or, on a body without choices, `{code, message}`. Null when `value` is no error; an `error` that is null or empty is none.
  */
 export function readErrorWords(value: unknown): ErrorWords | null {
   const outer = asRecord(Array.isArray(value) ? value[0] : value);
   if (outer === null) {
     return null;
   }
-  const { error } = outer;
+  const error = outer["error"] ?? asRecord(outer["response"])?.["error"];
   if (typeof error === "string" && error !== "") {
     return wordsOf([outer], error);
   }

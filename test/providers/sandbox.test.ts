@@ -4,7 +4,7 @@ import { describe, it, vi } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
 import { Secret } from "../../src/base/secret.js";
 import type { Provider } from "../../src/providers/contract.js";
-import { countTokens, cutTokens } from "../../src/providers/sandbox-text.js";
+import { countTokens, cutTokens } from "../../src/providers/sandbox/text.js";
 import { sandbox } from "../../src/providers/sandbox.js";
 import { deep, seed } from "../support/deep.js";
 

@@ -1,22 +1,20 @@
 /** When the sandbox calls a tool, and with which arguments. */
-import type { SandboxChatRequest, SandboxTool } from "./sandbox-request.js";
+import type { SandboxPrompt, SandboxTool } from "./prompt.js";
 
 const maxDepth = 8;
 
 /**
- * The tool that the sandbox calls, or null for a text answer: the one that `tool_choice` forces; else, when the last
+ * The tool that the sandbox calls, or null for a text answer: the one that the request forces; else, when the last
  * message is the user's, the first one whose name stands in it as a word (`required` falls back to the first of all).
  */
-export function chooseTool(request: SandboxChatRequest): SandboxTool | null {
-  const tools = (request.tools ?? []).flatMap((tool) => (tool.function === undefined ? [] : [tool.function]));
-  const choice = request.tool_choice ?? "auto";
+export function chooseTool({ choice, messages, tools }: SandboxPrompt): SandboxTool | null {
   if (typeof choice === "object") {
-    return tools.find((tool) => tool.name === choice.function.name) ?? null;
+    return tools.find((tool) => tool.name === choice.name) ?? null;
   }
   if (choice === "none") {
     return null;
   }
-  const last = request.messages.at(-1);
+  const last = messages.at(-1);
   const text = last?.role === "user" ? last.text : "";
   return tools.find((tool) => mentions(text, tool.name)) ?? (choice === "required" ? (tools[0] ?? null) : null);
 }
