@@ -13,6 +13,11 @@ export const errorTable = {
     title: "Malformed JSON",
     detail: "The body is not valid JSON. Send one JSON value in UTF-8.",
   },
+  malformed_form: {
+    status: 400,
+    title: "Malformed form",
+    detail: "The form cannot be read. Send multipart/form-data as RFC 7578 describes it.",
+  },
   repeated_field: {
     status: 400,
     title: "Repeated field",
@@ -86,6 +91,12 @@ export const errorTable = {
     status: 403,
     title: "Scope missing",
     detail: "This API key does not have the scope that the call needs.",
+  },
+  model_not_priced: {
+    status: 403,
+    title: "Model not priced",
+    detail:
+      "A budget applies to this call, and nobody knows what the model costs. Give it a price by PATCH …/model-providers/{provider}/models/{model}, or call another.",
   },
   model_not_allowed: {
     status: 403,
@@ -264,6 +275,11 @@ export const errorTable = {
     status: 429,
     title: "Too many concurrent requests",
     detail: "This API key has its allowed number of calls running. Retry when one ends.",
+  },
+  insufficient_quota: {
+    status: 429,
+    title: "Budget used up",
+    detail: "The budget of this API key or its workspace is used up. Wait until it turns, or have it raised.",
   },
   client_closed_request: { status: 499, title: "Client closed request", detail: "The caller left before the answer." },
   internal: {

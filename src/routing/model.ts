@@ -1,6 +1,6 @@
 /** What travels between the gateway and the Router. Outcomes are values; RPC fields are only ever added, as optional ones. */
 import type { UpstreamEndpoint } from "../providers/contract.js";
-import type { ConfigAddress, PoolPolicy, RouterInstance, RouterRows } from "../snapshot/model.js";
+import type { ConfigAddress, PoolPolicy, RouterInstance, RouterPrice, RouterRows } from "../snapshot/model.js";
 
 /** Failure classes of the design's one table; what each means for the instance and the request stands in `classify.ts` and `cooldown.ts`. */
 export const failureClasses = [
@@ -72,7 +72,18 @@ export interface AdmitRequest {
   readonly estimate?: Estimate;
 }
 
-/** State of the caller's own rpm window, for `x-ratelimit-*`. */
+/** What a call holds of limits and budgets until it settles. */
+export interface Hold {
+  /** Its input and the most that may come out. */
+  readonly tokens: number;
+  /** What they cost on the ticket's instance, in micro-dollars; 0 without a price. */
+  readonly cost: number;
+  /** Where its tokens stand in the key's and in the workspace's window, epoch milliseconds; absent where no limit counts them. */
+  readonly key_slot?: number;
+  readonly workspace_slot?: number;
+}
+
+/** State of one of the caller's own windows, requests or tokens, for `x-ratelimit-*`. */
 export interface RateState {
   readonly limit: number;
   readonly remaining: number;
@@ -101,6 +112,16 @@ export interface Ticket {
   /** This call is the single probe of a cooled instance: report by `committed` at commit. */
   readonly probe: boolean;
   readonly rate: RateState | null;
+  /** The same for tokens. Absent where the key has no limit of them. */
+  readonly token_rate?: RateState;
+  /** As in the `AdmitRequest`. */
+  readonly estimate?: Estimate;
+  /** What the instance's tokens cost; absent when nobody knows. */
+  readonly price?: RouterPrice;
+  /** Absent where the gateway gave no estimate. */
+  readonly hold?: Hold;
+  /** The caller set no cap, and a limit or budget holds one: send it upstream as the most tokens of one answer. Absent means leave the body as it is. */
+  readonly output_cap?: number;
   /** An earlier attempt of this request has cooled an instance: its further transient failures are only noted. Absent means no. */
   readonly blamed?: boolean;
   /** As in the `AdmitRequest`. Absent means no. */
@@ -124,11 +145,28 @@ export type RefusalCode =
   | "endpoint_not_served"
   | "rate_limited"
   | "concurrency_limited"
+  /** The tokens that the call may use do not fit into the window. */
+  | "tokens_limited"
+  /** What the call may cost does not fit into a budget. */
+  | "budget_exhausted"
+  /** A budget applies, and nobody knows what the pool's instances cost. */
+  | "model_not_priced"
   | "pool_exhausted"
   /** Every allowed attempt or instance was used up by this request; only `next` says it. */
   | "attempts_exhausted"
   /** No version was ever applied to this object, or its catalogue is older than the asker's: publish and try again. */
   | "not_configured";
+
+/** The limit that a call met. Amounts are requests, tokens or micro-dollars. */
+export interface MetLimit {
+  readonly scope: "key" | "workspace";
+  readonly name: "rpm" | "tpm" | "concurrent" | "day" | "month";
+  readonly limit: number;
+  /** What this call would take, where that is not one. */
+  readonly needs?: number;
+  /** The call is larger than the limit itself: waiting does not help. Absent means no. */
+  readonly never?: boolean;
+}
 
 export interface Refusal {
   readonly kind: "refused";
@@ -137,6 +175,10 @@ export interface Refusal {
   readonly rate: RateState | null;
   /** With `model_not_found`: providers that all have a model of that name. Absent otherwise. */
   readonly providers?: readonly string[];
+  /** Which limit was met, and whose. Absent where none was, and from the release before. */
+  readonly limit?: MetLimit;
+  /** As in the ticket. */
+  readonly token_rate?: RateState;
 }
 
 export type Admission = Ticket | Refusal;

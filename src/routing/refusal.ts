@@ -1,6 +1,6 @@
 /** What a Router's refusal means to a caller: one table from its code to the error. */
 import { AppError, type ErrorCode } from "../base/errors.js";
-import type { Refusal, RefusalCode } from "./model.js";
+import type { MetLimit, Refusal, RefusalCode } from "./model.js";
 
 const unusableDetail =
   "No instance of the pool may serve: each is drained, or its credential is refused or cannot be used. Waiting does not help; the pool or a credential has to be changed.";
@@ -27,6 +27,9 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
   endpoint_not_served: { code: "endpoint_not_supported" },
   rate_limited: { code: "rate_limited", retryAfterMs: 1_000 },
   concurrency_limited: { code: "concurrency_limited", retryAfterMs: 1_000 },
+  tokens_limited: { code: "rate_limited" },
+  budget_exhausted: { code: "insufficient_quota" },
+  model_not_priced: { code: "model_not_priced" },
   pool_exhausted: { code: "pool_exhausted" },
   attempts_exhausted: { code: "upstream_failed" },
   not_configured: { code: "router_unavailable", retryAfterMs: 1_000 },
@@ -40,10 +43,53 @@ export function refusalError(refusal: Refusal): AppError {
   if (refusal.providers !== undefined) {
     return new AppError("model_not_found", { detail: ambiguousDetail(refusal.providers) });
   }
-  const { code, detail, retryAfterMs } = refusals[refusal.code];
+  const { code, detail: plain, retryAfterMs } = refusals[refusal.code];
+  const detail = refusal.limit === undefined ? plain : describeLimit(refusal.limit, refusal.retry_after_ms);
   const wait = refusal.retry_after_ms ?? retryAfterMs;
   return new AppError(code, {
     ...(detail === undefined ? {} : { detail }),
     ...(wait === undefined ? {} : { retryAfterMs: wait }),
   });
+}
+
+/** Which limit was met, and what to do. */
+function describeLimit(met: MetLimit, waitMs: number | null): string {
+  const whose = met.scope === "key" ? "This API key" : "The workspace";
+  const limit = met.limit.toLocaleString("en-US");
+  const needs = (met.needs ?? 0).toLocaleString("en-US");
+  switch (met.name) {
+    case "rpm":
+      return `${whose} has its ${limit} requests of the last 60 s. Wait for the time in Retry-After, then retry.`;
+    case "concurrent":
+      return `${whose} has its allowed ${limit} calls running. Retry when one ends.`;
+    case "tpm":
+      return met.never === true
+        ? `This call may use ${needs} tokens, input and longest answer together, and ${decapitalise(whose)} may use ${limit} in 60 s. ${smaller}`
+        : `${whose} may use ${limit} tokens in 60 s, and the ${needs} that this call may use do not fit now. Wait for the time in Retry-After, or ask for a shorter answer.`;
+    case "day":
+    case "month":
+      return describeBudget(met, whose, waitMs);
+  }
+}
+
+const smaller = "Send less, or ask for a shorter answer by its cap, such as `max_tokens`.";
+
+function describeBudget(met: MetLimit, whose: string, waitMs: number | null): string {
+  const budget = `${toUsd(met.limit)} of this ${met.name} (UTC)`;
+  const cost = `this call may cost up to ${toUsd(met.needs ?? 0)}`;
+  if (met.never === true) {
+    return `${whose} has a budget of ${budget}, and ${cost}. ${smaller}`;
+  }
+  return waitMs !== null && waitMs <= 1_000
+    ? `Calls under way hold what is left of ${decapitalise(whose)}'s budget of ${budget}, and ${cost}. Retry when one ends.`
+    : `${whose} has used its budget of ${budget}: ${cost}, which is more than is left. Wait until the ${met.name} turns, or have the budget raised.`;
+}
+
+/** Micro-dollars as a person reads them. */
+function toUsd(micros: number): string {
+  return `$${(micros / 1e6).toLocaleString("en-US", { maximumFractionDigits: 6 })}`;
+}
+
+function decapitalise(text: string): string {
+  return `${text.slice(0, 1).toLowerCase()}${text.slice(1)}`;
 }
