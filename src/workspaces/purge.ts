@@ -20,6 +20,7 @@ import { deleteSnapshots } from "../snapshot/store.js";
 import { currentWorkspaces, invites, members, regions, restoreMs, toDeletion, workspaces } from "../tenancy/model.js";
 import type { PurgeState, Region, WorkspaceRow } from "../tenancy/model.js";
 import { toolProviders, tools } from "../toolbox/model.js";
+import { usageHours } from "../usage/model.js";
 import { dataKeyRotations, dataKeys } from "../vault/model.js";
 import { ownershipTransfers } from "./model.js";
 
@@ -53,6 +54,7 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [credentials, credentials.workspaceId],
   [tools, tools.workspaceId],
   [toolProviders, toolProviders.workspaceId],
+  [usageHours, usageHours.workspaceId],
   [dataKeyRotations, dataKeyRotations.workspaceId],
   [dataKeys, dataKeys.workspaceId],
   [apiKeys, apiKeys.workspaceId],

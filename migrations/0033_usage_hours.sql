@@ -1,0 +1,31 @@
+CREATE TABLE `usage_hours` (
+	`workspace_id` text NOT NULL,
+	`hour` integer NOT NULL,
+	`shard` text NOT NULL,
+	`key_id` text NOT NULL,
+	`member_id` text NOT NULL,
+	`pool_id` text NOT NULL,
+	`instance_id` text NOT NULL,
+	`provider_name` text NOT NULL,
+	`model` text NOT NULL,
+	`endpoint` text NOT NULL,
+	`requests` integer NOT NULL,
+	`errors` integer NOT NULL,
+	`caller_faults` integer NOT NULL,
+	`departures` integer NOT NULL,
+	`refusals` integer NOT NULL,
+	`failed_attempts` integer NOT NULL,
+	`prompt_tokens` integer NOT NULL,
+	`completion_tokens` integer NOT NULL,
+	`cached_tokens` integer NOT NULL,
+	`cost_micro_usd` integer NOT NULL,
+	`unpriced` integer NOT NULL,
+	`estimated` integer NOT NULL,
+	`duration_ms` integer NOT NULL,
+	`revision` integer NOT NULL,
+	`told_at` integer NOT NULL,
+	PRIMARY KEY(`workspace_id`, `hour`, `shard`, `key_id`, `member_id`, `pool_id`, `instance_id`, `provider_name`, `model`, `endpoint`),
+	FOREIGN KEY (`workspace_id`) REFERENCES `workspaces`(`id`) ON UPDATE no action ON DELETE no action
+);
+--> statement-breakpoint
+CREATE INDEX `usage_hours_by_age` ON `usage_hours` (`hour`);
