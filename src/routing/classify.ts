@@ -1,5 +1,6 @@
-/** The one table of failure classes: what an upstream's status, headers and error words mean. Pure; knows no provider by name. */
-import type { Failure, FailureClass } from "./model.js";
+/** Reads an upstream's error, whatever shape it came in, and gives it its class by the one table. Pure; knows no provider by name. */
+import { classOf } from "./failure-table.js";
+import type { Failure } from "./model.js";
 import { readRetryAfter } from "./retry-after.js";
 
 /** An upstream's refusal as the gateway read it. */
@@ -21,123 +22,56 @@ export interface ErrorWords {
   readonly status: number | null;
 }
 
-interface Signs extends ErrorWords {
-  readonly httpStatus: number;
-  /** The message without its quoted parts: those echo what the caller sent and must not decide over an instance. */
-  readonly said: string;
-}
-
-interface Row {
-  readonly class: FailureClass;
-  readonly matches: (signs: Signs) => boolean;
-}
-
-const sizeCodes = ["context_length_exceeded", "string_above_max_length", "request_too_large", "max_tokens_exceeded"];
-const sizeText =
-  /(?:request|prompt|input|payload|body|message)s? (?:is |was |are )?(?:too (?:large|long|big)|exceeds)|too large for|context[ _-]?(?:length|window)|reduce the length|maximum (?:prompt|input|token) length/i;
-const policyCodes = [
-  "content_policy_violation",
-  "content_filter",
-  "moderation_blocked",
-  "cyber_policy_violation",
-  "responsibleaipolicyviolation",
-];
-const quotaCodes = [
-  "insufficient_quota",
-  "billing_hard_limit_reached",
-  "billing_not_active",
-  "insufficient_balance",
-  "insufficient_credits",
-  "billing_error",
-];
-const quotaText =
-  /credit balance|(?:insufficient|not enough|out of|no|negative) (?:account )?(?:credits?|balance|funds)|exceeded your current quota|billing (?:hard limit|is not active)|spending limit/i;
-const keyCodes = [
-  "invalid_api_key",
-  "api_key_invalid",
-  "authentication_error",
-  "invalid_authentication",
-  "account_deactivated",
-  "api_key_expired",
-  "api_key_service_blocked",
-];
-const keyText =
-  /(?:incorrect|invalid|missing|expired|revoked|disabled|blocked|unknown) api[ -_]?key|api[ -_]?key (?:is |was |has )?(?:not|been|invalid|incorrect|expired|disabled)/i;
-const keyWording = /api[ -_]?key|access token|auth[a-z]* token|credential|authenticat|unauthori[sz]ed/i;
-const modelCodes = [
-  "model_not_found",
-  "model_not_available",
-  "invalid_model",
-  "model_not_exist",
-  "deploymentnotfound",
-  "no_such_model",
-];
-const modelText =
-  /model\b.{0,80}\b(?:not found|not exist|does not exist|no longer available|is not available|not supported by your)|(?:no|not have) access to (?:this |the |that )?model|no such model|unknown model/i;
-
-/** First match wins. Rows above `rate_limit` read words; rows from there on read the status alone. */
-const table: readonly Row[] = [
-  { class: "caller_fault", matches: ({ words }) => hasAny(words, policyCodes) },
-  {
-    class: "caller_fault",
-    matches: (signs) => isSizeStatus(signs.httpStatus) && (hasAny(signs.words, sizeCodes) || sizeText.test(signs.said)),
-  },
-  {
-    class: "quota",
-    matches: ({ httpStatus, words }) => httpStatus === 402 || (isRefusal(httpStatus) && hasAny(words, quotaCodes)),
-  },
-  // Gemini says "exceeded your current quota" for a per-minute limit too, with this status word beside it.
-  {
-    class: "quota",
-    matches: ({ httpStatus, words, said }) =>
-      isRefusal(httpStatus) && !words.includes("resource_exhausted") && quotaText.test(said),
-  },
-  {
-    class: "model_missing",
-    matches: ({ httpStatus, words, said }) =>
-      [400, 403, 404].includes(httpStatus) &&
-      (hasAny(words, modelCodes) || (httpStatus !== 400 && modelText.test(said))),
-  },
-  { class: "credential", matches: ({ httpStatus }) => httpStatus === 401 },
-  {
-    class: "credential",
-    matches: ({ httpStatus, words, said }) => httpStatus === 403 && (hasAny(words, keyCodes) || keyWording.test(said)),
-  },
-  {
-    class: "credential",
-    matches: ({ httpStatus, words, said }) => httpStatus === 400 && (hasAny(words, keyCodes) || keyText.test(said)),
-  },
-  { class: "rate_limit", matches: ({ httpStatus }) => httpStatus === 429 },
-  { class: "overloaded", matches: ({ httpStatus }) => httpStatus === 503 || httpStatus === 529 },
-  { class: "transient", matches: ({ httpStatus }) => httpStatus === 408 || httpStatus >= 500 || httpStatus < 400 },
-  { class: "caller_fault", matches: () => true },
-];
-
 /** Statuses that error words stand for, when an error comes inside a 200. First match wins; a word not listed means trouble at the upstream. */
 const impliedStatuses: readonly (readonly [RegExp, number])[] = [
-  [/^(?:insufficient_quota|billing_error|insufficient_balance|insufficient_credits)$/, 402],
-  [/^(?:rate_limit(?:_error|_exceeded|ed)?|too_many_requests|resource_exhausted|tokens|requests)$/, 429],
-  [/^(?:overloaded(?:_error)?|service_unavailable(?:_error)?|unavailable|engine_overloaded)$/, 503],
-  [/^(?:authentication_error|invalid_api_key|api_key_invalid|unauthenticated|unauthorized)$/, 401],
-  [/^(?:permission_error|permission_denied|forbidden)$/, 403],
+  [
+    /^(?:insufficient_quota|billing_error|insufficient_(?:balance|credits)(?:_error)?|exceeded_current_quota_error)$/,
+    402,
+  ],
+  [
+    /^(?:(?:server_is_|engine_)?overloaded(?:_error)?|service_unavailable(?:_error)?|unavailable|serviceunavailableexception)$/,
+    503,
+  ],
+  [
+    /^(?:rate_limit(?:_error|_exceeded|ed|_reached_error)?|too_many_requests|slow_down|resource_exhausted|throttlingexception|tokens|requests)$/,
+    429,
+  ],
+  [/^(?:(?:invalid_)?authentication(?:_error)?|invalid_api_key|api_key_invalid|unauthenticated|unauthorized)$/, 401],
+  [/^(?:permission_error|permission_denied|forbidden|accessdeniedexception)$/, 403],
   [/^(?:not_found(?:_error)?|model_not_found)$/, 404],
   [/^(?:request_too_large|payload_too_large)$/, 413],
   [
-    /^(?:invalid_request(?:_error)?|invalid_argument|bad_request|content_filter|content_policy_violation|context_length_exceeded|string_above_max_length|invalid_prompt)$/,
+    /^(?:invalid_(?:request(?:_error)?|argument|prompt|image.*|base64_image)|bad_request|badrequesterror|validationexception|content_filter|content_policy_violation|cyber_policy_violation|context_length_exceeded|string_above_max_length|image_.*|unsupported_image_.*|empty_image_file|failed_to_download_image)$/,
     400,
   ],
-  [/^(?:timeout(?:_error)?|deadline_exceeded|gateway_timeout)$/, 504],
+  [/^(?:timeout(?:_error)?|deadline_exceeded|gateway_timeout|vector_store_timeout)$/, 504],
 ];
+
+/** What MiniMax's numbers stand for; others mean trouble on its side. */
+const baseStatuses: Readonly<Record<number, number>> = {
+  1002: 429,
+  1004: 401,
+  1008: 402,
+  1026: 400,
+  1027: 400,
+  1039: 429,
+  2013: 400,
+  2049: 401,
+};
 
 /** Classes an upstream's answer with an error status. `now` is epoch milliseconds, for dates in `Retry-After`. */
 export function classifyAnswer(answer: UpstreamAnswer, now: number): Failure {
   const value = parse(answer.body);
-  const words = readErrorWords(value) ?? {
+  const found = readErrorWords(value) ?? {
     code: null,
     message: looseMessage(value, answer.body),
     words: [],
     status: null,
   };
+  // AWS names the error in a header: `ThrottlingException:http://…`.
+  const named = answer.headers.get("x-amzn-errortype")?.split(/[:#]/)[0]?.trim() ?? "";
+  const words =
+    named === "" ? found : { ...found, code: found.code ?? named, words: [...found.words, named.toLowerCase()] };
   return decide(answer.status, words, answer, now);
 }
 
@@ -170,21 +104,40 @@ export function transientFailure(code: string, timedOut = false): Failure {
 
 /**
  * The words of an error in any of the shapes upstreams use: `{error: {…}}`, `{error: "…"}`, a list of one (Gemini),
- * `{type: "error", …}` (Anthropic), `{response: {error: {…}}}` (the failed response in OpenAI's events) or, on a body without choices, `{code, message}`. Null when `value` is no error; an `error` that is null or empty is none.
+ * `{type: "error", …}` (Anthropic), `{response: {error: {…}}}` (the failed response in OpenAI's events), `{errors: [{…}]}` (Cloudflare),
+ * `{choices: [{error: {…}}]}` (OpenRouter), `{base_resp: {…}}` (MiniMax) or, on a body without choices, `{code, message}`.
+ * Null when `value` is no error; an `error` that is null or empty is none.
  */
 export function readErrorWords(value: unknown): ErrorWords | null {
   const outer = asRecord(Array.isArray(value) ? value[0] : value);
   if (outer === null) {
     return null;
   }
-  const error = outer["error"] ?? asRecord(outer["response"])?.["error"];
+  const error = outer["error"] ?? asRecord(outer["response"])?.["error"] ?? first(outer["choices"])?.["error"];
   if (typeof error === "string" && error !== "") {
     return wordsOf([outer], error);
   }
-  const inner = asRecord(error);
-  if (inner !== null && Object.keys(inner).length > 0) {
-    return wordsOf([inner, ...details(inner)], text(inner["message"]) ?? "");
+  const inner = filled(asRecord(error)) ?? filled(first(outer["errors"]));
+  if (inner !== null) {
+    return wordsOf([inner, ...list(inner["details"])], text(inner["message"]) ?? "");
   }
+  return readBaseWords(outer) ?? readBareWords(outer);
+}
+
+function readBaseWords(outer: Readonly<Record<string, unknown>>): ErrorWords | null {
+  const base = asRecord(outer["base_resp"]);
+  const code = base?.["status_code"];
+  return typeof code !== "number" || code === 0
+    ? null
+    : {
+        code: String(code),
+        message: text(base?.["status_msg"]) ?? "",
+        words: [String(code)],
+        status: baseStatuses[code] ?? null,
+      };
+}
+
+function readBareWords(outer: Readonly<Record<string, unknown>>): ErrorWords | null {
   const isBare =
     outer["choices"] === undefined &&
     outer["message"] !== undefined &&
@@ -198,16 +151,14 @@ function decide(
   answer: Pick<UpstreamAnswer, "headers" | "body">,
   now: number,
 ): Failure {
-  const signs: Signs = { ...words, httpStatus: status, said: withoutQuotes(words.message.slice(0, 2000)) };
-  const row = table.find((candidate) => candidate.matches(signs));
-  const kind = row?.class ?? "transient";
+  const kind = classOf({ status, words: words.words, message: words.message });
   const asksToWait = kind === "rate_limit" || kind === "overloaded";
   return {
     class: kind,
     status,
     code: words.code === null ? null : cleanCode(words.code),
     retry_after_ms: asksToWait ? readRetryAfter(answer.headers, answer.body, now, kind === "rate_limit") : null,
-    timed_out: status === 408 || status === 504,
+    timed_out: status === 408 || status === 504 || status === 524,
   };
 }
 
@@ -215,28 +166,29 @@ function decide(
 function looseMessage(value: unknown, body: string): string {
   const record = asRecord(value);
   if (record === null) {
-    return /^\s*</.test(body) ? "" : body;
+    return typeof value === "string" ? value : /^\s*</.test(body) ? "" : body;
   }
-  return (
-    text(record["detail"]) ??
-    text(record["message"]) ??
-    text(record["error_description"]) ??
-    text(record["title"]) ??
-    ""
-  );
+  for (const name of ["detail", "message", "Message", "error_description", "title"]) {
+    const said = text(record[name]);
+    if (said !== null) {
+      return said;
+    }
+  }
+  return "";
 }
 
 function wordsOf(records: readonly Readonly<Record<string, unknown>>[], message: string): ErrorWords {
   const found: string[] = [];
   let status: number | null = null;
   for (const record of records) {
-    for (const name of ["code", "reason", "type", "status"]) {
+    for (const name of ["code", "reason", "type", "status", "__type"]) {
       const word = record[name];
-      if (typeof word === "string" && word !== "" && word !== "error") {
-        found.push(word);
+      const number = typeof word === "number" ? word : Number(text(word) ?? Number.NaN);
+      if (number >= 400 && number <= 599) {
+        status ??= number;
+      } else if (typeof word === "number" || (typeof word === "string" && word !== "" && word !== "error")) {
+        found.push(String(word));
       }
-      const number = typeof word === "number" ? word : Number.NaN;
-      status ??= number >= 400 && number <= 599 ? number : null;
     }
   }
   return {
@@ -247,15 +199,6 @@ function wordsOf(records: readonly Readonly<Record<string, unknown>>[], message:
   };
 }
 
-function details(inner: Readonly<Record<string, unknown>>): readonly Readonly<Record<string, unknown>>[] {
-  const list: unknown = inner["details"];
-  return Array.isArray(list) ? list.map(asRecord).filter((entry) => entry !== null) : [];
-}
-
-function withoutQuotes(message: string): string {
-  return message.replaceAll(/"[^"]*"|`[^`]*`|(?<![a-z])'[^']*'(?![a-z])/gi, " ");
-}
-
 function cleanCode(code: string): string {
   return code
     .toLowerCase()
@@ -263,16 +206,17 @@ function cleanCode(code: string): string {
     .slice(0, 64);
 }
 
-function isSizeStatus(status: number): boolean {
-  return status === 429 || status >= 500;
+function list(value: unknown): readonly Readonly<Record<string, unknown>>[] {
+  return Array.isArray(value) ? value.map(asRecord).filter((entry) => entry !== null) : [];
 }
 
-function isRefusal(status: number): boolean {
-  return status === 400 || status === 403 || status === 429;
+function first(value: unknown): Readonly<Record<string, unknown>> | null {
+  return list(value)[0] ?? null;
 }
 
-function hasAny(words: readonly string[], list: readonly string[]): boolean {
-  return words.some((word) => list.includes(word));
+/** A record that says anything, or null. */
+function filled(record: Readonly<Record<string, unknown>> | null): Readonly<Record<string, unknown>> | null {
+  return record !== null && Object.keys(record).length > 0 ? record : null;
 }
 
 function asRecord(value: unknown): Readonly<Record<string, unknown>> | null {

@@ -16,7 +16,8 @@ const duration = /^(?:\d+(?:\.\d+)?(?:ms|us|µs|ns|d|h|m|s))+$/;
 
 /**
  * The longest wait named, in milliseconds, clamped to 1 s–1 h; null when none is named or none can be read. Rate-limit
- * windows (`x-ratelimit-reset-*`, `anthropic-ratelimit-*-reset`) count only when `withResets` is set: they stand on good answers too.
+ * windows (`x-ratelimit-reset-*`, `anthropic-ratelimit-*-reset`) count only when `withResets` is set: they stand on good answers too,
+ * and of several windows only those that say that nothing is left in them, if any does.
  */
 export function readRetryAfter(headers: Headers, body: string, now: number, withResets: boolean): number | null {
   const waits: (number | null)[] = [
@@ -25,14 +26,32 @@ export function readRetryAfter(headers: Headers, body: string, now: number, with
     parseDuration(/"retryDelay"\s*:\s*"([^"]{1,32})"/.exec(body)?.[1] ?? ""),
   ];
   if (withResets) {
-    for (const [name, value] of headers) {
-      if (/^(?:x-)?ratelimit-reset|^anthropic-ratelimit-.+-reset$/.test(name)) {
-        waits.push(readReset(value, now));
-      }
-    }
+    waits.push(...readWindows(headers, body, now));
   }
   const named = waits.filter((wait) => wait !== null);
   return named.length === 0 ? null : Math.min(maxMs, Math.max(minMs, Math.ceil(Math.max(...named))));
+}
+
+/** A window's reset: what stands before and behind the word names the header of what is left in it, too. Anthropic's unified windows of hours and days are told together in one. */
+const resetName = /^((?:x-)?ratelimit(?:bysize)?-)reset((?:-.+)?)$|^(anthropic-ratelimit-(?!unified-\d).+-)reset$/;
+
+/** The reset of each window, in headers or (OpenRouter) repeated in the body. */
+function readWindows(headers: Headers, body: string, now: number): readonly (number | null)[] {
+  const windows: { readonly wait: number | null; readonly isSpent: boolean }[] = [];
+  for (const [name, value] of headers) {
+    const [, plain, kind, anthropic] = resetName.exec(name) ?? [];
+    const prefix = plain ?? anthropic;
+    if (prefix !== undefined) {
+      const left = readNumber(headers.get(`${prefix}remaining${kind ?? ""}`), 1);
+      windows.push({ wait: readReset(value, now), isSpent: left === 0 });
+    }
+  }
+  const spent = windows.filter(({ isSpent }) => isSpent);
+  const inBody = /"X-RateLimit-Reset"\s*:\s*"(\d{1,15})"/i.exec(body)?.[1];
+  return [
+    ...(spent.length > 0 ? spent : windows).map(({ wait }) => wait),
+    inBody === undefined ? null : readReset(inBody, now),
+  ];
 }
 
 /** Seconds, or an HTTP date (RFC 9110 §10.2.3); a date in the past means now. */

@@ -3,6 +3,7 @@ import { describe, it } from "vitest";
 import { classifyAnswer, classifyInBand, transientFailure } from "../../src/routing/classify.js";
 import { failureClasses, type FailureClass } from "../../src/routing/model.js";
 import { deep, seed } from "../support/deep.js";
+import { recordedAt, recordedErrors } from "./recorded-errors.js";
 
 const now = Date.UTC(2026, 10, 22, 12, 0, 0);
 
@@ -19,6 +20,10 @@ const inBand = (value: unknown) => classifyInBand(value, new Headers(), now)?.cl
 
 function error(message: string, code: string | null = null, type: string | null = null) {
   return { error: { message, code, type, param: null } };
+}
+
+function inRange(ms: number): number {
+  return Math.min(3_600_000, Math.max(1_000, ms));
 }
 
 type Case = readonly [name: string, status: number, body: unknown, expected: FailureClass];
@@ -162,12 +167,102 @@ const cases: readonly Case[] = [
   ["529", 529, { type: "error", error: { type: "overloaded_error", message: "Overloaded" } }, "overloaded"],
 ];
 
+/** Words that take an instance out where an upstream says them itself. */
+const poison = [
+  "invalid api key",
+  "Incorrect API key provided: sk-1",
+  "API key not valid. Please pass a valid API key.",
+  "your credit balance is too low",
+  "insufficient balance",
+  "you exceeded your current quota",
+  "The model `x` does not exist",
+  "no such model",
+  "余额不足",
+  '"code": "invalid_api_key"',
+  "it's 'invalid api key' \"or\" so",
+];
+
+/** As Python writes a string: in single quotes, in double ones when only those make it simpler; with escapes. */
+function reprOf(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  return quote + text.replaceAll("\\", "\\\\").replaceAll(quote, `\\${quote}`) + quote;
+}
+
 describe("classifyAnswer", () => {
   for (const [name, status, body, expected] of cases) {
     it(`calls ${name} ${expected}`, ({ expect }) => {
       expect(classify(status, body).class).toBe(expected);
     });
   }
+
+  it.for(recordedErrors)(
+    "$name",
+    ({ status, headers = {}, body, class: kind, code, wait: asked = null }, { expect }) => {
+      const sent = new Headers(headers);
+      const failure =
+        status === 200
+          ? classifyInBand(body, sent, recordedAt)
+          : classifyAnswer({ status, headers: sent, body: JSON.stringify(body) }, recordedAt);
+      expect(failure).toMatchObject({ status, class: kind, code, retry_after_ms: asked });
+    },
+  );
+
+  it("whatever a caller plants in a prompt, and however an upstream quotes it: no instance is blamed for it", ({
+    expect,
+  }) => {
+    const planted = fc
+      .tuple(fc.string(), fc.constantFrom(...poison), fc.string())
+      .map(([before, words, after]) => before + words + after);
+    const quoted = fc.oneof(
+      planted.map((text) => `messages.0.content: Input should be a valid list, got ${JSON.stringify(text)}`),
+      planted.map((text) => `1 validation error: {'role': 'user', 'content': ${reprOf(text)}} is not allowed`),
+      planted.map((text) => `Invalid value: \`${text}\`. Supported values are 'a' and 'b'.`),
+      planted.map((text) => `Could not parse: “${text}”`),
+      planted.map((text) => `Unterminated string: "${text.replaceAll('"', "'")}`),
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(400, 404, 409, 413, 422), quoted, fc.boolean(), (status, message, isBare) => {
+        const failure = classify(status, isBare ? { detail: message } : error(message, null, "invalid_request_error"));
+        expect(failure).toMatchObject({ class: "caller_fault", retry_after_ms: null });
+      }),
+      { numRuns: deep(500, 50_000), seed: seed() },
+    );
+  });
+
+  it("what a caller plants does not lengthen a wait either", ({ expect }) => {
+    const echo = 'slow down: "{\\"retryDelay\\": \\"3600s\\", \\"X-RateLimit-Reset\\": \\"99999999999\\"}"';
+    expect(classify(429, error(echo), { "retry-after": "2" })).toMatchObject({
+      class: "rate_limit",
+      retry_after_ms: 2_000,
+    });
+    expect(classify(429, error('{"retryDelay": "3600s"}'), { "retry-after": "2" }).retry_after_ms).toBe(2_000);
+  });
+
+  it("a vendor's own words are taken wherever it names the model, and after the names of wrapped errors", ({
+    expect,
+  }) => {
+    expect(classify(404, error('model "llama9" not found, try pulling it first')).class).toBe("model_missing");
+    expect(classify(404, error("The model `gpt-9` does not exist")).class).toBe("model_missing");
+    expect(classify(404, error("File 'model.txt' not found")).class).toBe("caller_fault");
+    expect(classify(404, error('"the model does not exist" was not found')).class).toBe("caller_fault");
+    expect(classify(400, error("litellm.BadRequestError: XaiException - Incorrect API key provided: x")).class).toBe(
+      "credential",
+    );
+    expect(classify(400, error("The header says invalid api key")).class).toBe("caller_fault");
+    expect(classify(400, error("Model Not Exist", "invalid_request_error")).class).toBe("model_missing");
+    expect(classify(400, error("The prompt says that the model does not exist")).class).toBe("caller_fault");
+    expect(classify(403, error("The security token included in the request is invalid.")).class).toBe("credential");
+    expect(classify(500, error("Internal error; not enough credits were found in the caller's text")).class).toBe(
+      "transient",
+    );
+    expect(classify(403, { message: "no" }, { "x-amzn-errortype": "AccessDeniedException" }).class).toBe(
+      "model_missing",
+    );
+    const model = { "x-amzn-errortype": "ModelErrorException:" };
+    expect(classify(424, { message: "x" }, model).class).toBe("transient");
+    expect(classify(424, { message: "x" }).class).toBe("caller_fault");
+    expect(classify(403, error("slow down", "rateLimitExceeded")).class).toBe("rate_limit");
+  });
 
   it("never blames an instance for words that the caller planted and the upstream quoted", ({ expect }) => {
     for (const quoted of [
@@ -251,6 +346,61 @@ describe("retry-after", () => {
     expect(wait({ "retry-after": "5", "x-ratelimit-reset-requests": "8s" })).toBe(8_000);
   });
 
+  it("counts only the windows that are spent, where what is left in them is told", ({ expect }) => {
+    const day = { "x-ratelimit-remaining-requests-day": "14000", "x-ratelimit-reset-requests-day": "33011.38" };
+    const spent = { "x-ratelimit-remaining-tokens-minute": "0", "x-ratelimit-reset-tokens-minute": "21.4" };
+    expect(wait({ ...day, ...spent })).toBe(21_400);
+    expect(wait(day)).toBe(3_600_000);
+    expect(wait({ ...day, ...spent, "retry-after": "40" })).toBe(40_000);
+    expect(wait({ "ratelimitbysize-remaining": "0", "ratelimitbysize-reset": "12" })).toBe(12_000);
+    expect(wait({ "anthropic-ratelimit-unified-reset": String(now / 1000 + 90) })).toBe(90_000);
+    expect(wait({ "anthropic-ratelimit-unified-7d-reset": String(now / 1000 + 90) })).toBeNull();
+    const inBody = { error: { code: 429, metadata: { headers: { "X-RateLimit-Reset": String(now + 70_000) } } } };
+    expect(wait({}, 429, inBody)).toBe(70_000);
+  });
+
+  it("any wait in any of its forms comes out as itself, between one second and one hour", ({ expect }) => {
+    const forms: readonly ((ms: number) => Record<string, string>)[] = [
+      (ms) => ({ "retry-after": String(ms / 1_000) }),
+      (ms) => ({ "retry-after-ms": String(ms) }),
+      (ms) => ({ "retry-after": new Date(now + Math.ceil(ms / 1_000) * 1_000).toUTCString() }),
+      (ms) => ({ "x-ratelimit-reset-requests": `${Math.floor(ms / 60_000)}m${(ms % 60_000) / 1_000}s` }),
+      (ms) => ({ "x-ratelimit-reset-tokens": `${ms}ms` }),
+      (ms) => ({ "x-ratelimit-reset": String((now + ms) / 1_000) }),
+      (ms) => ({ "x-ratelimit-reset": String(now + ms) }),
+      (ms) => ({ "x-ratelimit-reset": new Date(now + ms).toISOString() }),
+      (ms) => ({ "anthropic-ratelimit-tokens-reset": new Date(now + ms).toISOString() }),
+    ];
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 7_200_000 }),
+        fc.integer({ min: 0, max: 7_200_000 }),
+        fc.constantFrom(...forms),
+        fc.string(),
+        (ms, other, form, noise) => {
+          const got = wait(form(ms)) ?? Number.NaN;
+          // A date tells whole seconds.
+          expect(Math.abs(got - inRange(ms))).toBeLessThanOrEqual(1_000);
+          expect(Number.isInteger(got)).toBe(true);
+          const body = { error: { message: noise, details: [{ retryDelay: `${other / 1_000}s` }] } };
+          expect(Math.abs((wait(form(ms), 429, body) ?? 0) - inRange(Math.max(ms, other)))).toBeLessThanOrEqual(1_000);
+        },
+      ),
+      { numRuns: deep(300, 30_000), seed: seed() },
+    );
+  });
+
+  it("any text in any of the headers gives a wait in range or none", ({ expect }) => {
+    const text = fc.stringMatching(/^[0-9.:+eEsmhdnTZ, JaMoG-]{0,30}$/);
+    fc.assert(
+      fc.property(text, fc.constantFrom("retry-after", "retry-after-ms", "x-ratelimit-reset"), (value, name) => {
+        const got = wait({ [name]: value });
+        expect(got === null || (Number.isInteger(got) && got >= 1_000 && got <= 3_600_000)).toBe(true);
+      }),
+      { numRuns: deep(500, 50_000), seed: seed() },
+    );
+  });
+
   it("clamps to one second and one hour", ({ expect }) => {
     expect(wait({ "retry-after": "0" })).toBe(1_000);
     expect(wait({ "x-ratelimit-reset-tokens": "20ms" })).toBe(1_000);
@@ -288,6 +438,31 @@ describe("classifyInBand", () => {
     expect(inBand({ code: "internal", message: "x" })).toBe("transient");
   });
 
+  it("reads the error of a failed response, of a failed choice, of MiniMax's numbers, and a status written as text", ({
+    expect,
+  }) => {
+    const failed = (code: string) => inBand({ type: "response.failed", response: { error: { code, message: "x" } } });
+    expect(failed("rate_limit_exceeded")).toBe("rate_limit");
+    expect(failed("server_error")).toBe("transient");
+    expect(failed("slow_down")).toBe("rate_limit");
+    expect(failed("invalid_prompt")).toBe("caller_fault");
+    expect(failed("image_too_large")).toBe("caller_fault");
+    expect(inBand({ choices: [{ index: 0, finish_reason: "error", error: { code: 502, message: "x" } }] })).toBe(
+      "transient",
+    );
+    const minimax = (code: number) => inBand({ choices: null, base_resp: { status_code: code, status_msg: "x" } });
+    expect([1002, 1004, 1008, 1027, 1000, 0].map(minimax)).toEqual([
+      "rate_limit",
+      "credential",
+      "quota",
+      "caller_fault",
+      "transient",
+      null,
+    ]);
+    expect(inBand({ error: { code: "429", message: "x" } })).toBe("rate_limit");
+    expect(inBand({ type: "error", code: "server_is_overloaded", message: "x", param: null })).toBe("overloaded");
+  });
+
   it("is null for what is no error", ({ expect }) => {
     for (const value of [
       { choices: [] },
@@ -300,6 +475,11 @@ describe("classifyInBand", () => {
       "error",
       1,
       { message: "hello" },
+      { type: "response.completed", response: { status: "completed", error: null } },
+      { type: "response.created", response: {} },
+      { choices: [{ error: null }] },
+      { errors: [] },
+      { base_resp: { status_code: 0, status_msg: "" }, choices: [] },
       { id: "x", choices: [{ message: {} }], code: 1, message: "x" },
     ]) {
       expect(inBand(value)).toBeNull();
