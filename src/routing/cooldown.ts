@@ -22,6 +22,11 @@ export interface Cooldowns {
   readonly notes: Map<string, { readonly request_id: string; readonly at: number }>;
   readonly dirty: Set<string>;
   readonly dirty_outs: Set<string>;
+  /** What is over: cool-downs that began before this time. So that a late word of one does not bring it back; memory only, the worst is a probe too many. */
+  readonly ended: Map<string, number>;
+  /** Cool-downs that this shard saw begin, grow or end, and credentials that it saw refused, since `spread.ts` last looked. */
+  readonly changed: Set<string>;
+  readonly changed_outs: Set<string>;
 }
 
 /** Where a call went. */
@@ -59,9 +64,21 @@ const mostHintMs = hour;
 /** A noted failure waits this long for another request to confirm it. */
 const confirmWithinMs = minute;
 
+/** An end is told, and holds against late words, for this long: no hint of a provider counts for more. */
+const rememberEndMs = hour;
+
 /** Nothing cools. */
 export function createCooldowns(): Cooldowns {
-  return { entries: new Map(), outs: new Map(), notes: new Map(), dirty: new Set(), dirty_outs: new Set() };
+  return {
+    entries: new Map(),
+    outs: new Map(),
+    notes: new Map(),
+    dirty: new Set(),
+    dirty_outs: new Set(),
+    ended: new Map(),
+    changed: new Set(),
+    changed_outs: new Set(),
+  };
 }
 
 /** The name under which a credential × model cools. Ids hold no space. */
@@ -129,8 +146,8 @@ export function succeedCall(cooldowns: Cooldowns, site: CallSite): void {
   const entry = cooldowns.entries.get(site.key);
   cooldowns.notes.delete(site.key);
   if (entry !== undefined && site.issued_at > entry.since) {
-    cooldowns.entries.delete(site.key);
-    cooldowns.dirty.add(site.key);
+    endCooldown(cooldowns, site.key, site.issued_at);
+    cooldowns.changed.add(site.key);
   } else {
     releaseProbe(cooldowns, site);
   }
@@ -146,10 +163,64 @@ export function releaseProbe(cooldowns: Cooldowns, site: Pick<CallSite, "key" | 
 }
 
 /** Ends a cool-down because somebody says so. What fails afterwards begins a first round. */
-export function clearCooldown(cooldowns: Cooldowns, key: string): void {
+export function clearCooldown(cooldowns: Cooldowns, key: string, now: number): void {
+  const entry = cooldowns.entries.get(key);
   cooldowns.notes.delete(key);
-  if (cooldowns.entries.delete(key)) {
+  if (entry !== undefined) {
+    // One that began in this very millisecond is over, too.
+    endCooldown(cooldowns, key, Math.max(now, entry.since) + 1);
+    cooldowns.changed.add(key);
+  }
+}
+
+/** Takes the end of the cool-downs that began before `at`. */
+export function endCooldown(cooldowns: Cooldowns, key: string, at: number): void {
+  const entry = cooldowns.entries.get(key);
+  cooldowns.ended.set(key, Math.max(at, cooldowns.ended.get(key) ?? 0));
+  if (entry !== undefined && entry.since < at) {
+    cooldowns.notes.delete(key);
+    cooldowns.entries.delete(key);
     cooldowns.dirty.add(key);
+  }
+}
+
+/** When the last cool-down of this name ended, as long as it matters; null for none. */
+export function endedAt(cooldowns: Cooldowns, key: string, now: number): number | null {
+  const at = cooldowns.ended.get(key) ?? -Infinity;
+  return at + rememberEndMs > now ? at : null;
+}
+
+/** Takes a cool-down that another shard saw: of two the longer one holds, and one that is known to be over does not come back. */
+export function mergeCooldown(cooldowns: Cooldowns, key: string, told: Omit<Cooldown, "lease">): void {
+  const entry = cooldowns.entries.get(key);
+  if (told.since < (cooldowns.ended.get(key) ?? -Infinity)) {
+    return;
+  }
+  if (entry === undefined) {
+    cooldowns.entries.set(key, { ...told, lease: null });
+    cooldowns.dirty.add(key);
+    return;
+  }
+  const { since, streak, until } = entry;
+  if (told.since >= since) {
+    entry.streak = told.since > since ? told.streak : Math.max(streak, told.streak);
+    entry.since = told.since;
+  }
+  if (told.until > until) {
+    entry.until = told.until;
+    entry.reason = told.reason;
+  }
+  if (entry.since !== since || entry.streak !== streak || entry.until !== until) {
+    cooldowns.dirty.add(key);
+  }
+}
+
+/** Takes a refusal of a credential that another shard saw, unless it was proved good later. */
+export function mergeOut(cooldowns: Cooldowns, credentialId: string, since: number, validatedAt: number | null): void {
+  const known = cooldowns.outs.get(credentialId) ?? -Infinity;
+  if (since > known && since >= (validatedAt ?? -Infinity)) {
+    cooldowns.outs.set(credentialId, since);
+    cooldowns.dirty_outs.add(credentialId);
   }
 }
 
@@ -186,6 +257,11 @@ export function pruneCooldowns(
       cooldowns.notes.delete(key);
     }
   }
+  for (const key of cooldowns.ended.keys()) {
+    if (endedAt(cooldowns, key, now) === null) {
+      cooldowns.ended.delete(key);
+    }
+  }
 }
 
 function takeOut(cooldowns: Cooldowns, site: CallSite, validatedAt: number | null, now: number): void {
@@ -195,6 +271,7 @@ function takeOut(cooldowns: Cooldowns, site: CallSite, validatedAt: number | nul
   if (isNews && site.issued_at > (validatedAt ?? -Infinity)) {
     cooldowns.outs.set(site.credential_id, now);
     cooldowns.dirty_outs.add(site.credential_id);
+    cooldowns.changed_outs.add(site.credential_id);
   }
 }
 
@@ -221,6 +298,7 @@ function coolDown(
   const entry = cooldowns.entries.get(site.key);
   cooldowns.dirty.add(site.key);
   if (entry === undefined) {
+    cooldowns.changed.add(site.key);
     cooldowns.entries.set(site.key, {
       since: now,
       until: now + roundMs(reason, 0, hintMs),
@@ -242,6 +320,9 @@ function coolDown(
   if (isNewRound) {
     entry.since = now;
     entry.streak = streak;
+  }
+  if (isNewRound || until > entry.until) {
+    cooldowns.changed.add(site.key);
   }
   if (until >= entry.until) {
     entry.until = until;

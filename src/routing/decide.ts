@@ -11,7 +11,7 @@ import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest,
 import { noteUse } from "./uses.js";
 
 /** A ticket outlives the request's total time-out by this, so that a late `settle` still meets it. */
-const ticketGraceMs = 60_000;
+export const ticketGraceMs = 60_000;
 
 /** A probe's lease outlives its commit deadline by this: 10 s each for the ticket's way, the credential's opening, an error's words, and the report's way. */
 const leaseGraceMs = 40_000;

@@ -3,6 +3,7 @@ import { leaseEnd } from "./decide.js";
 import { findPoolById } from "./implicit.js";
 import type { DryRun, DryRunRequest, DryRunStep } from "./model.js";
 import { selectAcross, withFallbacks, type Seeker } from "./select.js";
+import { createSpread } from "./spread.js";
 import type { LiveConfig, LiveInstance, LivePool, RouterState } from "./state.js";
 import { spreadHash } from "./sticky.js";
 import { surveyInstances } from "./survey.js";
@@ -56,6 +57,8 @@ function copyState(
       ...state,
       config: copied,
       cooldowns: { ...state.cooldowns, entries, dirty: new Set() },
+      // As if it stood alone: what another shard would grant is not to be asked for an imagined call.
+      spread: createSpread(),
       tickets: { ...state.tickets, by_instance: new Map(state.tickets.by_instance) },
       dirty_pools: new Set(),
     },

@@ -5,6 +5,7 @@ import { pruneCooldowns, restoreCredential } from "./cooldown.js";
 import { implicitPool, indexCatalogue, tellsMore } from "./implicit.js";
 import { toLivePool, type CarriedLane } from "./live.js";
 import { spreadLag } from "./pick.js";
+import { placeShards } from "./spread.js";
 import type { LiveConfig, LiveKey, RouterState } from "./state.js";
 import { keepUses } from "./uses.js";
 
@@ -29,6 +30,7 @@ export function installConfig(state: RouterState, address: ConfigAddress, rows: 
   const carried = new Map<string, CarriedLane>(state.config?.instances);
   state.config = indexConfig(address, rows, carried);
   settleLeavers(state, carried);
+  placeShards(state.spread, state.cooldowns, rows.shards);
   for (const key of rows.keys) {
     if (key.revoked) {
       state.tombstones.add(key.id);

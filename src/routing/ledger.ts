@@ -1,8 +1,10 @@
 /** The Router's tables: what must outlive its memory. Configuration is written before it counts, everything that moves at most a second behind. */
 import { z } from "zod";
-import { ConfigAddress, RouterCatalogue, RouterRows } from "../snapshot/model.js";
+import { ConfigAddress, RouterCatalogue, RouterRows, RouterShards } from "../snapshot/model.js";
 import { indexConfig } from "./install.js";
+import { loadSpread, shardTables, writeSpread } from "./ledger-shards.js";
 import type { CarriedLane } from "./live.js";
+import { hasUntold } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
 import { enterRequest } from "./tickets.js";
 import {
@@ -48,6 +50,7 @@ interface StoredWindow extends Record<string, SqlStorageValue> {
 /** Makes the tables of a new object; does nothing on one that has them. */
 export function openLedger(sql: SqlStorage): void {
   sql.exec(tables);
+  sql.exec(shardTables);
   sql.exec("INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT DO NOTHING", schemaVersion);
 }
 
@@ -65,6 +68,7 @@ export function loadState(sql: SqlStorage): RouterState {
   }
   loadConfig(sql, state);
   loadCooldowns(sql, state.cooldowns);
+  loadSpread(sql, state.spread);
   for (const { key_id: id, slots, start_ms: start } of sql.exec<StoredWindow>("SELECT * FROM windows")) {
     const window = unpackWindow(start, slots);
     if (window !== null) {
@@ -97,6 +101,7 @@ export function writeConfig(sql: SqlStorage, address: ConfigAddress, rows: Route
   writeRows(sql, "credential", rows.credentials);
   writeRows(sql, "provider", rows.catalogue?.providers ?? []);
   writeRows(sql, "catalogue", rows.catalogue === undefined ? [] : [describeCatalogue(address, rows.catalogue)]);
+  writeRows(sql, "shards", rows.shards === undefined ? [] : [{ id: "shards", ...rows.shards }]);
   const revoked = JSON.stringify(rows.keys.filter((key) => key.revoked).map((key) => key.id));
   sql.exec("INSERT INTO tombstones (key_id) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING", revoked);
 }
@@ -113,6 +118,7 @@ export function writeChanges(sql: SqlStorage, state: RouterState): void {
     }
   }
   writeCooldowns(sql, state.cooldowns);
+  writeSpread(sql, state.spread);
   for (const id of state.dirty_windows) {
     const window = state.windows.get(id);
     if (window === undefined || window.total === 0) {
@@ -134,7 +140,7 @@ export function writeChanges(sql: SqlStorage, state: RouterState): void {
 
 /** Whether memory is ahead of the disk. */
 export function isDirty(state: RouterState): boolean {
-  return dirtySets(state).some((set) => set.size > 0);
+  return dirtySets(state).some((set) => set.size > 0) || state.spread.is_stored !== hasUntold(state.spread);
 }
 
 /** Says that the disk has all of it. */
@@ -198,6 +204,7 @@ function loadConfig(sql: SqlStorage, state: RouterState): void {
     keys: readRows(sql, "key"),
     pools: readRows(sql, "pool"),
     credentials: readRows(sql, "credential"),
+    ...readShards(sql),
     ...readCatalogue(sql, config.data),
   });
   if (!rows.success) {
@@ -234,7 +241,15 @@ function readCatalogue(sql: SqlStorage, address: Pick<ConfigAddress, "epoch" | "
   };
 }
 
-function readRows(sql: SqlStorage, kind: "key" | "pool" | "credential" | "provider" | "catalogue"): unknown[] {
+/** Who shares the workspace. Of an older version, too: the first never changes, and the release before leaves this row as it is. */
+function readShards(sql: SqlStorage): { shards?: RouterShards } {
+  const shards = RouterShards.safeParse(readRows(sql, "shards")[0]).data;
+  return shards === undefined ? {} : { shards };
+}
+
+type Kind = "key" | "pool" | "credential" | "provider" | "catalogue" | "shards";
+
+function readRows(sql: SqlStorage, kind: Kind): unknown[] {
   const found = sql.exec<{ row: string }>("SELECT row FROM config_rows WHERE kind = ? ORDER BY place", kind);
   return Array.from(found, ({ row }) => parseText(row));
 }

@@ -28,7 +28,12 @@ import type {
   Ticket,
   ToolAdmitted,
 } from "./model.js";
+import { askForAdmit, askForNext } from "./probe-asks.js";
+import { grantProbe, type ProbeAnswer, type ProbeAsk } from "./probe-grants.js";
 import { abandon, committed, settle } from "./report.js";
+import { regionOf, routerFor } from "./router-for.js";
+import { Siblings, type SiblingApi } from "./siblings.js";
+import { describeAll, resumeShards, type News } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
 import { expireRequests } from "./tickets.js";
@@ -41,16 +46,31 @@ const writeBehindMs = 1_000;
 const sweepWindowsMs = 60_000;
 
 /** Live keys, limits, weights, cool-downs and open tickets of one workspace's shard. */
-export class Router extends DurableObject<Env> implements RouterApi {
+export class Router extends DurableObject<Env> implements RouterApi, SiblingApi {
   #state: RouterState = createState();
   #timer: ReturnType<typeof setTimeout> | null = null;
   #sweptAt = 0;
+  readonly #siblings = new Siblings({
+    state: () => this.#state,
+    stub: (region) => routerFor(this.env, this.#state.config?.rows.workspace_id ?? "", region),
+    waitUntil: (work) => this.ctx.waitUntil(work),
+    changed: () => this.#writeBehind(),
+    wakeAt: (at) => {
+      setDue(this.ctx.storage.sql, "tell_siblings", at);
+      this.ctx.waitUntil(armAlarm(this.ctx.storage));
+    },
+  });
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     void ctx.blockConcurrencyWhile(async () => {
       openLedger(ctx.storage.sql);
       this.#state = loadState(ctx.storage.sql);
+      const { config, cooldowns, spread } = this.#state;
+      if (config !== null) {
+        spread.own = regionOf(env, config.rows.workspace_id, ctx.id);
+        resumeShards(spread, cooldowns, config.rows.shards);
+      }
       await armAlarm(ctx.storage);
     });
   }
@@ -64,10 +84,14 @@ export class Router extends DurableObject<Env> implements RouterApi {
       this.ctx.storage.transactionSync(() => {
         writeConfig(this.ctx.storage.sql, config, rows);
       });
+      const isFirst = this.#state.config === null;
+      this.#state.spread.own = regionOf(this.env, rows.workspace_id, this.ctx.id);
       installConfig(this.#state, config, rows, Date.now());
       // What the version restored or dropped goes with it: the platform holds both writes and this answer together.
       this.#flush();
       await armAlarm(this.ctx.storage);
+      await (isFirst ? this.#siblings.learn() : undefined);
+      this.#writeBehind();
     }
     const { epoch, version } = this.#state.config?.address ?? config;
     return { epoch, version };
@@ -75,14 +99,18 @@ export class Router extends DurableObject<Env> implements RouterApi {
 
   /** Admits a call and picks its instance, or refuses. */
   async admit(request: AdmitRequest): Promise<Admission> {
-    const answer = admit(this.#state, request, Date.now());
+    const decide = (): Admission => admit(this.#state, request, Date.now());
+    const asked = askForAdmit(this.#state, request, Date.now());
+    const answer = asked === null ? decide() : await this.#siblings.decideWithProbe(asked, decide);
     this.#writeBehind();
     return answer;
   }
 
   /** Takes an attempt's failure and gives the next instance, or refuses. */
   async next(ticket: Ticket, failure: Failure): Promise<Admission> {
-    const answer = next(this.#state, ticket, failure, Date.now());
+    const decide = (): Admission => next(this.#state, ticket, failure, Date.now());
+    const asked = failure.class === "caller_fault" ? null : askForNext(this.#state, ticket, Date.now());
+    const answer = asked === null ? decide() : await this.#siblings.decideWithProbe(asked, decide);
     this.#writeBehind();
     return answer;
   }
@@ -131,8 +159,26 @@ export class Router extends DurableObject<Env> implements RouterApi {
 
   /** Ends a cool-down by hand; on disk before the answer. */
   async clearCooldown(credentialId: string, model: string): Promise<void> {
-    clearCooldown(this.#state.cooldowns, cooldownKey(credentialId, model));
+    clearCooldown(this.#state.cooldowns, cooldownKey(credentialId, model), Date.now());
     this.#flush();
+    this.#writeBehind();
+  }
+
+  /** Takes what another shard saw. */
+  async tell(news: readonly News[]): Promise<void> {
+    this.#siblings.receive(news);
+  }
+
+  /** Says what cools or is out here, for a shard that begins. */
+  async coolings(): Promise<readonly News[]> {
+    return describeAll(this.#state.cooldowns, Date.now());
+  }
+
+  /** Grants another shard's probe, if it is the only one. */
+  async grantProbe(ask: ProbeAsk): Promise<ProbeAnswer> {
+    const answer = grantProbe(this.#state, ask, Date.now());
+    this.#writeBehind();
+    return answer;
   }
 
   /** The version in force; null when none was ever applied. */
@@ -165,11 +211,13 @@ export class Router extends DurableObject<Env> implements RouterApi {
       expireRequests(this.#state.tickets, Date.now());
       this.#flush();
     };
-    await runDue(this.ctx.storage, { expire_tickets: expire }, Date.now());
+    const tell = (): void => this.#siblings.tellNews();
+    await runDue(this.ctx.storage, { expire_tickets: expire, tell_siblings: tell }, Date.now());
   }
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
   #writeBehind(): void {
+    this.#siblings.tellNews();
     if (this.#timer !== null || this.#state.closed || !(isDirty(this.#state) || this.#hasUses())) {
       return;
     }

@@ -1,9 +1,10 @@
 /** Which instance a request goes to: who may serve now, who is due for its probe, and how long until somebody is. Pure. */
 import type { UpstreamEndpoint } from "../providers/contract.js";
 import { serves } from "../providers/serving.js";
-import { dueAt, leaseProbe } from "./cooldown.js";
+import { leaseProbe } from "./cooldown.js";
 import { latencyMs } from "./latency.js";
 import { chargeForcedPick, chargePick, pickWeighted } from "./pick.js";
+import { probeAt } from "./probe-grants.js";
 import type { LiveConfig, LiveInstance, LivePool, RouterState } from "./state.js";
 import { pickSticky } from "./sticky.js";
 import { findStrategy, type Facts } from "./strategies.js";
@@ -90,6 +91,25 @@ export function selectAcross(state: RouterState, pools: readonly LivePool[], see
   return { kind: "none", wait_ms: waitMs, has_untried: hasUntried };
 }
 
+/**
+ * The instance whose probe `selectAcross` would give to the seeker, were the first shard to grant it; null when it would pick another or nobody.
+ * Moves nothing.
+ */
+export function findProbe(
+  state: RouterState,
+  pools: readonly LivePool[],
+  seeker: Pick<Seeker, "request_id" | "tried" | "endpoint">,
+  now: number,
+): LiveInstance | null {
+  const offers = pools.map((pool) => surveyPool(state, pool, { ...seeker, is_asking: true }, now));
+  const isFresh = seeker.tried.length === 0;
+  if (!isFresh && offers.some(({ ready }) => ready.length > 0)) {
+    return null;
+  }
+  const first = offers.find(({ due, ready }) => due !== null || ready.length > 0);
+  return first?.due ?? null;
+}
+
 /** A pool and, in order, those that stand in for it and for them; each once, so a circle ends. */
 export function withFallbacks(config: LiveConfig, pool: LivePool): readonly LivePool[] {
   if (pool.row.fallbacks.length === 0) {
@@ -146,9 +166,10 @@ function factsOf(state: RouterState, now: number): Facts<LiveInstance> {
 function surveyPool(
   state: RouterState,
   pool: LivePool,
-  { tried, endpoint }: Pick<Seeker, "tried" | "endpoint">,
+  seeker: Pick<Seeker, "tried" | "endpoint"> & { readonly request_id?: string; readonly is_asking?: boolean },
   now: number,
 ): Offer {
+  const { tried, endpoint, request_id: requestId, is_asking: isAsking = false } = seeker;
   const ready: LiveInstance[] = [];
   let due: LiveInstance | null = null;
   let dueSince = Infinity;
@@ -165,7 +186,8 @@ function surveyPool(
     const isTried = tried.includes(instance.row.id);
     hasUntried ||= !isTried;
     const cooldown = state.cooldowns.entries.get(instance.cooldown_key);
-    const at = cooldown === undefined ? now : dueAt(cooldown, now);
+    const key = instance.cooldown_key;
+    const at = cooldown === undefined ? now : probeAt(state.spread, key, cooldown, requestId, isAsking, now);
     soonest = Math.min(soonest, at);
     if (isTried || at > now) {
       continue;

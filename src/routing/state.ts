@@ -12,6 +12,7 @@ import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { Latency } from "./latency.js";
 import type { RateWindow } from "./limits.js";
 import type { Lane } from "./pick.js";
+import { createSpread, type Spread } from "./spread.js";
 import { createTickets, type Tickets } from "./tickets.js";
 import { createUses, type Uses } from "./uses.js";
 
@@ -86,6 +87,8 @@ export interface RouterState {
   /** Ids of keys that were ever revoked; they stay refused whatever a later version says. */
   readonly tombstones: Set<string>;
   readonly cooldowns: Cooldowns;
+  /** This shard among the workspace's others. */
+  readonly spread: Spread;
   readonly tickets: Tickets;
   /** Request windows by key id. */
   readonly windows: Map<string, RateWindow>;
@@ -107,6 +110,7 @@ export function createState(): RouterState {
     config: null,
     tombstones: new Set(),
     cooldowns: createCooldowns(),
+    spread: createSpread(),
     tickets: createTickets(),
     windows: new Map(),
     dirty_windows: new Set(),
