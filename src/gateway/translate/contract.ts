@@ -1,11 +1,10 @@
 /** Which calls need translating between OpenAI's and Anthropic's wire, and what a translation gives the relay. The translators themselves load on first use. */
 import type { Provider, UpstreamEndpoint } from "../../providers/contract.js";
-import { upstreamEndpoint } from "../../providers/serving.js";
 
 /** What a body cannot tell a translator. */
 export interface TranslationFacts {
-  /** The answer is to be a stream of events. */
-  readonly isStream: boolean;
+  /** A stream may be asked for its usage by `stream_options.include_usage`. */
+  readonly takesStreamOptions: boolean;
 }
 
 /** One call, translated. */
@@ -20,7 +19,7 @@ export interface Translator {
   /** What the upstream is asked for. */
   readonly endpoint: UpstreamEndpoint;
   /**
-   * Translates a body that has its model and its usage option spliced in already, in the wire that was asked. Throws `untranslatable` with the
+   * Translates a body that has its model and, for chat, its usage option spliced in already, in the wire that was asked. Throws `untranslatable` with the
    * field's pointer for what the other wire cannot say, `validation_failed` for a body that says nothing, `body_too_large`.
    */
   begin(body: Uint8Array, facts: TranslationFacts): Promise<Translation>;
@@ -28,7 +27,7 @@ export interface Translator {
 
 const towardsAnthropic: Translator = {
   endpoint: "messages",
-  begin: async (body, facts) => (await import("./from-chat.js")).beginFromChat(body, facts),
+  begin: async (body) => (await import("./from-chat.js")).beginFromChat(body),
 };
 
 const towardsOpenAi: Translator = {
@@ -36,20 +35,26 @@ const towardsOpenAi: Translator = {
   begin: async (body, facts) => (await import("./from-messages.js")).beginFromMessages(body, facts),
 };
 
-/** No call is made: tokens are counted here. The endpoint says whose. */
+/** No call is made, to whatever endpoint: tokens are estimated here. */
 const counting: Translator = {
-  endpoint: "messages/count_tokens",
+  endpoint: "messages",
   begin: async (body) => (await import("./count.js")).beginCount(body),
 };
 
-const translators: Readonly<Partial<Record<UpstreamEndpoint, Translator>>> = {
-  "chat/completions": towardsAnthropic,
-  messages: towardsOpenAi,
-  "messages/count_tokens": counting,
+/** By the asked endpoint: which translators stand in for it, each where the provider serves what is named. */
+const standIns: Readonly<Partial<Record<UpstreamEndpoint, readonly (readonly [UpstreamEndpoint, Translator])[]>>> = {
+  "chat/completions": [["messages", towardsAnthropic]],
+  messages: [["chat/completions", towardsOpenAi]],
+  "messages/count_tokens": [
+    ["messages", counting],
+    ["chat/completions", counting],
+  ],
 };
 
 /** The translator for an asked endpoint on a provider. Null when it serves the endpoint itself, or nothing can stand in. */
 export function findTranslator(asked: UpstreamEndpoint, provider: Pick<Provider, "endpoints">): Translator | null {
-  const endpoint = upstreamEndpoint(provider, asked);
-  return endpoint === null || endpoint === asked ? null : (translators[asked] ?? null);
+  if (provider.endpoints.includes(asked)) {
+    return null;
+  }
+  return standIns[asked]?.find(([endpoint]) => provider.endpoints.includes(endpoint))?.[1] ?? null;
 }

@@ -1,8 +1,27 @@
-/** Turns calls of messages into the other wire. */
-import { AppError } from "../../base/errors.js";
+/** Anthropic's messages, answered by a provider of OpenAI's chat. */
+import { utf8 } from "../../base/bytes.js";
 import type { Translation, TranslationFacts } from "./contract.js";
+import { toAnthropicError } from "./errors.js";
+import { asRecord, asText, readBody } from "./json.js";
+import { toMessagesAnswer } from "./messages-answer.js";
+import { toChatRequest } from "./messages-request.js";
+import { toMessagesEvents } from "./messages-stream.js";
+import { respondWith } from "./respond.js";
 
-/** Begins one call. Throws `untranslatable`. */
-export function beginFromMessages(_body: Uint8Array, _facts: TranslationFacts): Translation {
-  throw new AppError("untranslatable");
+/** Begins a messages call. Throws `untranslatable`, `validation_failed`, `malformed_json` or `body_too_large`. */
+export function beginFromMessages(body: Uint8Array, facts: TranslationFacts): Translation {
+  const asked = readBody(body, "messages");
+  const thinking = asText(asRecord(asked["thinking"])?.["type"]);
+  // Who did not ask to see thinking would send it back to instances that check its signature.
+  const showsThinking = thinking !== null && thinking !== "disabled";
+  return {
+    kind: "call",
+    body: utf8(JSON.stringify(toChatRequest(asked, facts))),
+    respond: (response) =>
+      respondWith(response, {
+        answer: (value) => toMessagesAnswer(value, showsThinking),
+        error: toAnthropicError,
+        startEvents: () => toMessagesEvents(showsThinking),
+      }),
+  };
 }

@@ -75,3 +75,25 @@ export function refuse(code: "untranslatable" | "validation_failed", path: Path,
 function isList(value: Json | undefined): value is readonly Json[] {
   return Array.isArray(value);
 }
+
+export function isTrue(value: Json | undefined): boolean {
+  return value === true;
+}
+
+/** Which members an object may have on its way to the other wire. */
+export interface KnownFields {
+  readonly known: readonly string[];
+  /** Values under which a member that is not known asks for nothing. */
+  readonly idle?: Readonly<Record<string, readonly Json[]>>;
+  readonly path: Path;
+  readonly otherWire: string;
+}
+
+/** Refuses the first member that is neither known nor idle: what is left out in silence is not answered as asked. Throws `untranslatable`. */
+export function refuseUnknown(record: JsonRecord, { known, idle, path, otherWire }: KnownFields): void {
+  for (const [name, value] of Object.entries(record)) {
+    if (!known.includes(name) && isSaid(value) && !(idle?.[name] ?? []).some((one) => one === value)) {
+      throw refuse("untranslatable", [...path, name], `${otherWire} cannot say this. Leave it out.`);
+    }
+  }
+}
