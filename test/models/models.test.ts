@@ -13,7 +13,7 @@ import { auditOf as auditLines, sandboxCredential, sandboxInstance } from "../co
 import { call, type Answer } from "../support/client.js";
 import { db, seedKey, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
-const free = { input_usd_per_mtok: "0", output_usd_per_mtok: "0", cached_input_usd_per_mtok: "0" };
+const madeUp = { input_usd_per_mtok: "1", output_usd_per_mtok: "4", cached_input_usd_per_mtok: "0.1" };
 
 function pathOf(workspace: SeededWorkspace, model?: string, provider = "sandbox"): string {
   const list = `/workspaces/${workspace.id}/model-providers/${provider}/models`;
@@ -72,7 +72,7 @@ describe("a provider's models", () => {
       provider_name: "sandbox",
       model: "sandbox-chat",
       type: "llm",
-      price: free,
+      price: madeUp,
       price_source: "catalogue",
       enabled: true,
       custom: false,
@@ -107,7 +107,7 @@ describe("a provider's models", () => {
     expect(await versionOf(workspace)).toBe(before + 1);
     const [first, second] = await auditOf(workspace, "model", "sandbox/sandbox-chat");
     expect([first, second]).toMatchObject([
-      { action: "model.updated", before: { title: shown.title, price: free }, after: { title: "Ours", ...own } },
+      { action: "model.updated", before: { title: shown.title, price: madeUp }, after: { title: "Ours", ...own } },
       { action: "model.updated", before: { title: "Ours" }, after: { price_source: "catalogue" } },
     ]);
     const same = await patch(workspace, "sandbox-chat", { enabled: true, title: null });
