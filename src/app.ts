@@ -9,7 +9,7 @@ import { log } from "./base/log.js";
 import { readSettings, requireSettings } from "./base/settings.js";
 import { confirmCredential } from "./connections/confirm.js";
 import { connectionEndpoints } from "./connections/routes.js";
-import { errorResponse } from "./gateway/face.js";
+import { errorResponse, faceOf } from "./gateway/face.js";
 import { gateway } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
 import { checkDoor, secureAnswer } from "./http/door.js";
@@ -87,7 +87,7 @@ app.use(async (context, next) => {
   await next();
 });
 
-// An SDK's door: its own callers and its own error face. Nothing below it runs for /v1.
+// An SDK's door: its own callers and its own error face. Nothing below it runs for /v1 and /anthropic.
 app.route(
   "/",
   gateway({
@@ -163,8 +163,9 @@ app.onError((error, context) => {
   const failure = toAppError(error);
   const requestId = context.get("requestId");
   logFailure(failure, requestId);
-  return context.req.path.startsWith("/v1/")
-    ? errorResponse(failure, new Headers({ "x-request-id": requestId }))
+  const { path } = context.req;
+  return path.startsWith("/v1/") || path.startsWith("/anthropic/")
+    ? errorResponse(failure, new Headers({ "x-request-id": requestId }), faceOf(path))
     : problem(failure, requestId);
 });
 

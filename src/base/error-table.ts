@@ -40,6 +40,12 @@ export const errorTable = {
     detail:
       "The instance speaks another wire format, which cannot say a field of this request. Leave the field out, or call a model of a provider that has this endpoint.",
   },
+  background_refused: {
+    status: 400,
+    title: "Background refused",
+    detail:
+      "A response that runs in the background can be asked for only where it was begun, which a pool does not promise. Send `background: false` and `stream: true` for a long one.",
+  },
   invalid_header: { status: 400, title: "Invalid header", detail: "A request header has a value that cannot be read." },
   unauthenticated: {
     status: 401,

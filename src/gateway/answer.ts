@@ -4,11 +4,13 @@ import { redactSecrets } from "../base/secret.js";
 import { readTextUpTo } from "../base/outbound.js";
 import { classifyInBand, impliedStatus, readErrorWords, transientFailure } from "../routing/classify.js";
 import type { Failure, Usage } from "../routing/model.js";
-import { asRecord, readUsage } from "./chat-events.js";
+import type { WireError } from "./dialect.js";
+import type { Endpoint } from "./endpoints.js";
 import { toUpstreamWireError } from "./face.js";
 import { LeashCut } from "./leash.js";
 import { answerCopies, holdAnswer, type StreamContext } from "./opening.js";
 import type { Report } from "./stream.js";
+import { asRecord, readAnswerUsage, readUsage } from "./usage.js";
 
 /** A body to pass on, or why there is none. `end` of a stream in `body` is told by `report`. */
 export type Answer =
@@ -58,11 +60,7 @@ export function passOnError(
   const clean = redactSecrets(body, context.secrets);
   const size = utf8(body).length;
   const isWhole = size > 0 && size < maxErrorBytes;
-  const text = isWhole
-    ? clean
-    : JSON.stringify({
-        error: { message: refusedText(status), type: "invalid_request_error", param: null, code: failure.code },
-      });
+  const text = isWhole ? clean : errorText(status, refusedWords(status, failure), context);
   return {
     kind: "committed",
     status,
@@ -76,24 +74,29 @@ export function passOnError(
 /** An in-band error that is the caller's fault, seen before commit: it can still be given the status it deserves. */
 export function passOnInBandError(value: unknown, context: StreamContext, failure: Failure): Answer {
   const words = readErrorWords(value);
-  const body = JSON.stringify({ error: toUpstreamWireError(value, context.secrets) });
   const status = words === null ? 400 : impliedStatus(words);
+  const body = errorText(status, toUpstreamWireError(value, context.secrets), context);
   return passOnError(status, body, "application/json", context, failure);
 }
 
-/** Reads a result; silence counts from its first bytes on, since some upstreams send the headers before they begin to think. Up to 512 KiB it is held until it is whole, well-formed JSON and no error; a larger one is passed on as it comes. */
+/**
+ * Reads a result; silence counts from its first bytes on, since some upstreams send the headers before they begin to think. Up to 512 KiB it is
+ * held until it is whole and, as JSON, well-formed and no error; a larger one is passed on as it comes, and sound from its first bytes on.
+ */
 export async function readResult(response: Response, context: StreamContext): Promise<Answer> {
-  if (response.body === null) {
-    return { kind: "failed", failure: { ...transientFailure("empty_answer"), status: response.status } };
+  const form = formOf(response, context.endpoint.answer);
+  if (response.body === null || form === null) {
+    context.leash.cut("done");
+    return fail(form === null ? "malformed_answer" : "empty_answer", response);
   }
   const reader = response.body.getReader();
   context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
   const chunks: Uint8Array[] = [];
-  for (let size = 0; size <= maxHeldBytes;) {
+  for (let size = 0; size <= (form === "binary" ? 0 : maxHeldBytes);) {
     const disarm = size === 0 ? undefined : context.leash.arm(context.idleMs, "idle");
     const { done, value } = await context.leash.hold(reader.read()).finally(disarm);
     if (done) {
-      return judgeWhole(response, joinChunks(chunks), context);
+      return judgeWhole(response, form, joinChunks(chunks), context);
     }
     chunks.push(value);
     size += value.length;
@@ -102,20 +105,39 @@ export async function readResult(response: Response, context: StreamContext): Pr
   return passThrough(response, reader, chunks, context);
 }
 
-function judgeWhole(response: Response, body: Uint8Array, context: StreamContext): Answer {
+type Form = Endpoint["answer"];
+
+/** What an answer is, by what it says it is; null for what the endpoint cannot give, such as a web page. */
+function formOf(response: Response, expected: Form): Form | null {
+  const type = response.headers.get("content-type") ?? "";
+  if (expected === "json" || /\bjson\b/i.test(type)) {
+    return "json";
+  }
+  return /\bx?html\b/i.test(type) ? null : expected;
+}
+
+function fail(code: string, { status }: Response): Answer {
+  return { kind: "failed", failure: { ...transientFailure(code), status } };
+}
+
+function judgeWhole(response: Response, form: Form, body: Uint8Array, context: StreamContext): Answer {
+  if (form !== "json") {
+    return form === "binary"
+      ? fail("empty_answer", response)
+      : commit(response, body, Promise.resolve({ result: "ok", failure: null, usage: null }));
+  }
   const value = parse(body);
   if (asRecord(value) === null && !Array.isArray(value)) {
-    return { kind: "failed", failure: { ...transientFailure("malformed_answer"), status: response.status } };
+    return fail("malformed_answer", response);
   }
   const failure = classifyInBand(value, context.headers, Date.now());
   if (failure !== null) {
     return failure.class === "caller_fault" ? passOnInBandError(value, context, failure) : { kind: "failed", failure };
   }
-  const usage = readUsage(asRecord(value)?.["usage"]);
-  return commit(response, body, Promise.resolve({ result: "ok", failure: null, usage }));
+  return commit(response, body, Promise.resolve({ result: "ok", failure: null, usage: readAnswerUsage(value) }));
 }
 
-/** A result too large to hold: committed from here on, so a cut breaks the connection, the one honest sign that JSON has left. */
+/** A result too large to hold: committed from here on, so a cut breaks the connection, the one honest sign that is left for what is no stream of events. */
 function passThrough(
   response: Response,
   reader: ReadableStreamDefaultReader<Uint8Array>,
@@ -166,8 +188,17 @@ function passThrough(
 }
 
 function commit(response: Response, body: Uint8Array | ReadableStream<Uint8Array>, report: Promise<Report>): Answer {
-  const contentType = response.headers.get("content-type") ?? "application/json";
-  return { kind: "committed", status: response.status, contentType, body, report };
+  const { headers, status } = response;
+  const contentType = headers.get("content-type") ?? "application/json";
+  return { kind: "committed", status, contentType, body: withLength(body, headers), report };
+}
+
+/** An announced length is passed on: then a caller can tell a cut however many proxies stand between. It is not told of what the platform unpacks. */
+function withLength(body: Uint8Array | ReadableStream<Uint8Array>, headers: Headers): typeof body {
+  const length = Number(headers.get("content-length") ?? Number.NaN);
+  return body instanceof ReadableStream && Number.isSafeInteger(length) && !headers.has("content-encoding")
+    ? body.pipeThrough(new FixedLengthStream(length))
+    : body;
 }
 
 function reportOf(failure: Failure | null, tail: Uint8Array): Report {
@@ -182,8 +213,13 @@ function usageInTail(tail: Uint8Array): Usage | null {
   return found === undefined ? null : readUsage(parse(new TextEncoder().encode(found)));
 }
 
-function refusedText(status: number): string {
-  return `The provider refused this request with status ${status}.`;
+function errorText(status: number, error: WireError, { endpoint, requestId }: StreamContext): string {
+  return JSON.stringify(endpoint.face.errorBody(error, status, requestId));
+}
+
+function refusedWords(status: number, { code }: Failure): WireError {
+  const message = `The provider refused this request with status ${status}.`;
+  return { message, type: "invalid_request_error", param: null, code };
 }
 
 function joinChunks(chunks: readonly Uint8Array[]): Uint8Array {

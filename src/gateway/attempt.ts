@@ -6,24 +6,29 @@ import type { Secret } from "../base/secret.js";
 import { findToken, forgetToken, type TokenOutcome } from "../providers/access-token.js";
 import type { Provider } from "../providers/contract.js";
 import { classifyAnswer, transientFailure } from "../routing/classify.js";
-import type { Failure, Ticket } from "../routing/model.js";
+import type { Estimate, Failure, Ticket } from "../routing/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import { type Answer, passOnError, passOnInBandError, readErrorBody, readResult } from "./answer.js";
 import { type Budget, openHold } from "./budget.js";
+import type { Dialect } from "./dialect.js";
+import type { Endpoint } from "./endpoints.js";
 import { upstreamHeaders } from "./headers.js";
 import { createLeash, type Leash, LeashCut } from "./leash.js";
 import { openStream, type StreamContext } from "./opening.js";
-import { type Scan, splice } from "./scan.js";
+import { type Edit, type Scan, splice } from "./scan.js";
 import type { Send } from "./send.js";
 import { relayStream, type Report } from "./stream.js";
+import { findTranslator } from "./translate/contract.js";
 
 /** One caller's request, read and checked. */
 export interface Exchange {
   readonly requestId: string;
+  readonly endpoint: Endpoint;
   readonly body: Uint8Array<ArrayBuffer>;
   readonly scan: Scan;
   readonly model: string;
   readonly isStream: boolean;
+  readonly estimate: Estimate;
   readonly headers: Headers;
   /** Aborts when the caller leaves. */
   readonly client: AbortSignal;
@@ -171,58 +176,121 @@ async function openInTime(ticket: Ticket, deps: AttemptDeps): Promise<OpenInstan
 }
 
 async function call(
-  { provider, opened, key }: Target,
+  target: Target,
   ticket: Ticket,
   exchange: Exchange,
   deps: AttemptDeps,
   leash: Leash,
 ): Promise<{ response: Response; answer: Answer }> {
-  const { base_url, options } = opened;
-  const model = provider.modelName(opened.model);
-  const { body, usageAdded } = splice(exchange.body, exchange.scan, {
-    model,
-    streamUsage: exchange.isStream && provider.takesStreamOptions(options),
-  });
-  const headers = upstreamHeaders(exchange.headers);
-  const address = { endpoint: "chat/completions", base_url, options, api_key: key, model } as const;
-  const request = provider.request({ ...address, body, headers, stream: exchange.isStream });
-  if (new URL(request.url).origin !== opened.origin) {
-    throw new AppError("internal", {
-      cause: new Error(`a call of ${provider.name} would leave its credential's origin`),
-    });
-  }
+  const prepared = await prepare(target, ticket, exchange);
   const disarm = exchange.isStream ? leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte") : nothing;
-  const sending = deps.send(provider, request, leash.signal, leftMs(ticket, exchange));
-  leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
-  const response = await leash.hold(sending);
-  const isStream = response.ok && /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
+  const response = await dispatch(target.provider, prepared, leftMs(ticket, exchange), deps, leash);
+  const { dialect } = exchange.endpoint;
+  const isStream =
+    dialect !== null && response.ok && /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
   if (!response.ok) {
     disarm();
   }
   const context: StreamContext = {
     leash,
+    endpoint: exchange.endpoint,
+    requestId: exchange.requestId,
+    choices: exchange.estimate.choices,
+    promptTokens: exchange.estimate.input_tokens,
     headers: response.headers,
-    hideUsage: usageAdded,
-    secrets: [opened.api_key, key].filter((secret) => secret !== null),
+    hideUsage: prepared.isUsageAdded,
+    secrets: [target.opened.api_key, target.key].filter((secret) => secret !== null),
     idleMs: ticket.policy.idle_timeout_ms,
     keepAliveMs: deps.keepAliveMs,
     hold: openHold(deps.answerBudget),
   };
   leash.whenCut(() => context.hold.release());
-  const answer = isStream ? await readStream(response, context) : await readPlain(response, context);
+  const answer = isStream ? await readStream(response, dialect, context) : await readPlain(response, context);
   disarm();
   return { response, answer };
+}
+
+interface Prepared {
+  /** The usage chunk of the stream is our wish and not the caller's. */
+  readonly isUsageAdded: boolean;
+  /** Either the call, or what a translation answers without one. */
+  readonly outgoing: Request | Response;
+  /** Puts the upstream's answer into the wire that was asked; null where it speaks that itself. */
+  readonly respond: ((response: Response) => Response) | null;
+}
+
+/** Writes the call in the words of the instance's provider. Throws `endpoint_not_supported`, `untranslatable`, or `internal` for an address that is not the credential's. */
+async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Promise<Prepared> {
+  const { provider, opened, key } = target;
+  const { base_url, options } = opened;
+  const { endpoint, isStream } = exchange;
+  const translator = findTranslator(endpoint.name, provider);
+  if (translator === null && !provider.endpoints.includes(endpoint.name)) {
+    throw new AppError("endpoint_not_supported");
+  }
+  const model = provider.modelName(opened.model);
+  const takesStreamOptions = provider.takesStreamOptions(options);
+  const { body, usageAdded } = splice(exchange.body, exchange.scan, {
+    model,
+    streamUsage: isStream && endpoint.asksUsage && (takesStreamOptions || translator !== null),
+    cap: capOf(ticket, endpoint, translator === null ? provider : null),
+  });
+  const facts = { isStream, takesStreamOptions };
+  const translation = (await translator?.begin(body, facts)) ?? null;
+  if (translation?.kind === "answer") {
+    return { isUsageAdded: usageAdded, outgoing: translation.response, respond: null };
+  }
+  const request = provider.request({
+    endpoint: translator?.endpoint ?? endpoint.name,
+    base_url,
+    options,
+    api_key: key,
+    model,
+    body: translation?.body ?? body,
+    headers: upstreamHeaders(exchange.headers, translator === null ? endpoint.requestHeaders : []),
+    stream: isStream,
+  });
+  if (new URL(request.url).origin !== opened.origin) {
+    throw new AppError("internal", {
+      cause: new Error(`a call of ${provider.name} would leave its credential's origin`),
+    });
+  }
+  const respond = translation === null ? null : (response: Response) => translation.respond(response);
+  return { isUsageAdded: usageAdded, outgoing: request, respond };
+}
+
+/** Sends a call and gives its answer in the wire that was asked. */
+async function dispatch(
+  provider: Provider,
+  { outgoing, respond }: Prepared,
+  timeoutMs: number,
+  deps: AttemptDeps,
+  leash: Leash,
+): Promise<Response> {
+  if (outgoing instanceof Response) {
+    return outgoing;
+  }
+  const sending = deps.send(provider, outgoing, leash.signal, timeoutMs);
+  leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
+  const response = await leash.hold(sending);
+  return respond === null ? response : respond(response);
+}
+
+/** The Router's cap, in the field by which the provider knows it; a translator reads the asked wire's own. */
+function capOf(ticket: Ticket, endpoint: Endpoint, provider: Provider | null): Edit["cap"] {
+  const field = provider?.capField(endpoint.name) ?? endpoint.capField;
+  return ticket.output_cap === undefined || field === null ? null : { field, tokens: ticket.output_cap };
 }
 
 function leftMs(ticket: Ticket, exchange: Exchange): number {
   return Math.max(1, exchange.startedAt + ticket.policy.total_timeout_ms - Date.now());
 }
 
-async function readStream(response: Response, context: StreamContext): Promise<Answer> {
+async function readStream(response: Response, dialect: Dialect, context: StreamContext): Promise<Answer> {
   if (response.body === null) {
     return { kind: "failed", failure: transientFailure("empty_stream") };
   }
-  const opening = await openStream(response.body, context);
+  const opening = await openStream(response.body, dialect, context);
   if (opening.kind === "failed") {
     return opening.failure.class === "caller_fault"
       ? passOnInBandError(opening.error, context, opening.failure)

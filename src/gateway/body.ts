@@ -14,13 +14,10 @@ export interface BodyLimits {
   readonly budget: Budget;
   /** Longest silence of the sender. */
   readonly idleMs: number;
+  /** How often the body may be in memory at once. */
+  readonly copies: number;
 }
 
-/** JSON bodies of the gateway. */
-export const maxJsonBytes = 20 * 1_048_576;
-
-/** Besides the body itself, its copy with the model spliced in is in memory while it is sent, and after a failure the last attempt's copy too. */
-const copies = 3;
 const overloadedRetryMs = 1_000;
 
 /**
@@ -59,7 +56,7 @@ async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Pro
       if (size > limits.maxBytes) {
         throw new AppError("body_too_large");
       }
-      if (!hold.resize(size * copies)) {
+      if (!hold.resize(size * limits.copies)) {
         throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
       }
       chunks.push(value);

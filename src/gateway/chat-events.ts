@@ -1,39 +1,35 @@
-/** What the events of a chat stream mean to the relay: content, finish, usage, error, end. Open to fields it does not know. */
-import type { Usage } from "../routing/model.js";
+/** The events of chat and of legacy completions: chunks with choices, a finish in each, and `[DONE]` at the end. */
+import { utf8 } from "../base/bytes.js";
+import { content, type Dialect, errorMeaning, filler, hasValue, type Meaning, parseData } from "./dialect.js";
 import type { SseEvent } from "./sse.js";
+import { asRecord, type Json, readUsage } from "./usage.js";
 
-/** One event, understood. */
-export interface Meaning {
-  readonly kind: "content" | "filler" | "done" | "error" | "malformed";
-  /** A choice said why it ended. */
-  readonly isFinish: boolean;
-  readonly usage: Usage | null;
-  /** Usage and nothing else: the chunk that `include_usage` adds. */
-  readonly isUsageOnly: boolean;
-  /** The parsed data of an error. */
-  readonly error: unknown;
-}
+/** A comment, which every reader of events skips. */
+export const commentLine = utf8(": keep-alive\n\n");
 
-const filler: Meaning = { kind: "filler", isFinish: false, usage: null, isUsageOnly: false, error: undefined };
+/** The stream of `chat/completions` and `completions`. No `[DONE]` follows its error event: the SDKs throw on the event. */
+export const chatDialect: Dialect = {
+  readMeaning,
+  skimMeaning,
+  keepAlive: commentLine,
+  errorEvent: (error) => utf8(`data: ${JSON.stringify({ error })}\n\n`),
+  endsByClose: false,
+  isText: true,
+};
 
 /** Only data that may hold a finish, a usage or an error is parsed once a stream runs; quotes inside texts are escaped, so they cannot match. */
 const notable = /"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|"error"\s*:\s*[^\sn]/;
 
-/** Reads an event in full. */
-export function readMeaning(event: SseEvent): Meaning {
+function readMeaning(event: SseEvent): Meaning {
   if (event.data === null || event.data === "") {
     return filler;
   }
   if (event.data.trim() === "[DONE]") {
     return { ...filler, kind: "done" };
   }
-  const value = parse(event.data);
+  const value = parseData(event.data);
   if (event.name === "error") {
-    return {
-      ...filler,
-      kind: "error",
-      error: asRecord(value)?.["error"] === undefined ? { error: value ?? event.data } : value,
-    };
+    return errorMeaning(value, event.data);
   }
   const chunk = asRecord(value);
   if (chunk === null) {
@@ -42,32 +38,18 @@ export function readMeaning(event: SseEvent): Meaning {
   return hasValue(chunk["error"]) ? { ...filler, kind: "error", error: chunk } : readChunk(chunk);
 }
 
-/** Reads an event of a stream that has begun: content without a finish, a usage or an error is not parsed and counts as content. */
-export function skimMeaning(event: SseEvent): Meaning {
+function skimMeaning(event: SseEvent): Meaning {
   if (event.data === null || event.name === "error" || event.data.length < 12 || notable.test(event.data)) {
     return readMeaning(event);
   }
-  return { ...filler, kind: "content" };
+  return content;
 }
 
-/** Token counts of a `usage` object, or null when it is none. */
-export function readUsage(value: unknown): Usage | null {
-  const usage = asRecord(value);
-  const prompt = readCount(usage?.["prompt_tokens"]);
-  const completion = readCount(usage?.["completion_tokens"] ?? 0);
-  return prompt === null || completion === null ? null : { prompt_tokens: prompt, completion_tokens: completion };
-}
-
-/** A plain object, or null for anything else. */
-export function asRecord(value: unknown): Readonly<Record<string, unknown>> | null {
-  return isRecord(value) ? value : null;
-}
-
-function readChunk(chunk: Readonly<Record<string, unknown>>): Meaning {
+function readChunk(chunk: Json): Meaning {
   const list: unknown = chunk["choices"];
   const choices = Array.isArray(list) ? list.map(asRecord).filter((choice) => choice !== null) : [];
   const isFinish = choices.some((choice) => hasValue(choice["finish_reason"]));
-  const usage = readUsage(chunk["usage"]);
+  const usage = readUsage(chunk["usage"]) === null ? null : asRecord(chunk["usage"]);
   const isContent = isFinish || choices.some(holdsContent);
   return {
     kind: isContent ? "content" : "filler",
@@ -79,30 +61,7 @@ function readChunk(chunk: Readonly<Record<string, unknown>>): Meaning {
 }
 
 /** Any delta field but the role counts: text, reasoning, tool calls, refusal, audio and what is yet to be invented. */
-function holdsContent(choice: Readonly<Record<string, unknown>>): boolean {
+function holdsContent(choice: Json): boolean {
   const delta = asRecord(choice["delta"]) ?? {};
   return Object.entries(delta).some(([name, value]) => name !== "role" && hasValue(value)) || hasValue(choice["text"]);
-}
-
-function hasValue(value: unknown): boolean {
-  if (value === null || value === undefined || value === "" || value === false) {
-    return false;
-  }
-  return typeof value !== "object" || Object.keys(value).length > 0;
-}
-
-function readCount(value: unknown): number | null {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function parse(data: string): unknown {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,19 +1,69 @@
-/** The OpenAI face of everything the gateway itself says: error bodies, statuses, Retry-After, and the event that ends a broken stream. */
-import { utf8 } from "../base/bytes.js";
+/** The face of everything the gateway itself says, in the shape of each wire: error bodies, statuses, Retry-After. */
 import { AppError, type ErrorCode } from "../base/errors.js";
 import { redactSecrets, type Secret } from "../base/secret.js";
 import { readErrorWords } from "../routing/classify.js";
 import type { Failure, Refusal } from "../routing/model.js";
 import { refusalError } from "../routing/refusal.js";
-import { asRecord } from "./chat-events.js";
+import type { WireError } from "./dialect.js";
+import { asRecord } from "./usage.js";
 
-/** The inside of OpenAI's error object. */
-export interface WireError {
-  readonly message: string;
-  readonly type: string;
-  readonly param: string | null;
-  readonly code: string | null;
+/** How a wire's clients are spoken to. */
+export interface Face {
+  /** The body of an error answer. */
+  errorBody(error: WireError, status: number, requestId: string): object;
+  /** Where this wire's SDKs look for the request's id, besides `x-request-id`. */
+  readonly requestIdHeader: string | null;
 }
+
+/** What OpenAI's clients read. */
+export const openaiFace: Face = { errorBody: (error) => ({ error }), requestIdHeader: null };
+
+/** What Anthropic's clients read. */
+export const anthropicFace: Face = {
+  errorBody: (error, status, requestId) => ({
+    type: "error",
+    error: anthropicError(error, status),
+    request_id: requestId,
+  }),
+  requestIdHeader: "request-id",
+};
+
+/** The face that a path's callers know. */
+export function faceOf(path: string): Face {
+  return path.startsWith("/anthropic/") ? anthropicFace : openaiFace;
+}
+
+/** The inside of Anthropic's error object. `status` null: the error comes in a stream that has begun. */
+export function anthropicError(error: WireError, status: number | null): { type: string; message: string } {
+  const known = anthropicTypes.find(([at, type]) => at === status || (status === null && type === error.type))?.[1];
+  const byCode = anthropicCodes[error.code ?? ""];
+  return { type: byCode ?? known ?? (isFault(status) ? "invalid_request_error" : "api_error"), message: error.message };
+}
+
+function isFault(status: number | null): boolean {
+  return status !== null && status < 500;
+}
+
+const anthropicTypes: readonly (readonly [status: number, type: string])[] = [
+  [400, "invalid_request_error"],
+  [401, "authentication_error"],
+  [402, "billing_error"],
+  [403, "permission_error"],
+  [404, "not_found_error"],
+  [413, "request_too_large"],
+  [429, "rate_limit_error"],
+  [503, "overloaded_error"],
+  [504, "timeout_error"],
+  [529, "overloaded_error"],
+];
+
+/** Codes whose type says more than their status, and those of streams, which have none. */
+const anthropicCodes: Readonly<Record<string, string>> = {
+  insufficient_quota: "billing_error",
+  timeout: "timeout_error",
+  overloaded: "overloaded_error",
+  pool_exhausted: "overloaded_error",
+};
 
 /** Codes that OpenAI's clients know under another word than ours. */
 const wireCodes: Partial<Record<ErrorCode, string>> = {
@@ -65,25 +115,27 @@ function toWireError(error: AppError): WireError {
   };
 }
 
-/** A whole error answer; `headers` are added to. `Retry-After` is in whole seconds, rounded up, so that a caller who heeds it is not early. */
-export function errorResponse(error: AppError, headers: Headers): Response {
+/** The SDKs wait for no `Retry-After` above this, and come back at once instead. */
+const longestSdkWaitMs = 60_000;
+
+/** A whole error answer; `headers`, which name the request, are added to. `Retry-After` is in whole seconds, rounded up, so that a caller who heeds it is not early. */
+export function errorResponse(error: AppError, headers: Headers, face: Face): Response {
   headers.set("content-type", "application/json");
   headers.set("cache-control", "no-store");
   if (error.retryAfterMs !== undefined) {
     headers.set("retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))));
-  } else if (error.code === "pool_exhausted") {
+  } else if (error.code === "pool_exhausted" || error.status === 429) {
     // Nobody can say when: the SDKs would come back at once, and in vain.
+    headers.set("x-should-retry", "false");
+  }
+  if (error.code === "insufficient_quota" && (error.retryAfterMs ?? 0) > longestSdkWaitMs) {
     headers.set("x-should-retry", "false");
   }
   if (error.status === 401) {
     headers.set("www-authenticate", "Bearer");
   }
-  return new Response(JSON.stringify({ error: toWireError(error) }), { status: error.status, headers });
-}
-
-/** The event that ends a stream which cannot be finished. No `[DONE]` follows it: the SDKs throw on it. */
-export function streamErrorEvent(error: WireError): Uint8Array {
-  return utf8(`data: ${JSON.stringify({ error })}\n\n`);
+  const body = face.errorBody(toWireError(error), error.status, headers.get("x-request-id") ?? "");
+  return new Response(JSON.stringify(body), { status: error.status, headers });
 }
 
 /** A provider's in-band error in our shape, searched for the credential, its message cut to 2,000 characters. */

@@ -1,8 +1,8 @@
 /** Which headers pass, by allow-list in both directions, and the headers that are ours. */
 import type { RateState } from "../routing/model.js";
 
-/** What a provider needs of the caller's headers. Credentials, cookies, addresses, trace ids and SDK fingerprints stay here. */
-const requestAllowed = ["accept", "openai-beta"] as const;
+/** What a provider needs of the caller's headers, besides those of the wire. Credentials, cookies, addresses, trace ids and SDK fingerprints stay here. */
+const requestAllowed = ["accept", "content-type"] as const;
 
 /** Nothing else of an upstream's headers is for the caller: not its rate limits, organisation, cookies, request ids or routing hints. */
 const responseAllowed = ["content-language", "openai-processing-ms", "openai-version"] as const;
@@ -10,6 +10,8 @@ const responseAllowed = ["content-language", "openai-processing-ms", "openai-ver
 /** What our own headers tell. */
 export interface AnswerFacts {
   readonly requestId: string;
+  /** Under which header the request's id stands besides `x-request-id`. */
+  readonly requestIdHeader: string | null;
   readonly alias: string | null;
   readonly attempts: number;
   readonly rate: RateState | null;
@@ -17,10 +19,10 @@ export interface AnswerFacts {
   readonly timing: { readonly routeMs: number; readonly upstreamMs: number } | null;
 }
 
-/** The caller's headers that go upstream. */
-export function upstreamHeaders(client: Headers): Headers {
-  const passed = new Headers({ "content-type": "application/json" });
-  for (const name of requestAllowed) {
+/** The caller's headers that go upstream; `more` are those that the call's wire allows. */
+export function upstreamHeaders(client: Headers, more: readonly string[]): Headers {
+  const passed = new Headers();
+  for (const name of [...requestAllowed, ...more]) {
     const value = client.get(name);
     if (value !== null) {
       passed.set(name, value);
@@ -39,6 +41,9 @@ export function answerHeaders(facts: AnswerFacts, upstream?: Headers): Headers {
     }
   }
   headers.set("x-request-id", facts.requestId);
+  if (facts.requestIdHeader !== null) {
+    headers.set(facts.requestIdHeader, facts.requestId);
+  }
   headers.set("x-gatehouse-attempts", String(facts.attempts));
   headers.set("x-content-type-options", "nosniff");
   if (facts.alias !== null) {

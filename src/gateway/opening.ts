@@ -2,15 +2,23 @@
 import type { Secret } from "../base/secret.js";
 import { classifyInBand, transientFailure } from "../routing/classify.js";
 import type { Failure } from "../routing/model.js";
-import { readMeaning, type Meaning } from "./chat-events.js";
 import { AppError } from "../base/errors.js";
 import type { Hold } from "./budget.js";
+import type { Dialect, Meaning } from "./dialect.js";
+import type { Endpoint } from "./endpoints.js";
 import type { Leash } from "./leash.js";
 import { createSplitter, type SseEvent, type SseSplitter } from "./sse.js";
 
-/** What both halves of a stream's life need. */
+/** What an answer needs from its beginning to its end. */
 export interface StreamContext {
   readonly leash: Leash;
+  readonly endpoint: Endpoint;
+  /** Names the request in error bodies. */
+  readonly requestId: string;
+  /** How many answers were asked for. */
+  readonly choices: number;
+  /** Tokens that went in, as far as the request tells. */
+  readonly promptTokens: number;
   /** The upstream's own headers. */
   readonly headers: Headers;
   /** The usage chunk was our wish, not the caller's: leave it out again. */
@@ -27,6 +35,7 @@ export interface StreamContext {
 
 /** A stream held at its first content event. `events` are whole, unsent and in order. */
 export interface HeldStream {
+  readonly dialect: Dialect;
   readonly reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly splitter: SseSplitter;
   readonly events: readonly SseEvent[];
@@ -51,7 +60,11 @@ export function holdAnswer(context: StreamContext, bytes: number): void {
 }
 
 /** Reads until the first content event. Rejects when the leash is cut, the connection breaks or memory runs short; ending the leash is the caller's part. */
-export async function openStream(source: ReadableStream<Uint8Array>, context: StreamContext): Promise<Opening> {
+export async function openStream(
+  source: ReadableStream<Uint8Array>,
+  dialect: Dialect,
+  context: StreamContext,
+): Promise<Opening> {
   const reader = source.getReader();
   // An upstream that ignores its signal is let go all the same.
   context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
@@ -66,9 +79,9 @@ export async function openStream(source: ReadableStream<Uint8Array>, context: St
     holdAnswer(context, size);
     const arrived = splitter.push(value);
     events.push(...arrived);
-    const meaning = arrived.map(readMeaning).find(({ kind }) => kind !== "filler");
-    if (meaning?.kind === "content") {
-      return { kind: "committed", stream: { reader, splitter, events } };
+    const meaning = arrived.map(dialect.readMeaning).find(({ kind }) => kind !== "filler");
+    if (meaning?.kind === "content" || (meaning?.kind === "done" && meaning.isFinish)) {
+      return { kind: "committed", stream: { dialect, reader, splitter, events } };
     }
     if (meaning !== undefined) {
       return readFailure(meaning, context);

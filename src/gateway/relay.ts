@@ -33,7 +33,7 @@ export interface RelayDeps extends AttemptDeps {
 }
 
 /** What is still told of a request once its answer has begun. The request itself holds up to 20 MiB, so nothing that outlives the commit may name it. */
-type Traits = Pick<Exchange, "requestId" | "startedAt" | "isStream">;
+type Traits = Pick<Exchange, "requestId" | "startedAt" | "isStream" | "endpoint">;
 
 /** What a request has come to so far. */
 interface Run {
@@ -44,7 +44,7 @@ interface Run {
 }
 
 /**
- * Relays one chat call and answers, with the upstream's result or with an error in OpenAI's shape. Throws `router_unavailable`
+ * Relays one call and answers, with the upstream's result or with an error in the shape of the call's wire. Throws `router_unavailable`
  * when the Router cannot even admit it. A stream's settling goes on after the answer, under `waitUntil`.
  */
 export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps): Promise<Response> {
@@ -65,7 +65,8 @@ export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps)
       status: error.status,
       code: admission.code,
     });
-    return errorResponse(error, answerHeaders({ ...factsOf(exchange, null, null), rate: admission.rate }));
+    const headers = answerHeaders({ ...factsOf(exchange, null, null), rate: admission.rate });
+    return errorResponse(error, headers, exchange.endpoint.face);
   }
   const run: Run = { ticket: admission, last: null, settled, isConcluded: false };
   try {
@@ -85,6 +86,9 @@ async function admit(caller: Caller, exchange: Exchange, deps: RelayDeps): Promi
     key_digest: caller.keyDigest,
     scope: "models:invoke",
     model: exchange.model,
+    type: exchange.endpoint.modelType,
+    endpoint: exchange.endpoint.name,
+    estimate: exchange.estimate,
     stream: exchange.isStream,
     catalogue: catalogueEdition,
     sticky: {
@@ -181,7 +185,7 @@ function refuse(
   const report: Report = { result: isDeparture ? "departed" : "failed", failure, usage: null };
   void conclude(run, report, error.status, caller, traitsOf(exchange), deps, error.code);
   const facts = factsOf(exchange, run, run.last);
-  return errorResponse(error, answerHeaders({ ...facts, rate: rate ?? facts.rate }));
+  return errorResponse(error, answerHeaders({ ...facts, rate: rate ?? facts.rate }), exchange.endpoint.face);
 }
 
 /** Settles and logs a request, once. */
@@ -212,6 +216,7 @@ async function conclude(
     pool_id: ticket.pool_id,
     instance_id: ticket.instance.id,
     attempts: ticket.attempt,
+    endpoint: traits.endpoint.name,
     is_stream: traits.isStream,
     status,
     code,
@@ -227,14 +232,15 @@ async function conclude(
   run.settled.resolve();
 }
 
-function traitsOf({ requestId, startedAt, isStream }: Exchange): Traits {
-  return { requestId, startedAt, isStream };
+function traitsOf({ requestId, startedAt, isStream, endpoint }: Exchange): Traits {
+  return { requestId, startedAt, isStream, endpoint };
 }
 
 function factsOf(exchange: Exchange, run: Run | null, last: Attempt | null): AnswerFacts {
   const until = last?.kind === "committed" ? last.committedAt : Date.now();
   return {
     requestId: exchange.requestId,
+    requestIdHeader: exchange.endpoint.face.requestIdHeader,
     alias: run?.ticket.instance.alias ?? null,
     attempts: run?.ticket.attempt ?? 0,
     rate: run?.ticket.rate ?? null,

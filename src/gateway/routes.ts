@@ -1,4 +1,4 @@
-/** The gateway's door: OpenAI's paths, API keys only, and OpenAI's own error face for everything that is refused here. */
+/** The gateway's doors: the paths of OpenAI and Anthropic, API keys only, and each wire's own error face for everything that is refused here. */
 import { type Context, Hono } from "hono";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
@@ -16,15 +16,15 @@ import { refusalError } from "../routing/refusal.js";
 import { routerFor } from "../routing/router-for.js";
 import { catalogueEdition, type ConfigAddress } from "../snapshot/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
-import type { Exchange } from "./attempt.js";
-import { type HeldBody, maxJsonBytes, readBody } from "./body.js";
-import { answerBudget, requestBudget } from "./budget.js";
-import { errorResponse } from "./face.js";
+import { answerBudget } from "./budget.js";
+import { type Endpoint, endpoints } from "./endpoints.js";
+import { readCall, readExchange } from "./exchange.js";
+import { errorResponse, faceOf } from "./face.js";
+import { type CallableModel, modelPaths } from "./model-list.js";
 import { answerHeaders } from "./headers.js";
 import { createRefusalMemory, type RefusalMemory } from "./refusals.js";
 import { relay, type RelayDeps } from "./relay.js";
 import { connectRouter } from "./router-call.js";
-import { scanBody } from "./scan.js";
 import { createSend } from "./send.js";
 import { createSettler, type Settle } from "./settler.js";
 
@@ -51,11 +51,8 @@ type GatewayContext = Context<HttpEnv>;
 const keepAliveMs = 1_000;
 /** It takes milliseconds, a cold read of the record some more; a probe's lease has room for this. */
 const openMs = 10_000;
-/** No pool's name is longer, nor a model's; what cannot be one is not carried to the Router. */
-const maxModelLength = 128;
-const bodyIdleMs = 30_000;
 
-/** The gateway's routes, below `/v1`. Nothing under that path falls through to another door. */
+/** The gateway's routes, below `/v1` and `/anthropic`. Nothing under those paths falls through to another door. */
 export function gateway(deps: GatewayDeps): Hono<HttpEnv> {
   const kept: Gateway = {
     ...deps,
@@ -64,21 +61,28 @@ export function gateway(deps: GatewayDeps): Hono<HttpEnv> {
     shareConfirm: newFlights(),
   };
   const app = new Hono<HttpEnv>();
-  app.use("/v1/*", async (context, next) => {
-    context.set("requestId", context.get("requestId") || newId("request"));
-    await next();
-  });
-  app.post("/v1/chat/completions", (context) => completeChat(context, kept));
-  app.get("/v1/models", (context) => listModels(context, kept));
-  app.get("/v1/models/:id{.+}", (context) => describeModel(context, kept));
-  app.all("/v1/chat/completions", (context) => refuseMethod(context, "POST"));
-  app.all("/v1/models/*", (context) => refuseMethod(context, "GET, HEAD"));
+  for (const below of ["/v1/*", "/anthropic/*"]) {
+    app.use(below, async (context, next) => {
+      context.set("requestId", context.get("requestId") || newId("request"));
+      await next();
+    });
+  }
+  for (const endpoint of endpoints) {
+    app.post(endpoint.path, (context) => answerCall(context, endpoint, kept));
+    app.all(endpoint.path, (context) => refuseMethod(context, "POST"));
+  }
+  for (const [path, toList, toOne] of modelPaths) {
+    app.get(path, (context) => listModels(context, toList, kept));
+    app.get(`${path}/:id{.+}`, (context) => describeModel(context, toOne, kept));
+    app.all(`${path}/*`, (context) => refuseMethod(context, "GET, HEAD"));
+  }
   app.all("/v1/*", (context) => answerError(context, new AppError("not_found")));
+  app.all("/anthropic/*", (context) => answerError(context, new AppError("not_found")));
   app.onError((error, context) => answerError(context, toAppError(error)));
   return app;
 }
 
-async function completeChat(context: GatewayContext, kept: Gateway): Promise<Response> {
+async function answerCall(context: GatewayContext, endpoint: Endpoint, kept: Gateway): Promise<Response> {
   const startedAt = Date.now();
   const request = context.req.raw;
   const key = await recogniseKey(context);
@@ -86,10 +90,9 @@ async function completeChat(context: GatewayContext, kept: Gateway): Promise<Res
   if (known !== null) {
     return answerRefusal(context, known);
   }
-  checkContentType(request.headers);
-  const body = await readBody(request, { maxBytes: maxJsonBytes, budget: requestBudget, idleMs: bodyIdleMs });
+  const body = await readCall(request, endpoint);
   try {
-    const exchange = readExchange(context, body, startedAt);
+    const exchange = readExchange(request, endpoint, body, { requestId: context.get("requestId"), startedAt });
     return await relay(
       { keyDigest: key.digest, workspaceId: key.workspaceId },
       exchange,
@@ -99,28 +102,6 @@ async function completeChat(context: GatewayContext, kept: Gateway): Promise<Res
     // Committed or refused: no further attempt will need it.
     body.release();
   }
-}
-
-function readExchange(context: GatewayContext, body: HeldBody, startedAt: number): Exchange {
-  const request = context.req.raw;
-  const scan = scanBody(body.bytes);
-  const model = scan.fields.model?.value;
-  if (typeof model !== "string" || model === "") {
-    throw new AppError("model_required");
-  }
-  if (model.length > maxModelLength) {
-    throw new AppError("model_not_found");
-  }
-  return {
-    requestId: context.get("requestId"),
-    body: body.bytes,
-    scan,
-    model,
-    isStream: scan.fields.stream?.value === true,
-    headers: request.headers,
-    client: request.signal,
-    startedAt,
-  };
 }
 
 function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): RelayDeps {
@@ -146,21 +127,31 @@ function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): Rela
   };
 }
 
-async function listModels(context: GatewayContext, kept: Gateway): Promise<Response> {
+async function listModels(
+  context: GatewayContext,
+  toList: (models: readonly CallableModel[]) => object,
+  kept: Gateway,
+): Promise<Response> {
   const models = await askModels(context, kept);
-  return "kind" in models ? answerRefusal(context, models) : answerJson(context, { object: "list", data: models });
+  return "kind" in models ? answerRefusal(context, models) : answerJson(context, toList(models));
 }
 
-async function describeModel(context: GatewayContext, kept: Gateway): Promise<Response> {
+async function describeModel(
+  context: GatewayContext,
+  toOne: (model: CallableModel) => object,
+  kept: Gateway,
+): Promise<Response> {
   const models = await askModels(context, kept);
   if ("kind" in models) {
     return answerRefusal(context, models);
   }
   const model = models.find(({ id }) => id === context.req.param("id"));
-  return model === undefined ? answerError(context, new AppError("model_not_found")) : answerJson(context, model);
+  return model === undefined
+    ? answerError(context, new AppError("model_not_found"))
+    : answerJson(context, toOne(model));
 }
 
-async function askModels(context: GatewayContext, kept: Gateway): Promise<readonly WireModel[] | Refusal> {
+async function askModels(context: GatewayContext, kept: Gateway): Promise<readonly CallableModel[] | Refusal> {
   const key = await recogniseKey(context);
   const known = kept.memory.recall(key.digest);
   // A key that is over its rate may still ask what it may use.
@@ -178,20 +169,10 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
     kept.memory.remember(key.digest, answer);
     return answer;
   }
-  const provided = (answer.provided ?? []).flatMap(({ provider, names }) => names.map((id) => toModel(id, provider)));
-  return [...answer.names.map((id) => toModel(id, "gatehouse")), ...provided];
-}
-
-interface WireModel {
-  readonly id: string;
-  readonly object: "model";
-  readonly created: 0;
-  readonly owned_by: string;
-}
-
-/** Names are all that a Router knows of what can be called; when it was made is not part of that. */
-function toModel(id: string, owner: string): WireModel {
-  return { id, object: "model", created: 0, owned_by: owner };
+  const provided = (answer.provided ?? []).flatMap(({ provider, names }) =>
+    names.map((id) => ({ id, owner: provider })),
+  );
+  return [...answer.names.map((id) => ({ id, owner: "gatehouse" })), ...provided];
 }
 
 /** A key whose workspace is not in the record is a key we do not know; any other trouble is the service's own. */
@@ -227,17 +208,6 @@ async function recogniseKey(context: GatewayContext): Promise<ParsedKey> {
   return key;
 }
 
-function checkContentType(headers: Headers): void {
-  const type = headers.get("content-type");
-  const encoding = headers.get("content-encoding") ?? "identity";
-  if (
-    (type !== null && !/^application\/(?:[\w.-]+\+)?json\b/i.test(type.trim())) ||
-    encoding.toLowerCase() !== "identity"
-  ) {
-    throw new AppError("unsupported_media_type");
-  }
-}
-
 function refuseMethod(context: GatewayContext, allow: string): Response {
   const response = answerError(context, new AppError("method_not_allowed"));
   response.headers.set("allow", allow);
@@ -247,12 +217,12 @@ function refuseMethod(context: GatewayContext, allow: string): Response {
 function answerRefusal(context: GatewayContext, refusal: Refusal): Response {
   const error = refusalError(refusal);
   logAnswer(context, error.status, refusal.code);
-  return errorResponse(error, ownHeaders(context, refusal.rate));
+  return errorResponse(error, ownHeaders(context, refusal.rate), faceOf(context.req.path));
 }
 
 function answerError(context: GatewayContext, error: AppError): Response {
   logAnswer(context, error.status, error.code, error.status >= 500 ? describeError(error.cause ?? error) : null);
-  return errorResponse(error, ownHeaders(context, null));
+  return errorResponse(error, ownHeaders(context, null), faceOf(context.req.path));
 }
 
 function answerJson(context: GatewayContext, value: unknown): Response {
@@ -276,5 +246,13 @@ function logAnswer(context: GatewayContext, status: number, code: string | null,
 }
 
 function ownHeaders(context: GatewayContext, rate: Refusal["rate"]): Headers {
-  return answerHeaders({ requestId: context.get("requestId"), alias: null, attempts: 0, rate, timing: null });
+  const { requestIdHeader } = faceOf(context.req.path);
+  return answerHeaders({
+    requestId: context.get("requestId"),
+    requestIdHeader,
+    alias: null,
+    attempts: 0,
+    rate,
+    timing: null,
+  });
 }

@@ -1,12 +1,23 @@
-/** Finds the top-level fields the gateway reads in a chat call's bytes, and splices new values in: every other byte stays as the caller sent it. */
+/** Finds the top-level fields the gateway reads in a call's bytes, and splices new values in: every other byte stays as the caller sent it. */
 import { fromUtf8, utf8 } from "../base/bytes.js";
 import { AppError } from "../base/errors.js";
 import { type Member, skipSpace, walkDocument, walkObject } from "./json.js";
 
-const readFields = ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "user"] as const;
-
-/** A top-level field that the gateway reads. */
-export type ReadField = (typeof readFields)[number];
+/** A top-level field that the gateway reads at some endpoint. */
+export type ReadField =
+  | "model"
+  | "stream"
+  | "stream_options"
+  | "stream_format"
+  | "max_tokens"
+  | "max_completion_tokens"
+  | "max_output_tokens"
+  | "n"
+  | "best_of"
+  | "user"
+  | "metadata"
+  | "background"
+  | "input";
 
 /** A field's value and its byte range in the body, end exclusive. Objects and arrays are not built: their value is undefined. */
 export interface Field {
@@ -20,6 +31,10 @@ export interface Scan {
   readonly fields: Readonly<Partial<Record<ReadField, Field>>>;
   /** `stream_options.include_usage`, when `stream_options` is an object that names it. */
   readonly includeUsage: Field | undefined;
+  /** The body is a multipart form, whose values are plain text. */
+  readonly isForm: boolean;
+  /** Bytes of the files in a form. */
+  readonly fileBytes: number;
 }
 
 /** What to change in a body. */
@@ -27,6 +42,8 @@ export interface Edit {
   readonly model: string;
   /** Makes a stream tell its usage, which is needed to settle. */
   readonly streamUsage: boolean;
+  /** A cap of output tokens, where the caller set none. */
+  readonly cap: { readonly field: ReadField; readonly tokens: number } | null;
 }
 
 /** A body with its edits, and whether the usage chunk of the stream was our wish and not the caller's. */
@@ -36,30 +53,31 @@ export interface Spliced {
 }
 
 /** The longest name we read, all its characters written as \u escapes, and two quotes. */
-const longestName = Math.max(...readFields.map((name) => name.length)) * 6 + 2;
+const longestName = "max_completion_tokens".length * 6 + 2;
 const openBrace = 0x7b;
 const openBracket = 0x5b;
 
-/** Reads a JSON body. Throws `malformed_json` for anything but one well-formed object, `repeated_field` when a field we read stands twice. */
-export function scanBody(body: Uint8Array): Scan {
+/** Reads a JSON body's fields of the given names. Throws `malformed_json` for anything but one well-formed object, `repeated_field` when a field we read stands twice. */
+export function scanBody(body: Uint8Array, names: readonly ReadField[]): Scan {
   const fields: Partial<Record<ReadField, Field>> = {};
   walkDocument(body, (member) => {
     const name = readName(body, member);
-    const known = readFields.find((field) => field === name);
+    const known = names.find((field) => field === name);
     if (known !== undefined) {
       fields[known] = readField(body, member, fields[known]);
     }
   });
-  return { fields, includeUsage: findIncludeUsage(body, fields.stream_options) };
+  return { fields, includeUsage: findIncludeUsage(body, fields.stream_options), isForm: false, fileBytes: 0 };
 }
 
-/** Replaces the model and, for streams, asks for usage. Only the ranges named by the scan change; without a change the body itself is given back. */
+/** Replaces the model, caps the output and, for streams, asks for usage. Only the ranges named by the scan change; without a change the body itself is given back. */
 export function splice(body: Uint8Array<ArrayBuffer>, scan: Scan, edit: Edit): Spliced {
   const edits: Patch[] = [];
   const { model } = scan.fields;
   if (model !== undefined && model.value !== edit.model) {
-    edits.push({ start: model.start, end: model.end, text: JSON.stringify(edit.model) });
+    edits.push({ start: model.start, end: model.end, text: scan.isForm ? edit.model : JSON.stringify(edit.model) });
   }
+  edits.push(...capPatch(scan, edit.cap));
   const usage = edit.streamUsage ? usagePatch(body, scan) : null;
   if (usage !== null) {
     edits.push(usage);
@@ -71,6 +89,20 @@ interface Patch {
   readonly start: number;
   readonly end: number;
   readonly text: string;
+}
+
+/** Behind the model, which every call has; in the place of an explicit null. */
+function capPatch({ fields, isForm }: Scan, cap: Edit["cap"]): readonly Patch[] {
+  const { model } = fields;
+  if (cap === null || model === undefined || isForm) {
+    return [];
+  }
+  const known = fields[cap.field];
+  return known === undefined
+    ? [{ start: model.end, end: model.end, text: `,${JSON.stringify(cap.field)}:${cap.tokens}` }]
+    : known.value === null
+      ? [{ start: known.start, end: known.end, text: String(cap.tokens) }]
+      : [];
 }
 
 /** An explicit `false` is turned too: the relay leaves the extra chunk out again, so the caller sees what it asked for. */

@@ -2,11 +2,12 @@
 import { utf8 } from "../base/bytes.js";
 import { classifyInBand, transientFailure } from "../routing/classify.js";
 import type { Failure, Usage } from "../routing/model.js";
-import { skimMeaning } from "./chat-events.js";
-import { streamErrorEvent, toUpstreamWireError, type WireError } from "./face.js";
+import type { Meaning, WireError } from "./dialect.js";
+import { toUpstreamWireError } from "./face.js";
 import { type Ending, LeashCut } from "./leash.js";
 import { answerCopies, type HeldStream, type StreamContext } from "./opening.js";
 import { readEvent, type SseEvent } from "./sse.js";
+import { countText, type Json, mergeUsage, readUsage, tellsOutput, type TextCount } from "./usage.js";
 
 /** How a call ended that had been committed. */
 export interface Report {
@@ -25,20 +26,26 @@ interface Relay {
   readonly controller: Controller;
   /** One read outlives several pulls when the upstream is silent. */
   reading: Promise<Read> | null;
-  usage: Usage | null;
-  isFinished: boolean;
+  /** What the upstream has told of its use so far. */
+  told: Json | null;
+  /** What it has said, counted by us. */
+  readonly text: TextCount;
+  /** How many answers are complete. */
+  finishes: number;
+  /** The event sent last. */
+  last: SseEvent | null;
   isEnded: boolean;
   /** Epoch milliseconds of the last bytes towards the caller. */
   sentAt: number;
 }
 
-/** One event beyond this size is no chat chunk; holding it whole would cost other streams their memory. */
+/** One event beyond this size is no chunk of an answer; holding it whole would cost other streams their memory. */
 const maxEventBytes = 4_194_304;
-const keepAliveLine = utf8(": keep-alive\n\n");
+const blankLine = utf8("\n\n");
 
 /**
- * The committed stream as the caller gets it. A comment line goes out in every silence of `keepAliveMs`. A cut, a stall, a
- * time-out or an in-band error ends it with an error event and no `[DONE]`. `end` is called exactly once, also when the caller leaves.
+ * The committed stream as the caller gets it. A line that says nothing goes out in every silence of `keepAliveMs`. A cut, a stall, a
+ * time-out or an in-band error ends it with an error event and never with what its wire ends whole streams by. `end` is called exactly once, also when the caller leaves.
  */
 export function relayStream(
   held: HeldStream,
@@ -49,8 +56,8 @@ export function relayStream(
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        const fresh = { reading: null, usage: null, isFinished: false, isEnded: false, sentAt: Date.now() };
-        const begun: Relay = { held, context, end, controller, ...fresh };
+        const fresh = { reading: null, told: null, text: countText(), finishes: 0, last: null, isEnded: false };
+        const begun: Relay = { held, context, end, controller, ...fresh, sentAt: Date.now() };
         relay = begun;
         context.leash.whenCut((ending) => cutOff(begun, ending));
         absorb(begun, held.events);
@@ -76,7 +83,7 @@ async function pullOn(relay: Relay): Promise<void> {
       return;
     }
     if (read === "silence") {
-      send(relay, [keepAliveLine]);
+      send(relay, [relay.held.dialect.keepAlive]);
       return;
     }
     if (read === "broken" || read.done || read.value === undefined) {
@@ -110,9 +117,7 @@ function absorb(relay: Relay, events: readonly SseEvent[]): boolean {
   const { context } = relay;
   const batch: Uint8Array[] = [];
   for (const event of events) {
-    const meaning = skimMeaning(event);
-    relay.usage = meaning.usage ?? relay.usage;
-    relay.isFinished ||= meaning.isFinish;
+    const meaning = take(relay, event);
     if (meaning.kind === "error") {
       send(relay, batch);
       const failure = classifyInBand(meaning.error, context.headers, Date.now()) ?? transientFailure("in_band_error");
@@ -120,38 +125,52 @@ function absorb(relay: Relay, events: readonly SseEvent[]): boolean {
       return true;
     }
     if (meaning.kind === "done") {
-      send(relay, relay.isFinished ? [...batch, event.bytes] : batch);
+      send(relay, relay.finishes > 0 ? [...batch, event.bytes] : batch);
       endAsTold(relay);
       return true;
     }
     if (!(context.hideUsage && meaning.isUsageOnly)) {
       batch.push(event.bytes);
+      relay.last = event;
     }
   }
   send(relay, batch);
   return batch.length > 0;
 }
 
-/** The upstream has closed. Only `[DONE]` makes that an end; it may stand there without its blank line. */
+/** Reads an event and notes what it tells of the answer's progress. */
+function take(relay: Relay, event: SseEvent): Meaning {
+  const meaning = relay.held.dialect.skimMeaning(event);
+  relay.told = mergeUsage(relay.told, meaning.usage);
+  relay.finishes += meaning.isFinish ? 1 : 0;
+  if (meaning.kind === "content") {
+    relay.text.add(event.data?.length ?? 0);
+  }
+  return meaning;
+}
+
+/** The upstream has closed. Only its own word makes that an end, which may stand there without its blank line; images end when all are there. */
 function endOfSource(relay: Relay): void {
-  const rest = readEvent(relay.held.splitter.rest());
-  if (skimMeaning(rest).kind !== "done") {
+  const { dialect, splitter } = relay.held;
+  const rest = readEvent(splitter.rest());
+  const { kind, isFinish } = take(relay, rest);
+  if (kind !== "done" && !(dialect.endsByClose && relay.finishes >= relay.context.choices)) {
     breakOff(relay, transientFailure("cut"), cutError);
     return;
   }
-  if (relay.isFinished) {
-    send(relay, [rest.bytes]);
+  if (relay.finishes > 0 && (kind === "done" || isFinish)) {
+    send(relay, [rest.bytes, blankLine]);
   }
   endAsTold(relay);
 }
 
-/** `[DONE]` was read. Without any finish before it, something between us and the model has covered up a cut. */
+/** The end was read. Without any finish before it, something between us and the model has covered up a cut. */
 function endAsTold(relay: Relay): void {
-  if (!relay.isFinished) {
+  if (relay.finishes === 0) {
     breakOff(relay, transientFailure("no_finish"), cutError);
     return;
   }
-  finish(relay, { result: "ok", failure: null, usage: relay.usage });
+  finish(relay, "ok", null);
   relay.controller.close();
 }
 
@@ -160,7 +179,7 @@ function cutOff(relay: Relay, ending: Ending): void {
     return;
   }
   if (ending === "departed" || ending === "done") {
-    finish(relay, { result: "departed", failure: null, usage: relay.usage });
+    finish(relay, "departed", null);
     relay.controller.error(new LeashCut(ending));
   } else if (ending === "total") {
     breakOff(
@@ -174,16 +193,24 @@ function cutOff(relay: Relay, ending: Ending): void {
 }
 
 function breakOff(relay: Relay, failure: Failure, error: WireError): void {
-  const result = failure.class === "caller_fault" ? "caller_fault" : "failed";
-  finish(relay, { result, failure, usage: relay.usage });
-  relay.controller.enqueue(streamErrorEvent(error));
+  finish(relay, failure.class === "caller_fault" ? "caller_fault" : "failed", failure);
+  relay.controller.enqueue(relay.held.dialect.errorEvent(error, relay.last));
   relay.controller.close();
 }
 
-function finish(relay: Relay, report: Report): void {
+function finish(relay: Relay, result: Report["result"], failure: Failure | null): void {
   relay.isEnded = true;
   relay.context.leash.cut("done");
-  relay.end(report);
+  relay.end({ result, failure, usage: usageOf(relay) });
+}
+
+/** What was told of the output; else what came of it, as far as it can be counted. */
+function usageOf({ told, text, held, context }: Relay): Usage | null {
+  const usage = readUsage(told);
+  if ((usage !== null && tellsOutput(told)) || !held.dialect.isText) {
+    return usage;
+  }
+  return { prompt_tokens: context.promptTokens, ...usage, completion_tokens: text.tokens(), estimated: true };
 }
 
 function send(relay: Relay, parts: readonly Uint8Array[]): void {

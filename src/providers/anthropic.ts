@@ -19,6 +19,10 @@ export const anthropic = defineProvider({
   ],
   auth: "bearer",
   key_prefix: "sk-ant-",
-  endpoints: { "chat/completions": "/chat/completions", messages: "/messages" },
+  endpoints: {
+    "chat/completions": "/chat/completions",
+    messages: "/messages",
+    "messages/count_tokens": "/messages/count_tokens",
+  },
   validation: { method: "GET", path: "/models", auth: "x-api-key", headers: anthropicHeaders },
 });

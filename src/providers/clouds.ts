@@ -55,6 +55,7 @@ export const azureOpenai = defineProvider({
     "audio/speech": "/audio/speech",
     "audio/transcriptions": "/audio/transcriptions",
   },
+  caps_completion: true,
   validation: ({ options: { validate_model: model } }) =>
     model === undefined ? { method: "GET", path: "/models" } : trialCall(model),
   verdicts: trialVerdicts,

@@ -129,6 +129,8 @@ export interface Provider {
   request(call: UpstreamCall): Request;
   /** The name under which the upstream knows an instance's model. */
   modelName(model: string): string;
+  /** The field that caps a chat's output where it is not `max_tokens`; null where it is. */
+  capField(endpoint: UpstreamEndpoint): "max_completion_tokens" | null;
   /** Whether a stream may be asked for its usage by `stream_options.include_usage`. */
   takesStreamOptions(options: CredentialOptions): boolean;
   /** Only for providers whose secret is not what calls carry. Null: this credential's is. */

@@ -30,6 +30,8 @@ export function defineProvider(entry: ProviderEntry): Provider {
     origins: (input) => originsOf(entry, input),
     request: (call) => modelRequest(entry, call),
     modelName: entry.modelName ?? ((model) => model),
+    capField: (endpoint) =>
+      endpoint === "chat/completions" && entry.caps_completion === true ? "max_completion_tokens" : null,
     takesStreamOptions: ({ stream_usage }) => (entry.stream_options ?? true) && stream_usage !== "no",
     ...(exchange === undefined ? {} : { exchange }),
     ...(transport === undefined ? {} : { transport }),
@@ -79,15 +81,15 @@ function modelRequest(entry: ProviderEntry, call: UpstreamCall): Request {
     headers.delete(name);
   }
   headers.set("accept", acceptOf(call));
+  // A form's Content-Type names its boundary.
   if (call.endpoint !== "audio/transcriptions") {
     headers.set("content-type", "application/json");
   }
-  const isAnthropic = call.endpoint === "messages";
-  const own = {
-    ...plainHeaders(entry, call.options),
-    ...(isAnthropic ? anthropicHeaders : {}),
-    ...authHeaders(isAnthropic ? "x-api-key" : styleOf(entry, call.options), call.api_key),
-  };
+  const isAnthropic = call.endpoint === "messages" || call.endpoint === "messages/count_tokens";
+  const auth = isAnthropic ? (entry.messages_auth ?? "x-api-key") : styleOf(entry, call.options);
+  const version: Readonly<Record<string, string>> =
+    isAnthropic && !headers.has("anthropic-version") ? anthropicHeaders : {};
+  const own = { ...plainHeaders(entry, call.options), ...version, ...authHeaders(auth, call.api_key) };
   for (const [name, value] of Object.entries(own)) {
     headers.set(name, value);
   }
@@ -98,7 +100,7 @@ function acceptOf({ endpoint, stream }: UpstreamCall): string {
   if (stream) {
     return "text/event-stream";
   }
-  return endpoint === "audio/speech" ? "*/*" : "application/json";
+  return endpoint === "audio/speech" || endpoint === "audio/transcriptions" ? "*/*" : "application/json";
 }
 
 function styleOf(entry: ProviderEntry, options: CredentialOptions): AuthStyle {

@@ -62,6 +62,10 @@ export interface ProviderEntry {
   readonly option_headers?: Readonly<Record<string, string>>;
   /** Where each endpoint stands, following the base URL. */
   readonly endpoints: Readonly<Partial<Record<UpstreamEndpoint, string>>>;
+  /** Chats are capped by `max_completion_tokens`, since some of its models refuse `max_tokens`. */
+  readonly caps_completion?: true;
+  /** How the key travels to `messages` where it is not `x-api-key`. */
+  readonly messages_auth?: AuthStyle;
   /** False: it refuses `stream_options`, or a stream tells its usage unasked. */
   readonly stream_options?: boolean;
   /** `isOwn`: the base URL is the catalogue's own. */

@@ -37,6 +37,7 @@ export const openai = defineProvider({
     "audio/transcriptions": "/audio/transcriptions",
     moderations: "/moderations",
   },
+  caps_completion: true,
   validation: { method: "GET", path: "/models" },
   // A restricted project key may call models without being allowed to list them, so 403 never proves a bad key here.
   verdicts: [

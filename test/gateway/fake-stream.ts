@@ -1,5 +1,8 @@
 /** Fake upstream streams for the gateway's tests: chunks in a given order, an ending, and a record of whether they were let go. */
 import { utf8 } from "../../src/base/bytes.js";
+import type { Dialect } from "../../src/gateway/dialect.js";
+import { type Endpoint, endpoints } from "../../src/gateway/endpoints.js";
+import type { UpstreamEndpoint } from "../../src/providers/contract.js";
 
 export type StreamEnd = "close" | "error" | "silence";
 
@@ -46,6 +49,24 @@ export function fakeStream(parts: readonly (string | Uint8Array | number)[], end
     { highWaterMark: 0 },
   );
   return { body, cancelled: cancelled.promise, pulled: () => pulls };
+}
+
+/** The gateway's entry of an endpoint. */
+export function endpointOf(name: UpstreamEndpoint): Endpoint {
+  const found = endpoints.find((endpoint) => endpoint.name === name);
+  if (found === undefined) {
+    throw new Error(`no endpoint ${name}`);
+  }
+  return found;
+}
+
+/** How an endpoint's streams speak. */
+export function dialectOf(name: UpstreamEndpoint): Dialect {
+  const { dialect } = endpointOf(name);
+  if (dialect === null) {
+    throw new Error(`${name} never streams`);
+  }
+  return dialect;
 }
 
 /** One chat chunk as an event. */

@@ -4,7 +4,8 @@ import { errorTable } from "../../src/base/error-table.js";
 import { AppError } from "../../src/base/errors.js";
 import { readBody } from "../../src/gateway/body.js";
 import { answerBudget, type Budget, openHold, requestBudget } from "../../src/gateway/budget.js";
-import { errorResponse, exhaustedError } from "../../src/gateway/face.js";
+import { endpoints } from "../../src/gateway/endpoints.js";
+import { errorResponse, exhaustedError, openaiFace } from "../../src/gateway/face.js";
 import { answerHeaders, formatDuration, upstreamHeaders } from "../../src/gateway/headers.js";
 import { createRefusalMemory } from "../../src/gateway/refusals.js";
 import { connectRouter } from "../../src/gateway/router-call.js";
@@ -34,7 +35,7 @@ async function codeOf(act: () => Promise<unknown>): Promise<string> {
 const post = (parts: readonly (string | Uint8Array | number)[], end: "close" | "error" | "silence" = "close") =>
   new Request("https://gatehouse.test/", { method: "POST", body: fakeStream(parts, end).body });
 
-const limits = (maxBytes: number, budget: Budget, idleMs = 5_000) => ({ maxBytes, budget, idleMs });
+const limits = (maxBytes: number, budget: Budget, idleMs = 5_000) => ({ maxBytes, budget, idleMs, copies: 3 });
 
 describe("readBody", () => {
   it("reads a body whole and gives its share of the budget back on release", async ({ expect }) => {
@@ -81,7 +82,9 @@ describe("readBody", () => {
 describe("the isolate's budgets", () => {
   it("leave 40 MB of an isolate to code, snapshots and the platform, with room for the largest body", ({ expect }) => {
     expect(128_000_000 - requestBudget.maxBytes - answerBudget.maxBytes).toBeGreaterThan(35_000_000);
-    expect(requestBudget.maxBytes).toBeGreaterThan(3 * 20 * 1_048_576);
+    for (const { maxBytes, copies } of endpoints) {
+      expect(requestBudget.maxBytes).toBeGreaterThan(copies * maxBytes);
+    }
   });
 
   it("count what is held now, refuse what has no room, and get everything back once", ({ expect }) => {
@@ -112,13 +115,18 @@ describe("headers", () => {
       cookie: "a=b",
       accept: "text/event-stream",
       "openai-beta": "x",
+      "content-type": "application/json",
       "openai-organization": "org",
       "x-forwarded-for": "1.2.3.4",
       "cf-connecting-ip": "1.2.3.4",
       traceparent: "00-1",
       "user-agent": "x",
     });
-    expect([...upstreamHeaders(client).keys()].toSorted()).toEqual(["accept", "content-type", "openai-beta"]);
+    expect([...upstreamHeaders(client, ["openai-beta"]).keys()].toSorted()).toEqual([
+      "accept",
+      "content-type",
+      "openai-beta",
+    ]);
   });
 
   it("passes on none of the upstream's cookies, limits, organisation or ids, and tells our own", ({ expect }) => {
@@ -136,6 +144,7 @@ describe("headers", () => {
     const headers = answerHeaders(
       {
         requestId: "req_1",
+        requestIdHeader: null,
         alias: "main",
         attempts: 2,
         rate: { limit: 10, remaining: 9, reset_ms: 59_500 },
@@ -158,7 +167,14 @@ describe("headers", () => {
 
   it("carries any alias without breaking the header", ({ expect }) => {
     for (const alias of ["Größe", "a\r\nset-cookie: x", "日本", " x ", "\ud800"]) {
-      const headers = answerHeaders({ requestId: "r", alias, attempts: 1, rate: null, timing: null });
+      const headers = answerHeaders({
+        requestId: "r",
+        requestIdHeader: null,
+        alias,
+        attempts: 1,
+        rate: null,
+        timing: null,
+      });
       expect(headers.get("x-gatehouse-instance")).toBe(encodeURIComponent(alias.toWellFormed()));
     }
   });
@@ -177,7 +193,7 @@ describe("headers", () => {
 });
 
 const answer = async (error: AppError) => {
-  const response = errorResponse(error, new Headers());
+  const response = errorResponse(error, new Headers(), openaiFace);
   const body = await response.json<{ error: Record<string, unknown> }>();
   const { headers, status } = response;
   const shouldRetry = headers.get("x-should-retry");

@@ -11,7 +11,7 @@ import { openaiCompatible } from "../../src/providers/openai-compatible.js";
 import { spreadHash } from "../../src/routing/sticky.js";
 import { catalogueEdition } from "../../src/snapshot/model.js";
 import type { Admission, AdmitRequest, Failure, Outcome, Refusal, Ticket } from "../../src/routing/model.js";
-import { delta, done, fakeStream, recorded, role, type StreamEnd } from "./fake-stream.js";
+import { delta, done, endpointOf, fakeStream, recorded, role, type StreamEnd } from "./fake-stream.js";
 
 const secret = "sk-upstream-secret-0123456789";
 const okJson = {
@@ -143,9 +143,12 @@ async function play(scene: Scene) {
     ...scene.deps,
   };
   const body = utf8(JSON.stringify(scene.body ?? { model: "mix", messages: [{ role: "user", content: "hello" }] }));
-  const scan = scanBody(body);
+  const endpoint = endpointOf("chat/completions");
+  const scan = scanBody(body, endpoint.fields);
   const exchange: Exchange = {
     requestId: "req_1",
+    endpoint,
+    estimate: { input_tokens: 11, output_tokens: null, choices: 1 },
     body,
     scan,
     model: "mix",
@@ -219,6 +222,9 @@ describe("relay", () => {
         model: "mix",
         stream: false,
         catalogue: catalogueEdition,
+        type: "llm",
+        endpoint: "chat/completions",
+        estimate: { input_tokens: 11, output_tokens: null, choices: 1 },
         sticky: { user: null, header: null },
       },
     ]);

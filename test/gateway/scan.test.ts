@@ -5,10 +5,12 @@ import { AppError } from "../../src/base/errors.js";
 import { maxDepth } from "../../src/gateway/json.js";
 import { scanBody, splice } from "../../src/gateway/scan.js";
 import { deep, seed } from "../support/deep.js";
+import { endpointOf } from "./fake-stream.js";
 
 const runs = { numRuns: deep(300, 20_000), seed: seed() };
 const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;
-const scan = (text: string) => scanBody(utf8(text));
+const names = endpointOf("chat/completions").fields;
+const scan = (text: string) => scanBody(utf8(text), names);
 
 function codeOf(act: () => unknown): string {
   try {
@@ -30,7 +32,7 @@ function parses(text: string): boolean {
 
 function spliced(text: string, model = "upstream-model", streamUsage = true) {
   const body = utf8(text);
-  const result = splice(body, scanBody(body), { model, streamUsage });
+  const result = splice(body, scanBody(body, names), { model, streamUsage, cap: null });
   return { text: fromUtf8(result.body), usageAdded: result.usageAdded, same: result.body === body };
 }
 
@@ -119,7 +121,7 @@ describe("scanBody", () => {
   it("refuses invalid UTF-8 in a field we read", ({ expect }) => {
     const body = utf8('{"model":"a?"}');
     body[body.indexOf(0x3f)] = 0xff;
-    expect(codeOf(() => scanBody(body))).toBe("malformed_json");
+    expect(codeOf(() => scanBody(body, names))).toBe("malformed_json");
   });
 
   it("accepts exactly what JSON.parse accepts as an object, on any value and any damage to it", ({ expect }) => {

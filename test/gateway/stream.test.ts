@@ -6,7 +6,18 @@ import { createLeash, type Leash } from "../../src/gateway/leash.js";
 import { openStream, type Opening, type StreamContext } from "../../src/gateway/opening.js";
 import { relayStream, type Report } from "../../src/gateway/stream.js";
 import { deep } from "../support/deep.js";
-import { chunk, delta, done, fakeStream, recorded, role, usageChunk, type FakeStream } from "./fake-stream.js";
+import {
+  chunk,
+  delta,
+  dialectOf,
+  done,
+  endpointOf,
+  fakeStream,
+  recorded,
+  role,
+  usageChunk,
+  type FakeStream,
+} from "./fake-stream.js";
 
 const key = new Secret("sk-very-secret-0123456789");
 const whole = recorded.join("");
@@ -23,6 +34,10 @@ interface Setting {
 function contextOf(setting: Setting = {}): StreamContext & { leash: Leash } {
   return {
     leash: createLeash(setting.client ?? new AbortController().signal),
+    endpoint: endpointOf("chat/completions"),
+    requestId: "req_1",
+    choices: 1,
+    promptTokens: 11,
     headers: new Headers(),
     hideUsage: setting.hideUsage ?? false,
     secrets: [key],
@@ -41,7 +56,7 @@ interface Relayed {
 
 async function start(source: FakeStream, setting: Setting = {}): Promise<Relayed> {
   const context = contextOf(setting);
-  const opening = await openStream(source.body, context);
+  const opening = await openStream(source.body, dialectOf("chat/completions"), context);
   if (opening.kind !== "committed") {
     throw new Error(`not committed: ${opening.failure.code ?? ""}`);
   }
@@ -71,7 +86,7 @@ async function open(
   parts: readonly (string | number)[],
   end: "close" | "error" | "silence" = "close",
 ): Promise<Opening> {
-  return await openStream(fakeStream(parts, end).body, contextOf());
+  return await openStream(fakeStream(parts, end).body, dialectOf("chat/completions"), contextOf());
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -288,7 +303,8 @@ describe("relayStream", () => {
     await reader.read();
     await reader.cancel();
     await source.cancelled;
-    expect(await report).toEqual({ result: "departed", failure: null, usage: null });
+    const usage = { prompt_tokens: 11, completion_tokens: 2, estimated: true };
+    expect(await report).toEqual({ result: "departed", failure: null, usage });
     expect(reports).toHaveLength(1);
   });
 
