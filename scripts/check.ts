@@ -80,6 +80,8 @@ const checks: readonly Check[] = [
   toolCheck("types of the Worker and its tests", "", "tsc", ["--noEmit", "-p", "."]),
   toolCheck("types of the scripts", "", "tsc", ["--noEmit", "-p", "scripts"]),
   toolCheck("types of the end-to-end tests", "", "tsc", ["--noEmit", "-p", "e2e"]),
+  toolCheck("types of the bench", "", "tsc", ["--noEmit", "-p", "bench"]),
+  toolCheck("types of the bench's Workers", "", "tsc", ["--noEmit", "-p", "bench/workers"]),
   toolCheck("dead code", "remove it, or its `export`", "knip", []),
   toolCheck("types of the bindings", "npm run types", "wrangler", wranglerTypes),
   toolCheck("migrations fit together", "two branches made one each: drop one and generate it anew", "drizzle-kit", [
