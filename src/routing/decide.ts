@@ -2,12 +2,29 @@
 import type { PoolPolicy } from "../snapshot/model.js";
 import { authorizeKey, refuse, type Authorized } from "./authorize.js";
 import { findPool, findPoolById, type Found } from "./implicit.js";
-import { countEvent, createWindow, describeWindow, waitForSlotMs } from "./limits.js";
-import type { AdmitRequest, Admission, Failure, RateState, Refusal, Ticket } from "./model.js";
+import { expire, noteRefusal } from "./charges.js";
+import {
+  checkLimits,
+  costBar,
+  holdCall,
+  rateOf,
+  releaseHold,
+  takeRequests,
+  tokenRateOf,
+  type CallSize,
+} from "./holds.js";
+import type { AdmitRequest, Admission, Failure, Refusal, Ticket } from "./model.js";
 import { reportFailure } from "./report.js";
 import { poolsWaitMs, selectAcross, servesCall, withFallbacks, type Seeker } from "./select.js";
-import type { LiveConfig, LiveInstance, LiveKey, LivePool, RouterState } from "./state.js";
-import { advanceRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
+import {
+  workspaceScope,
+  type LiveConfig,
+  type LiveInstance,
+  type LiveKey,
+  type LivePool,
+  type RouterState,
+} from "./state.js";
+import { advanceRequest, closeRequest, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 import { noteUse } from "./uses.js";
 
 /** A ticket outlives the request's total time-out by this, so that a late `settle` still meets it. */
@@ -21,11 +38,12 @@ const leaseGraceMs = 40_000;
  * gets the same ticket until the deadline; the id must therefore be the gateway's own, never the client's.
  */
 export function admit(state: RouterState, request: AdmitRequest, now: number): Admission {
-  expireRequests(state.tickets, now);
+  expire(state, now);
   const known = findRequest(state.tickets, request.request_id);
   const verdict = authorizeKey(state, request, now);
   if (verdict.kind === "refused") {
     if (known !== undefined) {
+      releaseHold(state, known, now);
       closeRequest(state.tickets, known, now);
     }
     return verdict;
@@ -38,9 +56,7 @@ export function admit(state: RouterState, request: AdmitRequest, now: number): A
     return refuse("model_not_allowed");
   }
   const found = findPool(config, request);
-  return found.kind === "pool"
-    ? (checkLimits(state, key, now) ?? issueFirst(state, verdict, found.pool, request, now))
-    : refuseName(found);
+  return found.kind === "pool" ? issueFirst(state, verdict, found.pool, request, now) : refuseName(found);
 }
 
 /**
@@ -48,7 +64,7 @@ export function admit(state: RouterState, request: AdmitRequest, now: number): A
  * same attempt gets the same answer. A refusal ends the request: it holds no place any more.
  */
 export function next(state: RouterState, ticket: Ticket, failure: Failure, now: number): Admission {
-  expireRequests(state.tickets, now);
+  expire(state, now);
   const known = findRequest(state.tickets, ticket.request_id);
   const answered = known?.tickets.find((given) => given.attempt === ticket.attempt + 1);
   if (answered !== undefined) {
@@ -73,6 +89,7 @@ export function next(state: RouterState, ticket: Ticket, failure: Failure, now: 
       : refuse("attempts_exhausted", poolsWaitMs(state, pools, now, ticket.endpoint));
   if (answer.kind === "refused") {
     request.refusal = answer;
+    releaseHold(state, request, now);
     closeRequest(state.tickets, request, now);
   }
   return answer;
@@ -97,19 +114,30 @@ function repeatTicket(known: OpenRequest, key: LiveKey): Ticket {
   return first;
 }
 
-/** Concurrency first, then the window; null when both have room. Takes nothing. */
-function checkLimits(state: RouterState, key: LiveKey, now: number): Refusal | null {
-  const { concurrent, id, rpm } = key.row;
-  if (concurrent !== null && (state.tickets.by_key.get(id) ?? 0) >= concurrent) {
-    // When a running call will end is nobody's to know, so no time is given.
-    return refuse("concurrency_limited", null, rateOf(state, key, now));
-  }
-  const window = rpm === null ? undefined : state.windows.get(id);
-  if (rpm === null || window === undefined) {
+/** Why limits or budgets refuse a call; null when they do not. That a pool cannot serve it at all comes first: waiting would not help. */
+function refuseByLimits(
+  state: RouterState,
+  config: LiveConfig,
+  key: LiveKey,
+  call: CallSize,
+  now: number,
+): Refusal | null {
+  const refusal = checkLimits(state, config, key, call, now);
+  if (refusal === null) {
     return null;
   }
-  const waitMs = waitForSlotMs(window, rpm, now);
-  return waitMs > 0 ? refuse("rate_limited", waitMs, describeWindow(window, rpm, now)) : null;
+  if (!isServed(call)) {
+    return refuse("endpoint_not_served", null, refusal.rate);
+  }
+  const { limit } = refusal;
+  if (limit !== undefined && (limit.name === "day" || limit.name === "month") && limit.never !== true) {
+    noteRefusal(state, limit.scope === "key" ? key.row.id : workspaceScope, limit, refusal.retry_after_ms);
+  }
+  return refusal;
+}
+
+function isServed({ endpoint, pools }: CallSize): boolean {
+  return pools.some(({ instances }) => instances.some((instance) => servesCall(instance, endpoint)));
 }
 
 function issueFirst(
@@ -123,38 +151,59 @@ function issueFirst(
   const { policy } = pool.row;
   const sticky = stickyKey(policy, request);
   const leaseUntil = leaseEnd(policy, stream, now + policy.total_timeout_ms, now);
-  const seeker: Seeker = { request_id: requestId, tried: [], endpoint, sticky, lease_until: leaseUntil };
   const pools = withFallbacks(config, pool);
+  const call: CallSize = { estimate: request.estimate, endpoint, policy, pools };
+  const refusal = refuseByLimits(state, config, key, call, now);
+  if (refusal !== null) {
+    return refusal;
+  }
+  const bar = costBar(state, config, key, call, 0, now);
+  const seeker: Seeker = { request_id: requestId, tried: [], endpoint, bar, sticky, lease_until: leaseUntil };
   const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
-    if (!pools.some(({ instances }) => instances.some((instance) => servesCall(instance, endpoint)))) {
-      return refuse("endpoint_not_served", null, rateOf(state, key, now));
-    }
-    return refuse("pool_exhausted", selection.wait_ms, rateOf(state, key, now));
+    const code = isServed(call) ? "pool_exhausted" : "endpoint_not_served";
+    const wait = code === "pool_exhausted" ? selection.wait_ms : null;
+    return { ...refuse(code, wait, rateOf(state, key, now)), ...tokenRateOf(state, key, now) };
   }
-  takeRate(state, key, now);
+  takeRequests(state, config, key, now);
+  const held = holdCall(state, config, key, { key_id: key.row.id, hold: null }, call, selection.instance, now);
   const ticket: Ticket = {
+    ...firstTicket(config, key, pool, request, now),
+    instance: nameInstance(selection.instance),
+    tried: [selection.instance.row.id],
+    probe: selection.cause === "probe",
+    sticky,
+    rate: rateOf(state, key, now),
+    ...tokenRateOf(state, key, now),
+    ...held,
+  };
+  openRequest(state.tickets, ticket).hold = ticket.hold ?? null;
+  noteUse(state.credential_uses, ticket.instance.credential_id, now);
+  return ticket;
+}
+
+/** What a request's first ticket says before anybody is picked. */
+function firstTicket(
+  config: LiveConfig,
+  key: LiveKey,
+  { row: { id: poolId, policy } }: LivePool,
+  { endpoint, request_id: requestId, stream = false }: AdmitRequest,
+  now: number,
+) {
+  return {
     kind: "ticket",
     request_id: requestId,
     attempt: 1,
     key_id: key.row.id,
-    pool_id: pool.row.id,
-    instance: nameInstance(selection.instance),
-    tried: [selection.instance.row.id],
+    pool_id: poolId,
     config: config.address,
     policy,
     issued_at: now,
     deadline_at: now + policy.total_timeout_ms + ticketGraceMs,
-    probe: selection.cause === "probe",
     blamed: false,
     stream,
     ...(endpoint === undefined ? {} : { endpoint }),
-    sticky,
-    rate: rateOf(state, key, now),
-  };
-  openRequest(state.tickets, ticket);
-  noteUse(state.credential_uses, ticket.instance.credential_id, now);
-  return ticket;
+  } as const;
 }
 
 function issueNext(
@@ -167,14 +216,18 @@ function issueNext(
 ): Admission {
   const leaseUntil = leaseEnd(last.policy, last.stream ?? false, last.deadline_at - ticketGraceMs, now);
   const sticky = last.sticky ?? null;
-  const { request_id: requestId, tried, endpoint } = last;
-  const seeker: Seeker = { request_id: requestId, tried, endpoint, sticky, lease_until: leaseUntil };
+  const { endpoint, estimate, policy, request_id: requestId, tried } = last;
+  const key = config.keys_by_id.get(last.key_id);
+  const bar = costBar(state, config, key, { estimate, policy }, request.hold?.cost ?? 0, now);
+  const seeker: Seeker = { request_id: requestId, tried, endpoint, bar, sticky, lease_until: leaseUntil };
   const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
     return refuse(selection.has_untried ? "pool_exhausted" : "attempts_exhausted", selection.wait_ms, last.rate);
   }
+  const { price: _, hold: __, output_cap: ___, ...carried } = last;
   const ticket: Ticket = {
-    ...last,
+    ...carried,
+    ...holdCall(state, config, key, request, { estimate, policy }, selection.instance, now),
     attempt: last.attempt + 1,
     instance: nameInstance(selection.instance),
     tried: [...last.tried, selection.instance.row.id],
@@ -183,6 +236,7 @@ function issueNext(
     probe: selection.cause === "probe",
     blamed: request.blamed,
   };
+  request.hold = ticket.hold ?? null;
   advanceRequest(state.tickets, request, ticket);
   noteUse(state.credential_uses, ticket.instance.credential_id, now);
   return ticket;
@@ -208,22 +262,4 @@ function nameInstance({ row }: LiveInstance): Ticket["instance"] {
     model: row.model,
     credential_id: row.credential_id,
   };
-}
-
-/** Counts one call in the key's window, if it has a limit. */
-export function takeRate(state: RouterState, key: LiveKey, now: number): void {
-  const { id, rpm } = key.row;
-  if (rpm === null) {
-    return;
-  }
-  const window = state.windows.get(id) ?? createWindow();
-  countEvent(window, rpm, now);
-  state.windows.set(id, window);
-  state.dirty_windows.add(id);
-}
-
-/** The key's window as its caller sees it; null without a limit. */
-export function rateOf(state: RouterState, key: LiveKey, now: number): RateState | null {
-  const { id, rpm } = key.row;
-  return rpm === null ? null : describeWindow(state.windows.get(id) ?? createWindow(), rpm, now);
 }

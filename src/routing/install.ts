@@ -4,9 +4,10 @@ import type { ConfigAddress, RouterKey, RouterRows } from "../snapshot/model.js"
 import { pruneCooldowns, restoreCredential } from "./cooldown.js";
 import { implicitPool, indexCatalogue, tellsMore } from "./implicit.js";
 import { toLivePool, type CarriedLane } from "./live.js";
+import { noCaps, type Caps } from "./meters.js";
 import { spreadLag } from "./pick.js";
 import { placeShards } from "./spread.js";
-import type { LiveConfig, LiveKey, RouterState } from "./state.js";
+import { workspaceScope, type LiveConfig, type LiveKey, type RouterState } from "./state.js";
 import { keepUses } from "./uses.js";
 
 /**
@@ -70,6 +71,8 @@ export function indexConfig(
     address,
     rows,
     keys: new Map(rows.keys.flatMap(bySecret)),
+    keys_by_id: new Map(rows.keys.map((row) => [row.id, toLiveKey(row)])),
+    caps: toCaps(rows.limits),
     pools_by_name: new Map(pools.map((pool) => [pool.row.name, pool])),
     pools_by_id: new Map(pools.map((pool) => [pool.row.id, pool])),
     instances: new Map(pools.flatMap((pool) => pool.instances.map((instance) => [instance.row.id, instance] as const))),
@@ -100,8 +103,20 @@ function bySecret(row: RouterKey): [string, LiveKey][] {
   ];
 }
 
+/** `noCaps` itself where nothing is limited, so that such calls are told by one comparison. */
+function toCaps(limits: Pick<RouterKey, "rpm" | "concurrent" | "tpm" | "budget"> | undefined): Caps {
+  const { budget, concurrent = null, rpm = null, tpm = null } = limits ?? {};
+  const caps = { rpm, tpm, concurrent, day: budget?.day ?? null, month: budget?.month ?? null };
+  return Object.values(caps).every((cap) => cap === null) ? noCaps : caps;
+}
+
 function toLiveKey(row: RouterKey): LiveKey {
-  return { row, scopes: new Set(row.scopes), models: row.models === null ? null : new Set(row.models) };
+  return {
+    row,
+    caps: toCaps(row),
+    scopes: new Set(row.scopes),
+    models: row.models === null ? null : new Set(row.models),
+  };
 }
 
 /** Instances that left their pool leave its accounting; pools that changed or went are written anew. */
@@ -115,13 +130,15 @@ function settleLeavers(state: RouterState, before: ReadonlyMap<string, CarriedLa
   }
 }
 
-function dropKeys(state: RouterState): void {
-  const ids = new Set(state.config?.rows.keys.map((key) => key.id));
-  for (const id of state.windows.keys()) {
-    if (!ids.has(id)) {
-      state.windows.delete(id);
-      state.dirty_windows.add(id);
+function dropKeys({ config, meters, uses }: RouterState): void {
+  const ids = new Set(config?.rows.keys.map((key) => key.id));
+  for (const id of meters.scopes.keys()) {
+    if (id !== workspaceScope && !ids.has(id)) {
+      meters.scopes.delete(id);
+      meters.dirty_requests.add(id);
+      meters.dirty_tokens.add(id);
+      meters.dirty_spend.add(id);
     }
   }
-  keepUses(state.uses, (id) => ids.has(id));
+  keepUses(uses, (id) => ids.has(id));
 }

@@ -1,6 +1,6 @@
 /** Single things of the Router's memory as rows and back. A row that can't be read is passed over: losing one ticket beats losing the object. */
 import { z } from "zod";
-import { ConfigAddress, PoolPolicy, RouterInstance } from "../snapshot/model.js";
+import { ConfigAddress, PoolPolicy, RouterInstance, RouterPrice } from "../snapshot/model.js";
 import type { Cooldowns } from "./cooldown.js";
 import { type RateWindow, windowMs } from "./limits.js";
 import { failureClasses, type Ticket } from "./model.js";
@@ -26,6 +26,19 @@ const StoredTicket = z.object({
   blamed: z.boolean().default(false),
   stream: z.boolean().default(false),
   sticky: z.number().nullable().default(null),
+  estimate: z
+    .object({ input_tokens: z.number(), output_tokens: z.number().nullable(), choices: z.number() })
+    .exactOptional(),
+  price: RouterPrice.exactOptional(),
+  hold: z
+    .object({
+      tokens: z.number(),
+      cost: z.number(),
+      key_slot: z.number().exactOptional(),
+      workspace_slot: z.number().exactOptional(),
+    })
+    .exactOptional(),
+  output_cap: z.number().exactOptional(),
 });
 
 const StoredRequest = z.object({
@@ -71,7 +84,8 @@ export function unpackRequest(text: string): OpenRequest | null {
   const tickets: Ticket[] = stored.tickets;
   const { deadline_at, key_id, pool_id, request_id } = first;
   const { blamed, reported } = stored;
-  return { request_id, key_id, pool_id, deadline_at, tickets, refusal: null, blamed, reported };
+  const hold = tickets.at(-1)?.hold ?? null;
+  return { request_id, key_id, pool_id, deadline_at, tickets, refusal: null, blamed, reported, hold, charge: null };
 }
 
 /** A window as the time of its first slot and pairs of (milliseconds after it, events). */

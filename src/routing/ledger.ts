@@ -1,21 +1,20 @@
 /** The Router's tables: what must outlive its memory. Configuration is written before it counts, everything that moves at most a second behind. */
 import { z } from "zod";
-import { ConfigAddress, RouterCatalogue, RouterRows, RouterShards } from "../snapshot/model.js";
+import { ConfigAddress, RouterCatalogue, RouterLimits, RouterRows, RouterShards } from "../snapshot/model.js";
 import { indexConfig } from "./install.js";
 import { loadSpread, shardTables, writeSpread } from "./ledger-shards.js";
 import type { CarriedLane } from "./live.js";
 import { hasUntold } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
+import { loadMeters, meterTables, writeMeters } from "./ledger-meters.js";
 import { enterRequest } from "./tickets.js";
 import {
   loadCooldowns,
   packLanes,
   packRequest,
-  packWindow,
   parseText,
   unpackLanes,
   unpackRequest,
-  unpackWindow,
   writeCooldowns,
   type StoredLane,
 } from "./ledger-rows.js";
@@ -33,7 +32,6 @@ const tables = `
   CREATE TABLE IF NOT EXISTS cooldowns (key TEXT PRIMARY KEY, since INTEGER NOT NULL, until INTEGER NOT NULL, reason TEXT NOT NULL,
     streak INTEGER NOT NULL, lease_request TEXT, lease_until INTEGER) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS outs (credential_id TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS windows (key_id TEXT PRIMARY KEY, start_ms INTEGER NOT NULL, slots BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS requests (request_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS closed (id INTEGER PRIMARY KEY CHECK (id = 1));
   CREATE TABLE IF NOT EXISTS due (task TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
@@ -42,14 +40,10 @@ const tables = `
 /** Characters of rows that one statement writes: at three bytes each its parameter stays below the platform's 2 MB. No single row comes near it. */
 const chunkChars = 500_000;
 
-/** As it is on disk, where it may be damaged. */
-interface StoredWindow extends Record<string, SqlStorageValue> {
-  key_id: string;
-}
-
 /** Makes the tables of a new object; does nothing on one that has them. */
 export function openLedger(sql: SqlStorage): void {
   sql.exec(tables);
+  sql.exec(meterTables);
   sql.exec(shardTables);
   sql.exec("INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT DO NOTHING", schemaVersion);
 }
@@ -69,18 +63,13 @@ export function loadState(sql: SqlStorage): RouterState {
   loadConfig(sql, state);
   loadCooldowns(sql, state.cooldowns);
   loadSpread(sql, state.spread);
-  for (const { key_id: id, slots, start_ms: start } of sql.exec<StoredWindow>("SELECT * FROM windows")) {
-    const window = unpackWindow(start, slots);
-    if (window !== null) {
-      state.windows.set(id, window);
-    }
-  }
   for (const { body } of sql.exec<{ body: string }>("SELECT body FROM requests")) {
     const request = unpackRequest(body);
     if (request !== null) {
       enterRequest(state.tickets, request);
     }
   }
+  loadMeters(sql, state);
   return state;
 }
 
@@ -101,6 +90,7 @@ export function writeConfig(sql: SqlStorage, address: ConfigAddress, rows: Route
   writeRows(sql, "credential", rows.credentials);
   writeRows(sql, "provider", rows.catalogue?.providers ?? []);
   writeRows(sql, "catalogue", rows.catalogue === undefined ? [] : [describeCatalogue(address, rows.catalogue)]);
+  writeRows(sql, "limits", rows.limits === undefined ? [] : [{ id: "limits", ...rows.limits }]);
   writeRows(sql, "shards", rows.shards === undefined ? [] : [{ id: "shards", ...rows.shards }]);
   const revoked = JSON.stringify(rows.keys.filter((key) => key.revoked).map((key) => key.id));
   sql.exec("INSERT INTO tombstones (key_id) SELECT value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING", revoked);
@@ -119,15 +109,7 @@ export function writeChanges(sql: SqlStorage, state: RouterState): void {
   }
   writeCooldowns(sql, state.cooldowns);
   writeSpread(sql, state.spread);
-  for (const id of state.dirty_windows) {
-    const window = state.windows.get(id);
-    if (window === undefined || window.total === 0) {
-      sql.exec("DELETE FROM windows WHERE key_id = ?", id);
-    } else {
-      const { slots, start } = packWindow(window);
-      sql.exec("INSERT OR REPLACE INTO windows (key_id, start_ms, slots) VALUES (?, ?, ?)", id, start, slots);
-    }
-  }
+  writeMeters(sql, state.meters);
   for (const id of state.tickets.dirty) {
     const request = state.tickets.open.get(id);
     if (request === undefined) {
@@ -151,8 +133,17 @@ export function markClean(state: RouterState): void {
 }
 
 function dirtySets(state: RouterState): readonly Set<string>[] {
-  const { cooldowns, tickets } = state;
-  return [state.dirty_pools, state.dirty_windows, cooldowns.dirty, cooldowns.dirty_outs, tickets.dirty];
+  const { cooldowns, meters, tickets } = state;
+  return [
+    state.dirty_pools,
+    meters.dirty_requests,
+    meters.dirty_tokens,
+    meters.dirty_spend,
+    meters.dirty_notices,
+    cooldowns.dirty,
+    cooldowns.dirty_outs,
+    tickets.dirty,
+  ];
 }
 
 function writeRows(sql: SqlStorage, kind: string, rows: readonly { readonly id: string }[]): void {
@@ -204,6 +195,7 @@ function loadConfig(sql: SqlStorage, state: RouterState): void {
     keys: readRows(sql, "key"),
     pools: readRows(sql, "pool"),
     credentials: readRows(sql, "credential"),
+    ...readLimits(sql),
     ...readShards(sql),
     ...readCatalogue(sql, config.data),
   });
@@ -241,13 +233,19 @@ function readCatalogue(sql: SqlStorage, address: Pick<ConfigAddress, "epoch" | "
   };
 }
 
+/** The workspace's limits. Of an older version, too, for the release before leaves this row as it is: a limit stays until somebody takes it away. */
+function readLimits(sql: SqlStorage): { limits?: RouterLimits } {
+  const limits = RouterLimits.safeParse(readRows(sql, "limits")[0]).data;
+  return limits === undefined ? {} : { limits };
+}
+
 /** Who shares the workspace. Of an older version, too: the first never changes, and the release before leaves this row as it is. */
 function readShards(sql: SqlStorage): { shards?: RouterShards } {
   const shards = RouterShards.safeParse(readRows(sql, "shards")[0]).data;
   return shards === undefined ? {} : { shards };
 }
 
-type Kind = "key" | "pool" | "credential" | "provider" | "catalogue" | "shards";
+type Kind = "key" | "pool" | "credential" | "provider" | "catalogue" | "limits" | "shards";
 
 function readRows(sql: SqlStorage, kind: Kind): unknown[] {
   const found = sql.exec<{ row: string }>("SELECT row FROM config_rows WHERE kind = ? ORDER BY place", kind);

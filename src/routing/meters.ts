@@ -34,7 +34,7 @@ export interface Met extends Omit<MetLimit, "scope"> {
 export const noCaps: Caps = { rpm: null, tpm: null, concurrent: null, day: null, month: null };
 
 /** Calls under way may settle below what they hold: a call that only they stand in the way of may come back so soon. */
-const heldRetryMs = 1_000;
+export const heldRetryMs = 1_000;
 
 /** Nothing used. */
 export function createMeter(): Meter {
@@ -60,7 +60,8 @@ export function meetRate(meter: Meter | undefined, { rpm, tpm }: Caps, tokens: n
     return null;
   }
   const forRequest = rpm === null ? 0 : waitForSlotMs(meter.requests, rpm, now);
-  const forTokens = tpm === null ? 0 : waitForSlotMs(meter.tokens, tpm, now, tokens);
+  // A tool's invocation uses none, and waits for none.
+  const forTokens = tpm === null || tokens === 0 ? 0 : waitForSlotMs(meter.tokens, tpm, now, tokens);
   if (tpm !== null && forTokens > forRequest) {
     return { name: "tpm", limit: tpm, needs: tokens, wait_ms: forTokens };
   }
@@ -115,22 +116,16 @@ export function holdTokens({ tokens: window }: Meter, { tpm }: Caps, tokens: num
   return tpm === null ? undefined : countEvent(window, tpm, now, tokens);
 }
 
-/** Turns held tokens into what was used. What goes beyond the hold counts from this moment on. */
-export function settleTokens(
-  { tokens: window }: Meter,
-  { tpm }: Caps,
-  slot: number | undefined,
-  change: number,
-  now: number,
-): void {
+/** Changes held tokens, to what another instance may use or to what was used. What goes beyond the hold counts from this moment on. */
+export function changeTokens({ tokens: window }: Meter, slot: number | undefined, change: number, now: number): void {
   if (slot === undefined || change === 0) {
     return;
   }
   trimWindow(window, now);
   if (change < 0) {
     correctEvent(window, slot, change);
-  } else if (tpm !== null) {
-    countEvent(window, tpm, now, change);
+  } else {
+    countEvent(window, Infinity, now, change);
   }
 }
 

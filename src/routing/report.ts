@@ -1,10 +1,12 @@
 /** What became of a call, taken into account exactly once: failures cool, successes restore, departures pass the probe on. Pure. */
 import { refuse } from "./authorize.js";
+import { chargeOutcome, expire } from "./charges.js";
 import { cooldownKey, failCall, releaseProbe, succeedCall, type CallSite } from "./cooldown.js";
+import { releaseHold } from "./holds.js";
 import { noteLatency } from "./latency.js";
 import type { Failure, Outcome, Ticket } from "./model.js";
 import type { RouterState } from "./state.js";
-import { barRequest, closeRequest, expireRequests, findRequest, openRequest, type OpenRequest } from "./tickets.js";
+import { barRequest, closeRequest, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 
 /** Takes an attempt's failure; a second report of the same attempt changes nothing. */
 export function reportFailure(
@@ -40,7 +42,7 @@ export function committed(state: RouterState, ticket: Ticket): void {
 
 /** Closes requests by their outcomes. Late, repeated and unknown ones are taken for what they still prove, from the ticket's own fields. */
 export function settle(state: RouterState, outcomes: readonly Outcome[], now: number): void {
-  expireRequests(state.tickets, now);
+  expire(state, now);
   for (const outcome of outcomes) {
     settleOne(state, outcome, now);
   }
@@ -57,6 +59,7 @@ export function abandon(state: RouterState, requestId: string, now: number): voi
   if (last !== undefined && state.tickets.open.has(requestId)) {
     releaseProbe(state.cooldowns, siteOf(last));
     request.reported = last.attempt;
+    releaseHold(state, request, now);
     closeRequest(state.tickets, request, now);
   }
 }
@@ -74,6 +77,7 @@ function settleOne(state: RouterState, outcome: Outcome, now: number): void {
     releaseProbe(state.cooldowns, siteOf(last));
     request.reported = last.attempt;
   }
+  chargeOutcome(state, request, outcome, now);
   closeRequest(state.tickets, request, now);
 }
 

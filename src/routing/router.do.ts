@@ -6,13 +6,14 @@ import { noteCredentialUses } from "../connections/last-use.js";
 import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
 import { admitTool } from "./admit-tool.js";
+import { expire } from "./charges.js";
 import { clearCooldown, cooldownKey } from "./cooldown.js";
 import { admit, next } from "./decide.js";
 import { dryRun } from "./dry-run.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
 import { isDirty, loadState, markClean, openLedger, writeChanges, writeClosed, writeConfig } from "./ledger.js";
-import { trimWindow } from "./limits.js";
+import { sweepMeters } from "./ledger-meters.js";
 import type {
   AdmitRequest,
   Admission,
@@ -36,7 +37,6 @@ import { Siblings, type SiblingApi } from "./siblings.js";
 import { describeAll, resumeShards, type News } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
-import { expireRequests } from "./tickets.js";
 import { hasUses, takeUses } from "./uses.js";
 
 /** What moves is on disk at most this much later; a crash loses no more. */
@@ -207,12 +207,12 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi 
 
   /** Runs what is due. */
   override async alarm(): Promise<void> {
-    const expire = (): void => {
-      expireRequests(this.#state.tickets, Date.now());
+    const end = (): void => {
+      expire(this.#state, Date.now());
       this.#flush();
     };
     const tell = (): void => this.#siblings.tellNews();
-    await runDue(this.ctx.storage, { expire_tickets: expire, tell_siblings: tell }, Date.now());
+    await runDue(this.ctx.storage, { expire_tickets: end, tell_siblings: tell }, Date.now());
   }
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
@@ -279,12 +279,6 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi 
       return;
     }
     this.#sweptAt = now;
-    for (const [id, window] of this.#state.windows) {
-      trimWindow(window, now);
-      if (window.total === 0) {
-        this.#state.windows.delete(id);
-        this.#state.dirty_windows.add(id);
-      }
-    }
+    sweepMeters(this.#state.meters, now);
   }
 }

@@ -34,6 +34,8 @@ export interface Seeker {
   readonly tried: readonly string[];
   /** Instances whose provider does not serve it are left out. Undefined leaves nobody out. */
   readonly endpoint?: UpstreamEndpoint | undefined;
+  /** Instances that it says yes to are left out. Undefined leaves nobody out. */
+  readonly bar?: ((instance: LiveInstance) => boolean) | undefined;
   /** Whose calls should stay together, from `spreadHash`; null when the pool or the caller asks for none. */
   readonly sticky: number | null;
   /** End of the lease if the pick is a probe, epoch milliseconds. */
@@ -166,10 +168,10 @@ function factsOf(state: RouterState, now: number): Facts<LiveInstance> {
 function surveyPool(
   state: RouterState,
   pool: LivePool,
-  seeker: Pick<Seeker, "tried" | "endpoint"> & { readonly request_id?: string; readonly is_asking?: boolean },
+  seeker: Pick<Seeker, "tried" | "endpoint" | "bar"> & { readonly request_id?: string; readonly is_asking?: boolean },
   now: number,
 ): Offer {
-  const { tried, endpoint, request_id: requestId, is_asking: isAsking = false } = seeker;
+  const { bar, tried, endpoint, request_id: requestId, is_asking: isAsking = false } = seeker;
   const ready: LiveInstance[] = [];
   let due: LiveInstance | null = null;
   let dueSince = Infinity;
@@ -179,7 +181,8 @@ function surveyPool(
     if (
       !instance.is_candidate ||
       state.cooldowns.outs.has(instance.row.credential_id) ||
-      !servesCall(instance, endpoint)
+      !servesCall(instance, endpoint) ||
+      bar?.(instance) === true
     ) {
       continue;
     }

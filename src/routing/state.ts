@@ -10,15 +10,17 @@ import type {
 } from "../snapshot/model.js";
 import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { Latency } from "./latency.js";
-import type { RateWindow } from "./limits.js";
+import type { Caps, Meter } from "./meters.js";
 import type { Lane } from "./pick.js";
 import { createSpread, type Spread } from "./spread.js";
+import type { Span } from "./spend.js";
 import { createTickets, type Tickets } from "./tickets.js";
 import { createUses, type Uses } from "./uses.js";
 
 /** A key with its lists as sets. */
 export interface LiveKey {
   readonly row: RouterKey;
+  readonly caps: Caps;
   readonly scopes: ReadonlySet<string>;
   /** Null means all. */
   readonly models: ReadonlySet<string> | null;
@@ -69,7 +71,11 @@ export interface LiveCatalogue {
 export interface LiveConfig {
   readonly address: ConfigAddress;
   readonly rows: RouterRows;
+  /** By digest. */
   readonly keys: ReadonlyMap<string, LiveKey>;
+  readonly keys_by_id: ReadonlyMap<string, LiveKey>;
+  /** Of all calls of the workspace together. */
+  readonly caps: Caps;
   readonly pools_by_name: ReadonlyMap<string, LivePool>;
   /** Also the pools of models that are called by their names, as soon as one was. */
   readonly pools_by_id: Map<string, LivePool>;
@@ -77,6 +83,33 @@ export interface LiveConfig {
   readonly credentials: ReadonlyMap<string, RouterRows["credentials"][number]>;
   readonly catalogue: LiveCatalogue;
 }
+
+/** A budget's threshold that was passed, until the record knows. Micro-dollars; `start` is when the span began, epoch milliseconds. */
+export interface BudgetNotice {
+  /** A key's id, or `workspaceScope`. */
+  readonly scope: string;
+  readonly span: Span;
+  readonly start: number;
+  /** Percent. */
+  readonly threshold: number;
+  readonly spent: number;
+  readonly budget: number;
+}
+
+/** What keys and the workspace have used of their limits. The sets name what changed since the ledger last wrote. */
+export interface Meters {
+  /** By key id, and the workspace's own under `workspaceScope`. */
+  readonly scopes: Map<string, Meter>;
+  readonly dirty_requests: Set<string>;
+  readonly dirty_tokens: Set<string>;
+  readonly dirty_spend: Set<string>;
+  /** By their own names. */
+  readonly notices: Map<string, BudgetNotice>;
+  readonly dirty_notices: Set<string>;
+}
+
+/** The name of the workspace among the scopes that are metered; no key has it. */
+export const workspaceScope = "workspace";
 
 /** Everything. The decision files change it in place, the ledger reads what the dirty sets name. */
 export interface RouterState {
@@ -90,9 +123,7 @@ export interface RouterState {
   /** This shard among the workspace's others. */
   readonly spread: Spread;
   readonly tickets: Tickets;
-  /** Request windows by key id. */
-  readonly windows: Map<string, RateWindow>;
-  readonly dirty_windows: Set<string>;
+  readonly meters: Meters;
   /** How long instances lately took, by id. Memory only: it is learned again within a few calls. */
   readonly latencies: Map<string, Latency>;
   /** When keys were used; see `noteUse`. */
@@ -112,11 +143,21 @@ export function createState(): RouterState {
     cooldowns: createCooldowns(),
     spread: createSpread(),
     tickets: createTickets(),
-    windows: new Map(),
-    dirty_windows: new Set(),
+    meters: createMeters(),
     latencies: new Map(),
     uses: createUses(),
     credential_uses: createUses(),
     dirty_pools: new Set(),
+  };
+}
+
+function createMeters(): Meters {
+  return {
+    scopes: new Map(),
+    dirty_requests: new Set(),
+    dirty_tokens: new Set(),
+    dirty_spend: new Set(),
+    notices: new Map(),
+    dirty_notices: new Set(),
   };
 }

@@ -1,5 +1,20 @@
 /** The requests under way: one answer per request and attempt however often it is asked, and counts that return to zero. Pure. */
-import type { Refusal, Ticket } from "./model.js";
+import type { Hold, Refusal, Ticket } from "./model.js";
+
+/** What a call is charged. */
+export interface Charge {
+  readonly tokens: number;
+  readonly cost: number;
+  /** Nobody told what was used: it is what the call held, or what must have been used at least. */
+  readonly estimated: boolean;
+}
+
+/** A charge that was taken. */
+export interface TakenCharge extends Charge {
+  readonly at: number;
+  /** The ticket ended unsettled, so this is what it held: a settling that comes after all corrects it. */
+  readonly expired: boolean;
+}
 
 /** One request from `admit` to `settle`. */
 export interface OpenRequest {
@@ -15,6 +30,10 @@ export interface OpenRequest {
   blamed: boolean;
   /** Failures of attempts up to this one have been taken. */
   reported: number;
+  /** What it holds of limits and budgets; null before and after, and where this Router does not know. */
+  hold: Hold | null;
+  /** What it was charged; null until then. */
+  charge: TakenCharge | null;
 }
 
 /** Open requests with their counts, and lately closed ones so that repeats change nothing. `dirty` names what changed since the ledger last wrote. */
@@ -60,6 +79,8 @@ export function openRequest(tickets: Tickets, ticket: Ticket): OpenRequest {
     refusal: null,
     blamed: ticket.blamed ?? false,
     reported: ticket.attempt - 1,
+    hold: null,
+    charge: null,
   };
   enterRequest(tickets, request);
   tickets.dirty.add(request.request_id);
@@ -94,6 +115,8 @@ export function barRequest(tickets: Tickets, requestId: string, refusal: Refusal
     refusal,
     blamed: false,
     reported: 0,
+    hold: null,
+    charge: null,
   };
   rememberClosed(tickets, request, now);
 }

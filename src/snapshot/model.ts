@@ -25,8 +25,28 @@ export const PoolPolicy = z.object({
   idle_timeout_ms: z.number().int().min(100).max(600_000),
   /** Whose calls go to the same instance as long as it is healthy: those with the same `user` field, or the same `x-gatehouse-sticky` header. */
   sticky: z.enum(["none", "user", "header"]).optional(),
+  /** The cap that is held and sent upstream where a call sets none and its tokens or money are limited. */
+  default_max_tokens: z.number().int().min(1).max(1_000_000).optional(),
 });
 export type PoolPolicy = z.infer<typeof PoolPolicy>;
+
+/** Budgets of a UTC day and month in micro-dollars; null means none. */
+export const RouterBudget = z.object({
+  day: z.number().int().nonnegative().nullable(),
+  month: z.number().int().nonnegative().nullable(),
+});
+export type RouterBudget = z.infer<typeof RouterBudget>;
+
+/** Limits of all calls of a workspace together; null means none. */
+export const RouterLimits = z.object({
+  /** Requests and tokens per sliding 60 s. */
+  rpm: z.number().int().positive().nullable(),
+  tpm: z.number().int().positive().nullable(),
+  /** Requests in flight at once. */
+  concurrent: z.number().int().positive().nullable(),
+  budget: RouterBudget,
+});
+export type RouterLimits = z.infer<typeof RouterLimits>;
 
 /** An API key as the Router holds it. */
 export const RouterKey = z.object({
@@ -44,6 +64,10 @@ export const RouterKey = z.object({
   rpm: z.number().int().positive().nullable(),
   /** Requests in flight at once; null means no limit. */
   concurrent: z.number().int().positive().nullable(),
+  /** Tokens per sliding 60 s; null or absent means no limit. */
+  tpm: z.number().int().positive().nullable().optional(),
+  /** Absent means none. */
+  budget: RouterBudget.optional(),
   expires_at_ms: z.number().nullable(),
   revoked: z.boolean(),
 });
@@ -93,7 +117,7 @@ export type RouterPool = z.infer<typeof RouterPool>;
  * Counts the known models' lists: raise it whenever a release changes which models the catalogue knows. A Router that was told an
  * older one is told anew when it meets a name it does not know. `test/snapshot/catalogue.test.ts` says when to.
  */
-export const catalogueEdition = 1;
+export const catalogueEdition = 2;
 
 /** A provider whose models are called by their own names, without a pool. */
 export const RouterProvider = z.object({
@@ -145,6 +169,8 @@ export const RouterRows = z.object({
   pools: z.array(RouterPool),
   /** Credentials that may be used; an instance of any other is out. `validated_at_ms`, when it was last proved good or let try again, ends an older failure. */
   credentials: z.array(z.object({ id: z.string(), usable: z.boolean(), validated_at_ms: z.number().nullable() })),
+  /** Of the workspace as a whole; absent where it has none. */
+  limits: RouterLimits.optional(),
   /** Absent from what the release before told. */
   catalogue: RouterCatalogue.optional(),
   /** Absent before the first key is made, and from what the release before told. */
