@@ -52,7 +52,7 @@ const readers: Readonly<Record<string, ReadMessage>> = {
   ],
 };
 
-/** Anthropic refuses empty content, so a message that says nothing is left out. */
+/** Anthropic refuses empty content and texts of white space alone, so a message that says nothing is left out. */
 function append(turns: Turn[], role: Role, content: readonly JsonRecord[]): void {
   const last = turns.at(-1);
   if (last?.role === role) {
@@ -78,7 +78,7 @@ function toAssistantBlocks(message: JsonRecord, path: Path): readonly JsonRecord
   return [
     ...toThinking(message["thinking_blocks"]),
     ...toParts(message, path),
-    ...(refusal === "" ? [] : [{ type: "text", text: refusal }]),
+    ...(refusal.trim() === "" ? [] : [{ type: "text", text: refusal }]),
     ...asList(message["tool_calls"]).map((call, index) =>
       toToolUse(asRecord(call) ?? {}, [...path, "tool_calls", index]),
     ),
@@ -121,7 +121,7 @@ function toToolUse(call: JsonRecord, path: Path): JsonRecord {
 function toParts(message: JsonRecord, path: Path): readonly JsonRecord[] {
   const content = message["content"];
   if (typeof content === "string") {
-    return content === "" ? [] : [{ type: "text", text: content, ...cacheOf(message) }];
+    return content.trim() === "" ? [] : [{ type: "text", text: content, ...cacheOf(message) }];
   }
   return asList(content).flatMap((part, index) => toPart(asRecord(part) ?? {}, [...path, "content", index]));
 }
@@ -130,7 +130,7 @@ function toPart(part: JsonRecord, path: Path): readonly JsonRecord[] {
   const cache = cacheOf(part);
   if (part["type"] === "text" || part["type"] === "refusal") {
     const text = asText(part[part["type"]]) ?? "";
-    return text === "" ? [] : [{ type: "text", text, ...cache }];
+    return text.trim() === "" ? [] : [{ type: "text", text, ...cache }];
   }
   if (part["type"] === "image_url") {
     return [{ ...toImage(part, path), ...cache }];
