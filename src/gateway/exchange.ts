@@ -4,6 +4,7 @@ import type { Exchange } from "./attempt.js";
 import { type HeldBody, readBody } from "./body.js";
 import { requestBudget } from "./budget.js";
 import type { Endpoint } from "./endpoints.js";
+import { estimateCall } from "./estimate.js";
 import { scanForm } from "./form.js";
 import { type Scan, scanBody } from "./scan.js";
 
@@ -39,7 +40,7 @@ export function readExchange(
     scan,
     model: readModel(scan),
     isStream: streamBy !== null && streamBy.values.includes(scan.fields[streamBy.field]?.value),
-    estimate: { input_tokens: Math.ceil(body.bytes.length / 4), output_tokens: null, choices: 1 },
+    estimate: estimateCall(endpoint.name, body.bytes, scan),
     headers,
     client: request.signal,
   };

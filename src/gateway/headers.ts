@@ -15,6 +15,8 @@ export interface AnswerFacts {
   readonly alias: string | null;
   readonly attempts: number;
   readonly rate: RateState | null;
+  /** The same for tokens; null or absent where the key has no limit of them. */
+  readonly tokenRate?: RateState | null;
   /** Milliseconds until the last attempt began, and from there to commit; null before any attempt. */
   readonly timing: { readonly routeMs: number; readonly upstreamMs: number } | null;
 }
@@ -55,12 +57,17 @@ export function answerHeaders(facts: AnswerFacts, upstream?: Headers): Headers {
       `route;dur=${inTenths(facts.timing.routeMs)}, upstream;dur=${inTenths(facts.timing.upstreamMs)}`,
     );
   }
-  if (facts.rate !== null) {
-    headers.set("x-ratelimit-limit-requests", String(facts.rate.limit));
-    headers.set("x-ratelimit-remaining-requests", String(Math.max(0, facts.rate.remaining)));
-    headers.set("x-ratelimit-reset-requests", formatDuration(facts.rate.reset_ms));
-  }
+  tellRate(headers, "requests", facts.rate);
+  tellRate(headers, "tokens", facts.tokenRate ?? null);
   return headers;
+}
+
+function tellRate(headers: Headers, of: "requests" | "tokens", rate: RateState | null): void {
+  if (rate !== null) {
+    headers.set(`x-ratelimit-limit-${of}`, String(rate.limit));
+    headers.set(`x-ratelimit-remaining-${of}`, String(Math.max(0, rate.remaining)));
+    headers.set(`x-ratelimit-reset-${of}`, formatDuration(rate.reset_ms));
+  }
 }
 
 /** OpenAI's form of a duration: `20ms`, `1.5s`, `1m0s`, `1h2m3s`. */

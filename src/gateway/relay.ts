@@ -65,7 +65,8 @@ export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps)
       status: error.status,
       code: admission.code,
     });
-    const headers = answerHeaders({ ...factsOf(exchange, null, null), rate: admission.rate });
+    const { rate, token_rate: tokenRate = null } = admission;
+    const headers = answerHeaders({ ...factsOf(exchange, null, null), rate, tokenRate });
     return errorResponse(error, headers, exchange.endpoint.face);
   }
   const run: Run = { ticket: admission, last: null, settled, isConcluded: false };
@@ -244,6 +245,7 @@ function factsOf(exchange: Exchange, run: Run | null, last: Attempt | null): Ans
     alias: run?.ticket.instance.alias ?? null,
     attempts: run?.ticket.attempt ?? 0,
     rate: run?.ticket.rate ?? null,
+    tokenRate: run?.ticket.token_rate ?? null,
     timing: last === null ? null : { routeMs: last.sentAt - exchange.startedAt, upstreamMs: until - last.sentAt },
   };
 }
