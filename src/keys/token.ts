@@ -52,11 +52,53 @@ export async function mintKey(keyring: Keyring, workspaceId: string, region: Reg
   };
 }
 
-/** Reads a key, or null for any text this service did not make: wrong shape, unknown key id, wrong check. No I/O; a long text costs no more than a short one. */
+/**
+ * Reads a key, or null for any text this service did not make: wrong shape, unknown key id, wrong check. No I/O; a long text costs no more
+ * than a short one. A key that was recognised is for a minute, since its check and digest take as long as all the rest of a call's reading.
+ */
 export async function parseKey(text: string, keyring: Keyring): Promise<ParsedKey | null> {
   if (text.length > longest) {
     return null;
   }
+  const known = recognised.find(keyring, text);
+  if (known !== null) {
+    return known;
+  }
+  const key = await recognise(text, keyring);
+  if (key !== null) {
+    recognised.keep(keyring, text, key);
+  }
+  return key;
+}
+
+/** Whether a key is still good is the Router's to say at every call: what is kept here is only what its text says. */
+const recognised = {
+  keptMs: 60_000,
+  atMost: 1_000,
+  byRing: new WeakMap<Keyring, Map<string, { readonly key: ParsedKey; readonly until: number }>>(),
+
+  find(keyring: Keyring, text: string): ParsedKey | null {
+    const entry = this.byRing.get(keyring)?.get(text);
+    return entry !== undefined && Date.now() < entry.until ? entry.key : null;
+  },
+
+  keep(keyring: Keyring, text: string, key: ParsedKey): void {
+    const now = Date.now();
+    const entries = this.byRing.get(keyring) ?? new Map<string, { readonly key: ParsedKey; readonly until: number }>();
+    this.byRing.set(keyring, entries);
+    entries.delete(text);
+    entries.set(text, { key, until: now + this.keptMs });
+    // Maps keep insertion order, so the oldest come first.
+    for (const [oldest, { until }] of entries) {
+      if (entries.size <= this.atMost && now < until) {
+        return;
+      }
+      entries.delete(oldest);
+    }
+  },
+};
+
+async function recognise(text: string, keyring: Keyring): Promise<ParsedKey | null> {
   const [, kid, regionWord, workspace] = form.exec(text) ?? [];
   const region = regions.find((word) => word === regionWord);
   if (kid === undefined || region === undefined || workspace === undefined) {

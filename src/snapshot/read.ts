@@ -9,7 +9,7 @@ import { requireSettings } from "../base/settings.js";
 import { newFlights, type Share } from "../base/flight.js";
 import { credentialBinding } from "../connections/credentials.js";
 import { loadDataKey, openDataKey, type DataKey, type WrappedDataKey } from "../vault/data-keys.js";
-import { openSecret } from "../vault/seal.js";
+import { openReadSecret, type ReadSecret, readSecret } from "../vault/seal.js";
 import { readConfig, type Config } from "./build.js";
 import { readImplicitInstance } from "./implicit.js";
 import { newMemory, type Memory } from "./memory.js";
@@ -30,10 +30,16 @@ export interface OpenInstance {
   readonly api_key: Secret | null;
 }
 
+/** A credential, and its secret as it was read at the first call: every call opens it, none reads it again. */
+interface KeptCredential {
+  readonly row: SnapshotCredential;
+  secret: ReadSecret | null;
+}
+
 /** A snapshot indexed for the hot path. */
 interface View {
   readonly instances: ReadonlyMap<string, ConfigSnapshot["instances"][number]>;
-  readonly credentials: ReadonlyMap<string, SnapshotCredential>;
+  readonly credentials: ReadonlyMap<string, KeptCredential>;
   readonly dataKeys: ReadonlyMap<string, ConfigSnapshot["data_keys"][number]>;
 }
 
@@ -66,11 +72,12 @@ export async function openInstance(
   const key = snapshotKey(workspaceId, address);
   const view = memory.views.find(key) ?? (await memory.share(key, () => loadView(env, workspaceId, address, memory)));
   const instance = view?.instances.get(instanceId) ?? readImplicitInstance(instanceId) ?? undefined;
-  const credential = instance === undefined ? undefined : view?.credentials.get(instance.credential_id);
-  if (view === null || instance === undefined || credential === undefined) {
+  const kept = instance === undefined ? undefined : view?.credentials.get(instance.credential_id);
+  if (view === null || instance === undefined || kept === undefined) {
     return null;
   }
-  const secret = await openCredential(env, workspaceId, credential, view.dataKeys.get(credential.data_key_id));
+  const credential = kept.row;
+  const secret = await openCredential(env, workspaceId, kept, view.dataKeys.get(credential.data_key_id));
   return {
     provider_name: credential.provider_name,
     base_url: credential.base_url,
@@ -137,7 +144,7 @@ function remember(memory: SnapshotMemory, key: string, from: Pick<Config, "snaps
   const { instances, credentials, data_keys } = from.snapshot;
   const view: View = {
     instances: new Map(instances.map((row) => [row.id, row])),
-    credentials: new Map(credentials.map((row) => [row.id, row])),
+    credentials: new Map(credentials.map((row) => [row.id, { row, secret: null }])),
     dataKeys: new Map(data_keys.map((row) => [row.id, row])),
   };
   memory.views.keep(key, view, from.text.length);
@@ -147,20 +154,25 @@ function remember(memory: SnapshotMemory, key: string, from: Pick<Config, "snaps
 async function openCredential(
   env: Env,
   workspaceId: string,
-  credential: SnapshotCredential,
+  kept: KeptCredential,
   wrapped: ConfigSnapshot["data_keys"][number] | undefined,
 ): Promise<Secret> {
   if (wrapped === undefined) {
     throw new AppError("undecryptable", { cause: new Error("the snapshot lacks the credential's data key") });
   }
+  kept.secret ??= readCredential(workspaceId, kept.row, wrapped.id);
+  const { keyring } = requireSettings(env);
+  const dataKey = await openSnapshotKey(env, keyring, { ...wrapped, workspaceId });
+  return await openReadSecret(dataKey, kept.secret);
+}
+
+function readCredential(workspaceId: string, credential: SnapshotCredential, dataKeyId: string): ReadSecret {
   if (URL.parse(credential.base_url)?.origin !== credential.origin) {
     // The seal binds the origin, not the address that is called: the two must be one.
     throw new AppError("undecryptable", { cause: new Error("the base URL leads to another origin than the seal") });
   }
-  const { keyring } = requireSettings(env);
-  const dataKey = await openSnapshotKey(env, keyring, { ...wrapped, workspaceId });
   const place = { workspaceId, id: credential.id, secretVersion: credential.secret_version, origin: credential.origin };
-  return await openSecret(dataKey, credentialBinding(place), credential.sealed);
+  return readSecret({ id: dataKeyId, workspaceId }, credentialBinding(place), credential.sealed);
 }
 
 /** A snapshot may hold an older wrapping than the row: when this deployment lacks that keyring entry, the row may name one that it has. */

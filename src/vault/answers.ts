@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from "../base/bytes.js";
 import { AppError } from "../base/errors.js";
 import type { Keyring } from "../base/keyring.js";
 import { keyringSubkey } from "./keyring.js";
-import { envelopeKeyId, openEnvelope, sealEnvelope } from "./envelope.js";
+import { envelopeKeyId, openEnvelope, readEnvelope, sealEnvelope } from "./envelope.js";
 
 /** Seals an answer's text under an entry of the ring (`sealingEntry`). `context` names the claim (principal, method, path, key) and must be the same at opening. */
 export async function sealAnswer(keyring: Keyring, entry: string, context: string, text: string): Promise<string> {
@@ -18,5 +18,5 @@ export async function openAnswer(keyring: Keyring, context: string, sealed: stri
     throw new AppError("undecryptable");
   }
   const key = await keyringSubkey(keyring, entry, "answers");
-  return fromUtf8(await openEnvelope(key, entry, ["answer", context], sealed));
+  return fromUtf8(await openEnvelope(key, readEnvelope(entry, ["answer", context], sealed)));
 }

@@ -24,20 +24,31 @@ export async function sealEnvelope(
   return `v1.a256gcm.${keyId}.${toBase64Url(iv)}.${toBase64Url(sealed)}`;
 }
 
-/** Opens what `sealEnvelope` made. Throws `AppError` `undecryptable` for any other text, key, key id or bound part. */
-export async function openEnvelope(
-  key: CryptoKey,
-  keyId: string,
-  bound: readonly string[],
-  envelope: string,
-): Promise<Uint8Array<ArrayBuffer>> {
+/** An envelope that was read, with all it was bound to, and can be opened without reading it again. Holds nothing that is secret. */
+export interface ReadEnvelope {
+  readonly keyId: string;
+  readonly iv: Uint8Array<ArrayBuffer>;
+  readonly sealed: Uint8Array<ArrayBuffer>;
+  readonly associated: Uint8Array<ArrayBuffer>;
+}
+
+/** Reads an envelope that was sealed under `keyId`. Throws `AppError` `undecryptable` for a text that is none, or names another key. */
+export function readEnvelope(keyId: string, bound: readonly string[], envelope: string): ReadEnvelope {
   const [, namedId, ivText = "", sealedText = ""] = form.exec(envelope) ?? [];
   const iv = decodeExactly(ivText);
   const sealed = decodeExactly(sealedText);
   if (namedId !== keyId || iv === null || sealed === null) {
     throw new AppError("undecryptable");
   }
-  const params = { name: "AES-GCM", iv, additionalData: associate(keyId, bound), tagLength: tagBytes * 8 };
+  return { keyId, iv, sealed, associated: associate(keyId, bound) };
+}
+
+/** Opens what `sealEnvelope` made. Throws `AppError` `undecryptable` for any other text, key, key id or bound part. */
+export async function openEnvelope(
+  key: CryptoKey,
+  { iv, sealed, associated }: ReadEnvelope,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const params = { name: "AES-GCM", iv, additionalData: associated, tagLength: tagBytes * 8 };
   try {
     return new Uint8Array(await crypto.subtle.decrypt(params, key, sealed));
   } catch {

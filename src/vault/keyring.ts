@@ -2,7 +2,7 @@
 import { AppError } from "../base/errors.js";
 import type { Keyring } from "../base/keyring.js";
 import { deriveSealingKey, takeRoot } from "./derive.js";
-import { envelopeKeyId, openEnvelope, sealEnvelope } from "./envelope.js";
+import { envelopeKeyId, openEnvelope, readEnvelope, sealEnvelope } from "./envelope.js";
 
 /** Which data key is wrapped; both are bound into the wrapping. */
 export interface DataKeyName {
@@ -47,7 +47,7 @@ export async function unwrapDataKey(
     throw new AppError("undecryptable");
   }
   const key = await keyringSubkey(keyring, entry, "wrap");
-  const raw = await openEnvelope(key, entry, boundParts(name), wrapped);
+  const raw = await openEnvelope(key, readEnvelope(entry, boundParts(name), wrapped));
   if (raw.byteLength !== 32) {
     raw.fill(0);
     throw new AppError("undecryptable");

@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from "../base/bytes.js";
 import { AppError } from "../base/errors.js";
 import { Secret } from "../base/secret.js";
 import type { DataKey } from "./data-keys.js";
-import { envelopeKeyId, openEnvelope, sealEnvelope } from "./envelope.js";
+import { envelopeKeyId, openEnvelope, type ReadEnvelope, readEnvelope, sealEnvelope } from "./envelope.js";
 
 /** Where a sealed secret belongs. All of it is authenticated; none of it stands in the sealed text. */
 export interface SealBinding {
@@ -34,17 +34,41 @@ export async function sealSecret(dataKey: DataKey, binding: SealBinding, plain: 
   }
 }
 
-/** Opens a sealed secret. Throws `AppError` `undecryptable` when text, data key or any part of the binding is not the one it was sealed with. */
-export async function openSecret(dataKey: DataKey, binding: SealBinding, sealed: string): Promise<Secret> {
-  if (!isPlace(binding) || binding.workspaceId !== dataKey.workspaceId) {
+/** A sealed secret that was read together with its place; opens without another look at either. Nothing in it is secret. */
+export interface ReadSecret {
+  readonly workspaceId: string;
+  readonly envelope: ReadEnvelope;
+}
+
+/** Reads a sealed secret for its place and the data key it was sealed under. Throws `AppError` `undecryptable` when the text is none, or names another key. */
+export function readSecret(
+  dataKey: Pick<DataKey, "id" | "workspaceId">,
+  binding: SealBinding,
+  sealed: string,
+): ReadSecret {
+  const { workspaceId } = binding;
+  if (!isPlace(binding) || workspaceId !== dataKey.workspaceId) {
     throw new AppError("undecryptable");
   }
-  const bytes = await openEnvelope(dataKey.sealing, dataKey.id, boundParts(binding), sealed);
+  return { workspaceId, envelope: readEnvelope(dataKey.id, boundParts(binding), sealed) };
+}
+
+/** Opens what `readSecret` read. Throws `AppError` `undecryptable` when it was sealed with another key, or for another place. */
+export async function openReadSecret(dataKey: DataKey, read: ReadSecret): Promise<Secret> {
+  if (read.workspaceId !== dataKey.workspaceId || read.envelope.keyId !== dataKey.id) {
+    throw new AppError("undecryptable");
+  }
+  const bytes = await openEnvelope(dataKey.sealing, read.envelope);
   try {
     return new Secret(fromUtf8(bytes));
   } finally {
     bytes.fill(0);
   }
+}
+
+/** Opens a sealed secret. Throws `AppError` `undecryptable` when text, data key or any part of the binding is not the one it was sealed with. */
+export async function openSecret(dataKey: DataKey, binding: SealBinding, sealed: string): Promise<Secret> {
+  return await openReadSecret(dataKey, readSecret(dataKey, binding, sealed));
 }
 
 /** The id of the data key a sealed secret names, or null when the text is no sealed secret. */

@@ -425,12 +425,17 @@ describe("settler", () => {
   });
 
   it("flushes at 64 outcomes without waiting", async ({ expect }) => {
-    const settle = createSettler({ flushMs: 60_000, maxOutcomes: 64, patienceMs: 1_000 });
+    const settle = createSettler({ flushMs: 400, maxOutcomes: 64, patienceMs: 1_000 });
     const { calls, makeStub } = fakeRouter();
-    await Promise.all(
-      Array.from({ length: 128 }, (_, index) => settle({ router: "a", makeStub }, outcome(String(index)))),
+    const begun = Date.now();
+    const settled = Array.from({ length: 128 }, (_, index) =>
+      settle({ router: "a", makeStub }, outcome(String(index))),
     );
+    await Promise.all([settled[63], settled[127]]);
     expect(calls.map((call) => call.length)).toEqual([64, 64]);
+    expect(Date.now() - begun).toBeLessThan(400);
+    await Promise.all(settled);
+    expect(calls).toHaveLength(2);
   });
 
   it("tries a failed call once more on a new stub, then gives up without throwing", async ({ expect }) => {
@@ -446,13 +451,28 @@ describe("settler", () => {
     spy.mockRestore();
   });
 
-  it("settles an outcome itself when the request that sends its batch is stuck", async ({ expect }) => {
+  it("lets the one that opened a batch settle it when the request that sends it is stuck", async ({ expect }) => {
     const settle = createSettler({ flushMs: 10, maxOutcomes: 2, patienceMs: 60 });
     const stuck = { settle: () => new Promise<void>(() => undefined) };
     const own = fakeRouter();
     const first = settle({ router: "a", makeStub: own.makeStub }, outcome("mine"));
     void settle({ router: "a", makeStub: () => stuck }, outcome("theirs"));
     await first;
-    expect(own.calls).toEqual([["mine"]]);
+    expect(own.calls).toEqual([["mine", "theirs"]]);
+  });
+
+  it("lets the second of a batch settle it when the one that opened it is stuck, and holds nobody else", async ({
+    expect,
+  }) => {
+    const settle = createSettler({ flushMs: 20, maxOutcomes: 64, patienceMs: 60 });
+    const stuck = { settle: () => new Promise<void>(() => undefined) };
+    const own = fakeRouter();
+    void settle({ router: "a", makeStub: () => stuck }, outcome("opener"));
+    const second = settle({ router: "a", makeStub: own.makeStub }, outcome("second"));
+    const third = settle({ router: "a", makeStub: () => stuck }, outcome("third"));
+    await third;
+    expect(own.calls).toEqual([]);
+    await second;
+    expect(own.calls).toEqual([["opener", "second", "third"]]);
   });
 });
