@@ -13,7 +13,7 @@ export interface Signs {
 interface Evidence extends Signs {
   /** The message without its quoted parts: those echo what the caller sent and must not decide over an instance. */
   readonly said: string;
-  /** What stands before the first quoted part. An upstream names the cause before it repeats anything. */
+  /** What stands before the first quoted part. An upstream names the cause before it repeats anything, and what is repeated may hold quotes of its own. */
   readonly opening: string;
 }
 
@@ -193,7 +193,7 @@ function startsIn(opening: string, words: RegExp, said: string): boolean {
 
 const closers: Readonly<Record<string, string>> = { '"': '"', "`": "`", "'": "'", "“": "”", "‘": "’", "«": "»" };
 
-/** Takes the quoted parts out, with what they hide by escapes. A quote that is never closed hides all the rest; an apostrophe is none. */
+/** Takes the quoted parts out. A quote that is never closed hides all the rest; an apostrophe is none. */
 function splitQuotes(message: string): { readonly said: string; readonly opening: string } {
   let said = "";
   let opening: string | null = null;
@@ -213,10 +213,7 @@ function splitQuotes(message: string): { readonly said: string; readonly opening
 /** Where a quote that begins at `from` is closed; the message's end when it is not. */
 function endOfQuote(message: string, from: number, closer: string): number {
   for (let at = from; at < message.length; at += 1) {
-    const character = message.charAt(at);
-    if (character === "\\") {
-      at += 1;
-    } else if (character === closer && !(closer === "'" && isWordAt(message, at + 1))) {
+    if (message.charAt(at) === closer && !(closer === "'" && isWordAt(message, at + 1))) {
       return at;
     }
   }

@@ -182,6 +182,14 @@ const poison = [
   "it's 'invalid api key' \"or\" so",
 ];
 
+/** Text that may end the quotes around it. */
+const breakout = fc.oneof(
+  fc.string(),
+  fc
+    .array(fc.constantFrom("'", '"', "`", "”", "\\", " ", ".", "' ", '" ', "`, ", "” "), { maxLength: 5 })
+    .map((parts) => parts.join("")),
+);
+
 /** As Python writes a string: in single quotes, in double ones when only those make it simpler; with escapes. */
 function reprOf(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
@@ -211,7 +219,7 @@ describe("classifyAnswer", () => {
     expect,
   }) => {
     const planted = fc
-      .tuple(fc.string(), fc.constantFrom(...poison), fc.string())
+      .tuple(breakout, fc.constantFrom(...poison), breakout)
       .map(([before, words, after]) => before + words + after);
     const quoted = fc.oneof(
       planted.map((text) => `messages.0.content: Input should be a valid list, got ${JSON.stringify(text)}`),
@@ -221,10 +229,18 @@ describe("classifyAnswer", () => {
       planted.map((text) => `Unterminated string: "${text.replaceAll('"', "'")}`),
     );
     fc.assert(
-      fc.property(fc.constantFrom(400, 404, 409, 413, 422), quoted, fc.boolean(), (status, message, isBare) => {
-        const failure = classify(status, isBare ? { detail: message } : error(message, null, "invalid_request_error"));
-        expect(failure).toMatchObject({ class: "caller_fault", retry_after_ms: null });
-      }),
+      fc.property(
+        fc.constantFrom(400, 403, 404, 422, 429, 500, 503),
+        quoted,
+        fc.boolean(),
+        (status, message, isBare) => {
+          const failure = classify(
+            status,
+            isBare ? { detail: message } : error(message, null, "invalid_request_error"),
+          );
+          expect(failure).toMatchObject({ class: classify(status).class, retry_after_ms: null });
+        },
+      ),
       { numRuns: deep(500, 50_000), seed: seed() },
     );
   });
