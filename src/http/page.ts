@@ -57,7 +57,8 @@ export function toPage<Row, Item>(
   return pageWith(rows.slice(0, limit), rows.length > limit, position, map);
 }
 
-function writeCursor(position: Position): string {
+/** The cursor of a position. */
+export function writeCursor(position: Position): string {
   return toBase64Url(utf8(JSON.stringify([position.time, position.id])));
 }
 

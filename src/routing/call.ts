@@ -5,17 +5,17 @@ import { describeError, log } from "../base/log.js";
 import type { RouterApi } from "./model.js";
 
 /** Makes a stub. A stub that has thrown may be broken for good, so each try makes its own. */
-export type MakeStub = () => RouterApi;
+export type MakeStub<R = RouterApi> = () => R;
 
 /** A Router's answer takes microseconds; one that takes this long is not coming. */
 const patienceMs = 10_000;
 const retryAfterMs = 1_000;
 
 /** One call with its one repeat. Throws `router_unavailable` with `Retry-After`. */
-export async function callRouter<T>(
+export async function callRouter<T, R = RouterApi>(
   name: string,
-  makeStub: MakeStub,
-  call: (router: RouterApi) => Promise<T>,
+  makeStub: MakeStub<NoInfer<R>>,
+  call: (router: R) => Promise<T>,
 ): Promise<T> {
   try {
     return await withPatience(call(makeStub()));

@@ -3,6 +3,7 @@ import { changeHeldTokens, meterOf, releaseHold } from "./holds.js";
 import { heldRetryMs, spendMoney, type Caps } from "./meters.js";
 import type { MetLimit, Outcome, Ticket, Usage } from "./model.js";
 import { costOf } from "./price.js";
+import { logEnd } from "./request-log.js";
 import { spans, type Span } from "./spend.js";
 import { workspaceScope, type RouterState } from "./state.js";
 import { expireRequests, type Charge, type OpenRequest, type TakenCharge } from "./tickets.js";
@@ -47,6 +48,7 @@ export function expire(state: RouterState, now: number): readonly OpenRequest[] 
     if (ticket !== undefined && request.hold !== null) {
       take(state, request, { ...heldBy(ticket), at: now, expired: true }, null, ticket, now);
     }
+    logEnd(state.log, request, null, now);
   }
   return expired;
 }

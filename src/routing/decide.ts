@@ -15,6 +15,8 @@ import {
 } from "./holds.js";
 import type { AdmitRequest, Admission, Failure, Refusal, Ticket } from "./model.js";
 import { reportFailure } from "./report.js";
+import { awaitEnd, logPick, logRefusal, noteSurveys } from "./request-log.js";
+import { createTrace, type PoolSurvey } from "./request-trace.js";
 import { poolsWaitMs, selectAcross, servesCall, withFallbacks, type Seeker } from "./select.js";
 import {
   workspaceScope,
@@ -38,6 +40,15 @@ const leaseGraceMs = 40_000;
  * gets the same ticket until the deadline; the id must therefore be the gateway's own, never the client's.
  */
 export function admit(state: RouterState, request: AdmitRequest, now: number): Admission {
+  const answer = judge(state, request, now);
+  const key = answer.kind === "refused" ? state.config?.keys.get(request.key_digest) : undefined;
+  if (answer.kind === "refused" && key !== undefined && state.config !== null) {
+    logRefusal(state.log, { ...request, key_id: key.row.id }, state.config.pools_by_name, answer, now);
+  }
+  return answer;
+}
+
+function judge(state: RouterState, request: AdmitRequest, now: number): Admission {
   expire(state, now);
   const known = findRequest(state.tickets, request.request_id);
   const verdict = authorizeKey(state, request, now);
@@ -91,6 +102,7 @@ export function next(state: RouterState, ticket: Ticket, failure: Failure, now: 
     request.refusal = answer;
     releaseHold(state, request, now);
     closeRequest(state.tickets, request, now);
+    awaitEnd(state.log, request, now);
   }
   return answer;
 }
@@ -158,9 +170,11 @@ function issueFirst(
     return refusal;
   }
   const bar = costBar(state, config, key, call, 0, now);
-  const seeker: Seeker = { request_id: requestId, tried: [], endpoint, bar, sticky, lease_until: leaseUntil };
+  const surveys: PoolSurvey[] = [];
+  const seeker: Seeker = { request_id: requestId, tried: [], endpoint, bar, sticky, lease_until: leaseUntil, surveys };
   const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
+    noteSurveys(state.log, requestId, surveys);
     const code = isServed(call) ? "pool_exhausted" : "endpoint_not_served";
     const wait = code === "pool_exhausted" ? selection.wait_ms : null;
     return { ...refuse(code, wait, rateOf(state, key, now)), ...tokenRateOf(state, key, now) };
@@ -177,7 +191,10 @@ function issueFirst(
     ...tokenRateOf(state, key, now),
     ...held,
   };
-  openRequest(state.tickets, ticket).hold = ticket.hold ?? null;
+  const opened = openRequest(state.tickets, ticket);
+  opened.hold = ticket.hold ?? null;
+  opened.trace = createTrace(now, endpoint ?? null, request.model);
+  logPick(opened, ticket, selection.cause, surveys);
   noteUse(state.credential_uses, ticket.instance.credential_id, now);
   return ticket;
 }
@@ -219,7 +236,8 @@ function issueNext(
   const { endpoint, estimate, policy, request_id: requestId, tried } = last;
   const key = config.keys_by_id.get(last.key_id);
   const bar = costBar(state, config, key, { estimate, policy }, request.hold?.cost ?? 0, now);
-  const seeker: Seeker = { request_id: requestId, tried, endpoint, bar, sticky, lease_until: leaseUntil };
+  const surveys: PoolSurvey[] = [];
+  const seeker: Seeker = { request_id: requestId, tried, endpoint, bar, sticky, lease_until: leaseUntil, surveys };
   const selection = selectAcross(state, pools, seeker, now);
   if (selection.kind === "none") {
     return refuse(selection.has_untried ? "pool_exhausted" : "attempts_exhausted", selection.wait_ms, last.rate);
@@ -238,6 +256,7 @@ function issueNext(
   };
   request.hold = ticket.hold ?? null;
   advanceRequest(state.tickets, request, ticket);
+  logPick(request, ticket, selection.cause, surveys);
   noteUse(state.credential_uses, ticket.instance.credential_id, now);
   return ticket;
 }

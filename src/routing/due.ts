@@ -2,7 +2,7 @@
 import { describeError, log } from "../base/log.js";
 
 /** What the object may have to do without being called. */
-export type DueTask = "expire_tickets" | "tell_siblings";
+export type DueTask = "expire_tickets" | "tell_siblings" | "tell_usage" | "age_log";
 
 /** A failed task is tried again after this. */
 const retryMs = 10_000;
@@ -15,6 +15,11 @@ export function setDue(sql: SqlStorage, task: DueTask, at: number): void {
     task,
     at,
   );
+}
+
+/** Takes a task off the table. */
+export function dropDue(sql: SqlStorage, task: DueTask): void {
+  sql.exec("DELETE FROM due WHERE task = ?", task);
 }
 
 /** Arms the alarm for the soonest task, if there is one and the alarm is not set at or before it. */

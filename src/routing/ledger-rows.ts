@@ -4,6 +4,7 @@ import { ConfigAddress, PoolPolicy, RouterInstance, RouterPrice } from "../snaps
 import type { Cooldowns } from "./cooldown.js";
 import { type RateWindow, windowMs } from "./limits.js";
 import { failureClasses, type Ticket } from "./model.js";
+import { packTrace, StoredTrace, unpackTrace } from "./request-log-entry.js";
 import type { OpenRequest } from "./tickets.js";
 
 const StoredLanes = z.array(z.tuple([z.string(), z.number(), z.number(), z.number()]));
@@ -45,6 +46,7 @@ const StoredRequest = z.object({
   tickets: z.array(StoredTicket).min(1),
   blamed: z.boolean(),
   reported: z.number(),
+  trace: StoredTrace.nullable().catch(null).default(null),
 });
 
 /** The value of a JSON text; undefined when it is none. */
@@ -70,8 +72,8 @@ export function unpackLanes(text: string): readonly StoredLane[] {
 }
 
 /** An open request as text; every ticket of it carries what the rest is made of. */
-export function packRequest({ blamed, reported, tickets }: OpenRequest): string {
-  return JSON.stringify({ tickets, blamed, reported });
+export function packRequest({ blamed, reported, tickets, trace }: OpenRequest): string {
+  return JSON.stringify({ tickets, blamed, reported, trace: trace === undefined ? null : packTrace(trace) });
 }
 
 /** An open request, or null when the text can't be read. */
@@ -85,7 +87,20 @@ export function unpackRequest(text: string): OpenRequest | null {
   const { deadline_at, key_id, pool_id, request_id } = first;
   const { blamed, reported } = stored;
   const hold = tickets.at(-1)?.hold ?? null;
-  return { request_id, key_id, pool_id, deadline_at, tickets, refusal: null, blamed, reported, hold, charge: null };
+  const trace = stored.trace === null ? {} : { trace: unpackTrace(stored.trace) };
+  return {
+    request_id,
+    key_id,
+    pool_id,
+    deadline_at,
+    tickets,
+    refusal: null,
+    blamed,
+    reported,
+    hold,
+    charge: null,
+    ...trace,
+  };
 }
 
 /** A window as the time of its first slot and pairs of (milliseconds after it, events). */

@@ -4,6 +4,7 @@ import { ConfigAddress, RouterCatalogue, RouterLimits, RouterRows, RouterShards 
 import { indexConfig } from "./install.js";
 import { loadSpread, shardTables, writeSpread } from "./ledger-shards.js";
 import type { CarriedLane } from "./live.js";
+import { hasEntries } from "./request-log.js";
 import { hasUntold } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
 import { loadMeters, meterTables, writeMeters } from "./ledger-meters.js";
@@ -122,7 +123,8 @@ export function writeChanges(sql: SqlStorage, state: RouterState): void {
 
 /** Whether memory is ahead of the disk. */
 export function isDirty(state: RouterState): boolean {
-  return dirtySets(state).some((set) => set.size > 0) || state.spread.is_stored !== hasUntold(state.spread);
+  const isSpreadBehind = state.spread.is_stored !== hasUntold(state.spread);
+  return dirtySets(state).some((set) => set.size > 0) || isSpreadBehind || hasEntries(state.log);
 }
 
 /** Says that the disk has all of it. */

@@ -212,6 +212,10 @@ export interface Outcome {
   readonly usage: Usage | null;
   readonly duration_ms: number;
   readonly first_byte_ms: number | null;
+  /** What the caller was answered, as HTTP status. Absent from the release before. */
+  readonly status?: number;
+  /** From the request's start to its first upstream call. Absent where there was none. */
+  readonly route_ms?: number;
 }
 
 export type InstanceStatus = "ready" | "cooling" | "probing" | "drained" | "out";

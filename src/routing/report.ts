@@ -5,6 +5,7 @@ import { cooldownKey, failCall, releaseProbe, succeedCall, type CallSite } from 
 import { releaseHold } from "./holds.js";
 import { noteLatency } from "./latency.js";
 import type { Failure, Outcome, Ticket } from "./model.js";
+import { dropTrace, logEnd, logFailure } from "./request-log.js";
 import type { RouterState } from "./state.js";
 import { barRequest, closeRequest, findRequest, openRequest, type OpenRequest } from "./tickets.js";
 
@@ -21,6 +22,7 @@ export function reportFailure(
   }
   request.reported = ticket.attempt;
   state.tickets.dirty.add(request.request_id);
+  logFailure(request, ticket, failure, now);
   const site = siteOf(ticket);
   if (failure.ours === true) {
     releaseProbe(state.cooldowns, site);
@@ -61,6 +63,7 @@ export function abandon(state: RouterState, requestId: string, now: number): voi
     request.reported = last.attempt;
     releaseHold(state, request, now);
     closeRequest(state.tickets, request, now);
+    dropTrace(state.log, request);
   }
 }
 
@@ -79,6 +82,7 @@ function settleOne(state: RouterState, outcome: Outcome, now: number): void {
   }
   chargeOutcome(state, request, outcome, now);
   closeRequest(state.tickets, request, now);
+  logEnd(state.log, request, outcome, now);
 }
 
 function takeEvidence(state: RouterState, request: OpenRequest, outcome: Outcome, now: number): void {

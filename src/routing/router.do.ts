@@ -32,11 +32,15 @@ import type {
 import { askForAdmit, askForNext } from "./probe-asks.js";
 import { grantProbe, type ProbeAnswer, type ProbeAsk } from "./probe-grants.js";
 import { abandon, committed, settle } from "./report.js";
+import type { LogEntry, ToolUse } from "./request-log-entry.js";
+import { findEntry, queryLog, type LogAnswer, type LogQuery } from "./request-log-pages.js";
+import { logTool } from "./request-log.js";
 import { regionOf, routerFor } from "./router-for.js";
 import { Siblings, type SiblingApi } from "./siblings.js";
 import { describeAll, resumeShards, type News } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
+import { ageBooks, expectTelling, openBooks, resumeLog, tellBooks, writeBooks, type BooksApi } from "./usage-books.js";
 import { hasUses, takeUses } from "./uses.js";
 
 /** What moves is on disk at most this much later; a crash loses no more. */
@@ -46,7 +50,7 @@ const writeBehindMs = 1_000;
 const sweepWindowsMs = 60_000;
 
 /** Live keys, limits, weights, cool-downs and open tickets of one workspace's shard. */
-export class Router extends DurableObject<Env> implements RouterApi, SiblingApi {
+export class Router extends DurableObject<Env> implements RouterApi, SiblingApi, BooksApi {
   #state: RouterState = createState();
   #timer: ReturnType<typeof setTimeout> | null = null;
   #sweptAt = 0;
@@ -65,7 +69,9 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi 
     super(ctx, env);
     void ctx.blockConcurrencyWhile(async () => {
       openLedger(ctx.storage.sql);
+      openBooks(ctx.storage.sql);
       this.#state = loadState(ctx.storage.sql);
+      resumeLog(ctx.storage.sql, this.#state.log, Date.now());
       const { config, cooldowns, spread } = this.#state;
       if (config !== null) {
         spread.own = regionOf(env, config.rows.workspace_id, ctx.id);
@@ -181,6 +187,39 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi 
     return answer;
   }
 
+  /** Ended requests by a query, newest first. */
+  async requests(query: LogQuery): Promise<LogAnswer> {
+    if (this.#state.closed) {
+      return { entries: [], known_to: null };
+    }
+    this.#flush();
+    return queryLog(this.ctx.storage.sql, query, Date.now());
+  }
+
+  /** One ended request by its id; null when it is not known here. */
+  async request(id: string): Promise<LogEntry | null> {
+    if (this.#state.closed) {
+      return null;
+    }
+    this.#flush();
+    return findEntry(this.ctx.storage.sql, id, Date.now());
+  }
+
+  /** Takes a tool's invocation into the books. */
+  async noteTool(use: ToolUse): Promise<void> {
+    logTool(this.#state.log, use, Date.now());
+    this.#writeBehind();
+  }
+
+  /** Tells the record of all usage up to this moment. */
+  async flushUsage(): Promise<boolean> {
+    if (this.#state.closed) {
+      return true;
+    }
+    this.#flush();
+    return await this.#tellUsage();
+  }
+
   /** The version in force; null when none was ever applied. */
   async configured(): Promise<{ epoch: number; version: number } | null> {
     const address = this.#state.config?.address;
@@ -211,8 +250,21 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi 
       expire(this.#state, Date.now());
       this.#flush();
     };
-    const tell = (): void => this.#siblings.tellNews();
-    await runDue(this.ctx.storage, { expire_tickets: end, tell_siblings: tell }, Date.now());
+    const { sql } = this.ctx.storage;
+    let isUsageDue = false;
+    const tasks = {
+      expire_tickets: end,
+      tell_siblings: (): void => this.#siblings.tellNews(),
+      age_log: (): void => ageBooks(sql, Date.now()),
+      tell_usage: (): void => {
+        expectTelling(sql, Date.now());
+        isUsageDue = true;
+      },
+    };
+    await runDue(this.ctx.storage, tasks, Date.now());
+    if (isUsageDue) {
+      await this.#tellUsage();
+    }
   }
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
@@ -261,16 +313,35 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi 
     }
   }
 
+  /** Answers whether the record has all usage; without a configuration there is none. */
+  async #tellUsage(): Promise<boolean> {
+    const workspaceId = this.#state.config?.rows.workspace_id;
+    if (workspaceId === undefined) {
+      return true;
+    }
+    const { storage } = this.ctx;
+    const hasAll = await tellBooks({
+      sql: storage.sql,
+      db: openDatabase(this.env.DB),
+      teller: { workspaceId, shard: this.#state.spread.own ?? this.ctx.id.toString() },
+      isClosed: () => this.#state.closed,
+    });
+    await armAlarm(storage);
+    return hasAll;
+  }
+
   #flush(): void {
     this.#sweepWindows();
-    this.ctx.storage.transactionSync(() => {
+    const forgetWritten = this.ctx.storage.transactionSync(() => {
       writeChanges(this.ctx.storage.sql, this.#state);
       const { open, next_deadline_at: deadline } = this.#state.tickets;
       if (open.size > 0) {
         setDue(this.ctx.storage.sql, "expire_tickets", deadline);
       }
+      return writeBooks(this.ctx.storage.sql, this.#state.log, Date.now());
     });
     markClean(this.#state);
+    forgetWritten();
   }
 
   #sweepWindows(): void {

@@ -5,6 +5,7 @@ import { leaseProbe } from "./cooldown.js";
 import { latencyMs } from "./latency.js";
 import { chargeForcedPick, chargePick, pickWeighted } from "./pick.js";
 import { probeAt } from "./probe-grants.js";
+import type { Exclusion, ExclusionReason, PoolSurvey } from "./request-trace.js";
 import type { LiveConfig, LiveInstance, LivePool, RouterState } from "./state.js";
 import { pickSticky } from "./sticky.js";
 import { findStrategy, type Facts } from "./strategies.js";
@@ -40,6 +41,8 @@ export interface Seeker {
   readonly sticky: number | null;
   /** End of the lease if the pick is a probe, epoch milliseconds. */
   readonly lease_until: number;
+  /** Is told what each pool had to offer, in the order in which they are looked at. Undefined where nobody wants to know. */
+  readonly surveys?: PoolSurvey[] | undefined;
 }
 
 /**
@@ -168,22 +171,23 @@ function factsOf(state: RouterState, now: number): Facts<LiveInstance> {
 function surveyPool(
   state: RouterState,
   pool: LivePool,
-  seeker: Pick<Seeker, "tried" | "endpoint" | "bar"> & { readonly request_id?: string; readonly is_asking?: boolean },
+  seeker: Pick<Seeker, "tried" | "endpoint" | "bar" | "surveys"> & {
+    readonly request_id?: string;
+    readonly is_asking?: boolean;
+  },
   now: number,
 ): Offer {
-  const { bar, tried, endpoint, request_id: requestId, is_asking: isAsking = false } = seeker;
+  const { tried, request_id: requestId, is_asking: isAsking = false } = seeker;
   const ready: LiveInstance[] = [];
+  const excluded: Exclusion[] = [];
   let due: LiveInstance | null = null;
   let dueSince = Infinity;
   let soonest = Infinity;
   let hasUntried = false;
   for (const instance of pool.instances) {
-    if (
-      !instance.is_candidate ||
-      state.cooldowns.outs.has(instance.row.credential_id) ||
-      !servesCall(instance, endpoint) ||
-      bar?.(instance) === true
-    ) {
+    const ruledOut = ruleOut(state, instance, seeker);
+    if (ruledOut !== null) {
+      excluded.push({ instance, reason: ruledOut, until: null });
       continue;
     }
     const isTried = tried.includes(instance.row.id);
@@ -193,6 +197,8 @@ function surveyPool(
     const at = cooldown === undefined ? now : probeAt(state.spread, key, cooldown, requestId, isAsking, now);
     soonest = Math.min(soonest, at);
     if (isTried || at > now) {
+      const reason = isTried ? "tried" : (cooldown?.until ?? 0) > now ? cooldown?.reason : "probing";
+      excluded.push({ instance, reason: reason ?? "probing", until: cooldown?.until ?? null });
       continue;
     }
     if (cooldown === undefined) {
@@ -202,8 +208,30 @@ function surveyPool(
       dueSince = cooldown.until;
     }
   }
+  seeker.surveys?.push({ pool_id: pool.row.id, candidates: due === null ? ready : [...ready, due], excluded });
   const waitMs = soonest < Infinity ? Math.max(0, soonest - now) : null;
   return { ready, due, wait_ms: waitMs, has_untried: hasUntried };
+}
+
+/** Why an instance may not serve this request, whatever cools; null when it may. */
+function ruleOut(
+  state: RouterState,
+  instance: LiveInstance,
+  { bar, endpoint }: Pick<Seeker, "endpoint" | "bar">,
+): ExclusionReason | null {
+  if (!instance.is_candidate) {
+    return instance.is_credential_usable ? "drained" : "credential_unusable";
+  }
+  if (state.cooldowns.outs.has(instance.row.credential_id)) {
+    return "credential";
+  }
+  if (!servesCall(instance, endpoint)) {
+    return "endpoint_not_served";
+  }
+  if (bar?.(instance) === true) {
+    return instance.row.prices === undefined ? "not_priced" : "over_budget";
+  }
+  return null;
 }
 
 function take(state: RouterState, instance: LiveInstance, cause: PickCause): Selection {

@@ -7,6 +7,7 @@ import { workspaces, type Region } from "../tenancy/model.js";
 import { callRouter } from "./call.js";
 import type { RouterApi } from "./model.js";
 import { routerFor } from "./router-for.js";
+import type { BooksApi } from "./usage-books.js";
 
 /** What every shard answers. Each is asked twice at most, so `ask` must be safe to repeat; `name` is for the log. Throws `router_unavailable`. */
 export async function askShards<T>(
@@ -14,7 +15,7 @@ export async function askShards<T>(
   db: Database,
   workspaceId: string,
   name: string,
-  ask: (router: RouterApi) => Promise<T>,
+  ask: (router: RouterApi & BooksApi) => Promise<T>,
 ): Promise<readonly T[]> {
   const regions = await listRegions(db, workspaceId);
   return await Promise.all(regions.map((region) => callRouter(name, () => routerFor(env, workspaceId, region), ask)));

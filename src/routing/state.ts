@@ -12,6 +12,7 @@ import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { Latency } from "./latency.js";
 import type { Caps, Meter } from "./meters.js";
 import type { Lane } from "./pick.js";
+import { createRequestLog, type RequestLog } from "./request-log.js";
 import { createSpread, type Spread } from "./spread.js";
 import type { Span } from "./spend.js";
 import { createTickets, type Tickets } from "./tickets.js";
@@ -130,6 +131,8 @@ export interface RouterState {
   readonly uses: Uses;
   /** When credentials were sent, at the picks that sent them. */
   readonly credential_uses: Uses;
+  /** What the request log and the sums are about to be told. */
+  readonly log: RequestLog;
   /** Pools whose lags or counters changed. */
   readonly dirty_pools: Set<string>;
 }
@@ -147,6 +150,7 @@ export function createState(): RouterState {
     latencies: new Map(),
     uses: createUses(),
     credential_uses: createUses(),
+    log: createRequestLog(),
     dirty_pools: new Set(),
   };
 }

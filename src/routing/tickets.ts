@@ -1,5 +1,6 @@
 /** The requests under way: one answer per request and attempt however often it is asked, and counts that return to zero. Pure. */
 import type { Hold, Refusal, Ticket } from "./model.js";
+import type { RequestTrace } from "./request-trace.js";
 
 /** What a call is charged. */
 export interface Charge {
@@ -34,6 +35,8 @@ export interface OpenRequest {
   hold: Hold | null;
   /** What it was charged; null until then. */
   charge: TakenCharge | null;
+  /** What the log will tell of it. Absent where nothing was noted: in a Router that lost its memory. */
+  trace?: RequestTrace;
 }
 
 /** Open requests with their counts, and lately closed ones so that repeats change nothing. `dirty` names what changed since the ledger last wrote. */

@@ -16,14 +16,16 @@ const rowsPerStatement = 400;
 
 const names = [...usagePlaces, ...usageSums, "revision"] as const;
 
-/** By the row's own names, which are the columns'. */
-const columns = new Map(Object.values(getTableColumns(usageHours)).map((column) => [column.name, column]));
-
 /**
  * Writes rows down, in one transaction. A row that is known by a later revision stays; nothing is written for a workspace that is
  * being purged or is not there. Throws `internal` when the record cannot be reached; repeat it then.
  */
-export async function tellUsage(db: Database, teller: UsageTeller, rows: readonly UsageRow[], now: number): Promise<void> {
+export async function tellUsage(
+  db: Database,
+  teller: UsageTeller,
+  rows: readonly UsageRow[],
+  now: number,
+): Promise<void> {
   const statements: Statement[] = [];
   for (let first = 0; first < rows.length; first += rowsPerStatement) {
     statements.push(upsert(db, teller, rows.slice(first, first + rowsPerStatement), now));
@@ -33,15 +35,15 @@ export async function tellUsage(db: Database, teller: UsageTeller, rows: readonl
 
 function upsert(db: Database, { shard, workspaceId }: UsageTeller, rows: readonly UsageRow[], now: number): Statement {
   const list = JSON.stringify(rows.map((row) => names.map((name) => row[name])));
-  const told = names.map((_, index) => sql`e.value ->> ${sql.raw(String(index))}`);
-  const [hour, ...rest] = told;
+  const values = names.map((_, index) => sql`e.value ->> ${sql.raw(String(index))}`);
+  const [hour, ...rest] = values;
   const isLiving = sql`EXISTS (SELECT 1 FROM ${workspaces}
     WHERE ${workspaces.id} = ${workspaceId} AND ${workspaces.purgeState} IS NULL)`;
   // In the order of the table's columns.
-  const values = sql.join([sql`${workspaceId}`, hour, sql`${shard}`, ...rest, sql`${now}`].filter(isSql), sql`, `);
+  const row = sql.join([sql`${workspaceId}`, hour, sql`${shard}`, ...rest, sql`${now}`].filter(isSql), sql`, `);
   return db
     .insert(usageHours)
-    .select(sql`SELECT ${values} FROM json_each(${list}) AS e WHERE ${isLiving}`)
+    .select(sql`SELECT ${row} FROM json_each(${list}) AS e WHERE ${isLiving}`)
     .onConflictDoUpdate({
       target: [
         usageHours.workspaceId,
@@ -55,7 +57,7 @@ function upsert(db: Database, { shard, workspaceId }: UsageTeller, rows: readonl
         usageHours.model,
         usageHours.endpoint,
       ],
-      set: Object.fromEntries([...usageSums, "revision", "told_at"].flatMap(excluded)),
+      set: told,
       setWhere: sql`excluded.revision > ${usageHours.revision}`,
     });
 }
@@ -64,9 +66,10 @@ function isSql(part: SQL | undefined): part is SQL {
   return part !== undefined;
 }
 
-/** The column's property with its value of the row that is told. */
-function excluded(name: string): [string, SQL][] {
-  const column = columns.get(name);
-  const property = Object.entries(getTableColumns(usageHours)).find(([, one]) => one === column)?.[0];
-  return property === undefined ? [] : [[property, sql`excluded.${sql.identifier(name)}`]];
-}
+/** Every column that moves takes the told row's value. */
+const moving = new Set<string>([...usageSums, "revision", "told_at"]);
+const told = Object.fromEntries(
+  Object.entries(getTableColumns(usageHours))
+    .filter(([, { name }]) => moving.has(name))
+    .map(([property, { name }]) => [property, sql`excluded.${sql.identifier(name)}`]),
+);
