@@ -3,6 +3,7 @@ import { describe, it } from "vitest";
 import { fromUtf8, utf8 } from "../../src/base/bytes.js";
 import { AppError } from "../../src/base/errors.js";
 import { Secret } from "../../src/base/secret.js";
+import { type Answer, readResult } from "../../src/gateway/answer.js";
 import { openHold } from "../../src/gateway/budget.js";
 import { scanForm } from "../../src/gateway/form.js";
 import { createLeash } from "../../src/gateway/leash.js";
@@ -221,6 +222,33 @@ describe("streams of all wires", () => {
     const ping = 'event: ping\ndata: {"type": "ping"}\n\n';
     expect(heard.slice(4)).toEqual([ping, ping]);
     await reader.cancel();
+  });
+});
+
+const speech = (parts: Parts, headers: Record<string, string>, end: StreamEnd = "close") =>
+  readResult(new Response(fakeStream(parts, end).body, { headers }), contextOf("audio/speech"));
+
+async function bodyOf(answer: Answer): Promise<string> {
+  return answer.kind === "committed" ? await new Response(answer.body).text() : (answer.failure.code ?? "");
+}
+
+describe("answers that are neither JSON nor events", () => {
+  it("pass from their first bytes on, and are held to the length that was announced", async ({ expect }) => {
+    const type = { "content-type": "audio/mpeg" };
+    const length = { ...type, "content-length": "6" };
+    expect(await bodyOf(await speech(["abc", "def"], type))).toBe("abcdef");
+    expect(await bodyOf(await speech(["abc", "def"], length))).toBe("abcdef");
+    await expect(speech(["abc"], length).then(bodyOf)).rejects.toThrow(/./);
+    await expect(speech(["abc"], type, "error").then(bodyOf)).rejects.toThrow(/./);
+    // What the platform has unpacked is longer than was announced.
+    expect(await bodyOf(await speech(["abc", "def", "g"], { ...length, "content-encoding": "gzip" }))).toBe("abcdefg");
+  });
+
+  it("are no answer when they are empty, a page or an error", async ({ expect }) => {
+    expect(await bodyOf(await speech([], { "content-type": "audio/mpeg" }))).toBe("empty_answer");
+    expect(await bodyOf(await speech(["<html>"], { "content-type": "text/html" }))).toBe("malformed_answer");
+    const error = JSON.stringify({ error: { message: "x", type: "server_error", code: "server_error" } });
+    expect(await bodyOf(await speech([error], { "content-type": "application/json" }))).toBe("server_error");
   });
 });
 

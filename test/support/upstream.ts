@@ -8,6 +8,7 @@
  */
 import { answerIssuer } from "./upstream-issuer.js";
 import { answerMcp } from "./upstream-mcp.js";
+import { answerMedia } from "./upstream-media.js";
 import { answerTools } from "./upstream-tools.js";
 
 /** What `inspect` answers: how many calls came, how many of them the Worker broke off, and the last one. Credentials only as SHA-256. */
@@ -100,7 +101,7 @@ export async function fakeUpstream(request: Request): Promise<Response> {
   if (url.host === "inspect.upstream.test") {
     return inspect(request.method, url);
   }
-  const answered = (await answerIssuer(request)) ?? (await answerMcp(request));
+  const answered = (await answerIssuer(request)) ?? (await answerMcp(request)) ?? (await answerMedia(request));
   if (answered !== null) {
     return answered;
   }
