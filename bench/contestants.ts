@@ -92,7 +92,7 @@ function treeEntry(tree: Tree, upstream: string): Entry {
     make: (publicUrl, state) => gatehouseWorker(tree, upstream, publicUrl, state),
     async call({ bindings }, miniflare, url) {
       const { key, model } = await seed(miniflare, url, bindings["SETUP_TOKEN"] ?? "", upstream);
-      return { headers: { authorization: `Bearer ${key}` }, model };
+      return { headers: { authorization: `Bearer ${key}`, host: new URL(url).host }, model };
     },
   };
 }

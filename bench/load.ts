@@ -52,8 +52,12 @@ const done = Buffer.from("[DONE]");
 const tailBytes = 64;
 
 function run(order: Order): Promise<Seen> {
-  const lines = Object.entries({ ...order.headers, "content-length": Buffer.byteLength(order.body) });
-  const head = [`POST ${order.path} HTTP/1.1`, `host: 127.0.0.1:${order.port}`];
+  const lines = Object.entries({
+    host: `127.0.0.1:${order.port}`,
+    ...order.headers,
+    "content-length": Buffer.byteLength(order.body),
+  });
+  const head = [`POST ${order.path} HTTP/1.1`];
   const text = [...head, ...lines.map(([name, value]) => `${name}: ${value}`)].join("\r\n");
   const state: Run = {
     order,

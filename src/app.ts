@@ -34,7 +34,7 @@ import { guardWorkspace } from "./tenancy/guard.js";
 import { toolRoomEndpoints } from "./tools/routes.js";
 import { mcpDoor } from "./tools/mcp/routes.js";
 import { openAnswer, sealAnswer } from "./vault/answers.js";
-import { findMissingEntries, reportKeyring, sealingEntry } from "./vault/entries.js";
+import { findMissingEntries, isReportDue, reportKeyring, sealingEntry } from "./vault/entries.js";
 import { answerInvitee } from "./workspaces/invite-page-routes.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
@@ -172,9 +172,10 @@ app.onError((error, context) => {
 /** Once a minute and off the path: which entries of KEYRING this version has. */
 function reportEntries(env: Env): void {
   const reading = readSettings(env);
-  if ("settings" in reading) {
+  const now = Date.now();
+  if ("settings" in reading && isReportDue(reading.settings.keyring, now)) {
     const { id } = env.CF_VERSION_METADATA;
-    waitUntil(reportKeyring(openDatabase(env.DB), id, reading.settings.keyring, Date.now()));
+    waitUntil(reportKeyring(openDatabase(env.DB), id, reading.settings.keyring, now));
   }
 }
 

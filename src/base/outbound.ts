@@ -29,8 +29,8 @@ export class OutboundError extends Error {
 interface OutboundOptions extends OutboundRules {
   /** The caller's abort, kept for the body too. */
   readonly signal?: AbortSignal | undefined;
-  /** For the whole exchange, redirects and body included. */
-  readonly timeoutMs: number;
+  /** For the whole exchange, redirects and body included. Null where `signal` holds a deadline of its own. */
+  readonly timeoutMs: number | null;
   readonly fetcher?: (request: Request) => Promise<Response>;
 }
 
@@ -121,10 +121,15 @@ export function checkOutboundUrl(text: string, rules: OutboundRules): CheckedUrl
  * fails the body's reader instead.
  */
 export async function fetchOutbound(request: Request, options: OutboundOptions): Promise<Response> {
-  const deadline = AbortSignal.timeout(options.timeoutMs);
-  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
-  const send = options.fetcher ?? ((outgoing: Request) => fetch(outgoing));
-  let outgoing = new Request(request, { redirect: "manual", signal });
+  const deadline = options.timeoutMs === null ? null : AbortSignal.timeout(options.timeoutMs);
+  const signal = joinSignals(options.signal, deadline);
+  const how = signal === undefined ? { redirect: "manual" as const } : { redirect: "manual" as const, signal };
+  const { fetcher } = options;
+  const send =
+    fetcher === undefined
+      ? (outgoing: Request) => fetch(outgoing, how)
+      : (outgoing: Request) => fetcher(new Request(outgoing, how));
+  let outgoing = request;
   for (let redirects = 0; ; redirects += 1) {
     const checked = checkOutboundUrl(outgoing.url, options);
     if ("error" in checked) {
@@ -147,7 +152,7 @@ export async function fetchOutbound(request: Request, options: OutboundOptions):
     if ((request.method !== "GET" && request.method !== "HEAD") || redirects === maxRedirects) {
       throw new OutboundError("redirected", "The address redirects. Enter the address that it redirects to.");
     }
-    outgoing = new Request(target, { method: request.method, headers: request.headers, redirect: "manual", signal });
+    outgoing = new Request(target, { method: request.method, headers: request.headers });
   }
 }
 
@@ -171,9 +176,21 @@ export async function readTextUpTo(response: Response, maxBytes: number): Promis
   return text + decoder.decode();
 }
 
+/** The list is the installation's, so it is the same at every call. */
+let lastAllowed: { readonly allow: string; readonly origins: ReadonlySet<string> } = { allow: "", origins: new Set() };
+
 function allowedOrigins(allow: string): ReadonlySet<string> {
-  const origins = allow.split(/[\s,]+/).map((word) => URL.parse(word)?.origin ?? "null");
-  return new Set(origins.filter((origin) => origin !== "null"));
+  if (lastAllowed.allow !== allow) {
+    const origins = allow.split(/[\s,]+/).map((word) => URL.parse(word)?.origin ?? "null");
+    lastAllowed = { allow, origins: new Set(origins.filter((origin) => origin !== "null")) };
+  }
+  return lastAllowed.origins;
+}
+
+function joinSignals(caller: AbortSignal | undefined, deadline: AbortSignal | null): AbortSignal | undefined {
+  return caller === undefined || deadline === null
+    ? (caller ?? deadline ?? undefined)
+    : AbortSignal.any([caller, deadline]);
 }
 
 function findHostError(host: string, ownHosts: readonly string[]): string | null {
@@ -222,11 +239,11 @@ function redirectTarget(response: Response, base: URL): URL | null {
     : null;
 }
 
-function describeFailure(error: unknown, caller: AbortSignal | undefined, deadline: AbortSignal): OutboundError {
+function describeFailure(error: unknown, caller: AbortSignal | undefined, deadline: AbortSignal | null): OutboundError {
   if (caller?.aborted === true) {
     return new OutboundError("aborted", "The caller left.", error);
   }
-  if (deadline.aborted) {
+  if (deadline?.aborted === true) {
     return new OutboundError("timeout", "The address did not answer in time.", error);
   }
   return new OutboundError("network", "The address could not be reached.", error);

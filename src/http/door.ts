@@ -4,9 +4,13 @@ import { isLoopback, readSettings, requireSettings } from "../base/settings.js";
 
 /** Throws `not_ready` without settings, and `misdirected_request` for a Host that is not ours: any other could be a web page's name rebound to this machine. */
 export function checkDoor(env: Env, request: Request): void {
+  const reading = readSettings(env);
+  if ("settings" in reading && request.url.startsWith(`${reading.settings.publicUrl}/`)) {
+    return;
+  }
   const { pathname, host, hostname } = new URL(request.url);
   // Without settings these two still say what is wrong.
-  if ((pathname === "/healthz" || pathname === "/readyz") && "problems" in readSettings(env)) {
+  if ((pathname === "/healthz" || pathname === "/readyz") && "problems" in reading) {
     return;
   }
   const settings = requireSettings(env);

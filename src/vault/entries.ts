@@ -32,10 +32,15 @@ export async function sealingEntry(db: Database, keyring: Keyring): Promise<stri
 
 const reportedAt = new WeakMap<Keyring, number>();
 
-/** Says once a minute which entries this version has. For after the answer: a failure is logged and made up for by the next. */
-export async function reportKeyring(db: Database, versionId: string, keyring: Keyring, now: number): Promise<void> {
+/** Whether this isolate has not said for a minute which entries it has. */
+export function isReportDue(keyring: Keyring, now: number): boolean {
   const last = reportedAt.get(keyring);
-  if (last !== undefined && now - last < reportEveryMs) {
+  return last === undefined || now - last >= reportEveryMs;
+}
+
+/** Says which entries this version has, unless it did within a minute. For after the answer: a failure is logged and made up for by the next. */
+export async function reportKeyring(db: Database, versionId: string, keyring: Keyring, now: number): Promise<void> {
+  if (!isReportDue(keyring, now)) {
     return;
   }
   reportedAt.set(keyring, now);
