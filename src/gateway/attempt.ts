@@ -235,7 +235,7 @@ async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Prom
     streamUsage: isStream && endpoint.asksUsage && (takesStreamOptions || translator !== null),
     cap: capOf(ticket, endpoint, translator === null ? provider : null),
   });
-  const facts = { isStream, takesStreamOptions };
+  const facts = { takesStreamOptions, capField: provider.capField("chat/completions") };
   const translation = (await translator?.begin(body, facts)) ?? null;
   if (translation?.kind === "answer") {
     return { isUsageAdded: usageAdded, outgoing: translation.response, respond: null };

@@ -1,15 +1,15 @@
-/** Anthropic: chat through its OpenAI-compatible address, messages and the proof of keys on its own wire. */
+/** Anthropic, on its own wire alone: its OpenAI-compatible address leaves out response formats, strict tools and caching without a word, and is "not production-ready" by its own account. */
 import { defineProvider } from "./define.js";
 import { apiKeyField, baseUrlField } from "./form.js";
 import { anthropicHeaders } from "./wire.js";
 
 const baseUrl = "https://api.anthropic.com/v1";
 
-/** `anthropic`: chat with a Bearer key on OpenAI's wire, messages and validation with `x-api-key` on Anthropic's own. */
+/** `anthropic`: messages with `x-api-key`; chats are translated to them. */
 export const anthropic = defineProvider({
   name: "anthropic",
   title: "Anthropic",
-  docs_url: "https://docs.anthropic.com/en/api/openai-sdk",
+  docs_url: "https://docs.anthropic.com/en/api/messages",
   base_url: baseUrl,
   form: [
     apiKeyField(
@@ -17,12 +17,8 @@ export const anthropic = defineProvider({
     ),
     baseUrlField("Leave it as it is, unless you call Anthropic through a proxy of your own.", { default: baseUrl }),
   ],
-  auth: "bearer",
+  auth: "x-api-key",
   key_prefix: "sk-ant-",
-  endpoints: {
-    "chat/completions": "/chat/completions",
-    messages: "/messages",
-    "messages/count_tokens": "/messages/count_tokens",
-  },
-  validation: { method: "GET", path: "/models", auth: "x-api-key", headers: anthropicHeaders },
+  endpoints: { messages: "/messages", "messages/count_tokens": "/messages/count_tokens" },
+  validation: { method: "GET", path: "/models", headers: anthropicHeaders },
 });

@@ -7,6 +7,7 @@ import { Secret } from "../../src/base/secret.js";
 import { findProvider, listProviders, providers } from "../../src/providers/catalogue.js";
 import type { CredentialInput, Provider, ValidationVerdict } from "../../src/providers/contract.js";
 import { knownModels, type KnownModel } from "../../src/providers/known-models.js";
+import { serves } from "../../src/providers/serving.js";
 import type { Inspection } from "../support/upstream.js";
 import { makeServiceAccount } from "./service-account.js";
 
@@ -178,8 +179,8 @@ describe.for(providers.map((provider) => [provider.name, provider] as const))("p
     }
   });
 
-  it("serves chats, has a picture and pages about itself", ({ expect }) => {
-    expect(provider.endpoints).toContain("chat/completions");
+  it("serves chats, itself or by translation, has a picture and pages about itself", ({ expect }) => {
+    expect(serves(provider.name, "chat/completions")).toBe(true);
     expect(provider.icon).toBe(`/provider-icons/${provider.name}.svg`);
     expect(provider.docs_url).toMatch(/^(?:https:\/\/|\/docs$)/);
     expect(provider.auth).toMatch(/sent|goes/);
@@ -188,7 +189,8 @@ describe.for(providers.map((provider) => [provider.name, provider] as const))("p
   it("does not touch the body of a call", async ({ expect }) => {
     const body = utf8('{ "model":"m",\n "messages" : [] , "x":1.0e0, "é":"\\u00e9" }');
     const { base_url, options } = provider.parse(entry);
-    const call = { endpoint: "chat/completions", base_url, options, model: "m", body, stream: false } as const;
+    const [endpoint = "messages"] = provider.endpoints;
+    const call = { endpoint, base_url, options, model: "m", body, stream: false };
     const request = provider.request({ ...call, api_key: new Secret("k"), headers: new Headers() });
     expect(new Uint8Array(await request.arrayBuffer())).toEqual(body);
   });

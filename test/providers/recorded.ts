@@ -13,10 +13,13 @@ export interface Recording {
   readonly options?: Readonly<Record<string, string>>;
   /** Headers of every model call, beside accept and content-type. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly chat: string;
+  /** Null: chats are translated to its messages. */
+  readonly chat: string | null;
   /** Null where the vendor has none on OpenAI's wire. */
   readonly embeddings: string | null;
   readonly messages?: string;
+  /** How the key travels there; `x-api-key` where it is not said. */
+  readonly messages_auth?: "bearer";
   readonly validation: {
     readonly method: "GET" | "POST";
     readonly url: string;
@@ -78,8 +81,8 @@ export const recordings: readonly Recording[] = [
     provider: "anthropic",
     entered: { api_key: "sk-ant-key" },
     base_url: "https://api.anthropic.com/v1",
-    headers: bearer,
-    chat: "https://api.anthropic.com/v1/chat/completions",
+    headers: { "x-api-key": "key" },
+    chat: null,
     embeddings: null,
     messages: "https://api.anthropic.com/v1/messages",
     validation: get("https://api.anthropic.com/v1/models", { "x-api-key": "key", "anthropic-version": "2023-06-01" }),
@@ -293,6 +296,7 @@ export const recordings: readonly Recording[] = [
     chat: "https://openrouter.ai/api/v1/chat/completions",
     embeddings: "https://openrouter.ai/api/v1/embeddings",
     messages: "https://openrouter.ai/api/v1/messages",
+    messages_auth: "bearer",
     validation: get("https://openrouter.ai/api/v1/key", {
       ...bearer,
       "http-referer": "https://acme.example",
@@ -305,6 +309,7 @@ export const recordings: readonly Recording[] = [
     chat: "/v1/chat/completions",
     embeddings: null,
     messages: "/anthropic/v1/messages",
+    messages_auth: "bearer",
     validation: "/v1/users/me/balance",
     model: "kimi-k3",
   }),
@@ -387,9 +392,12 @@ export const recordings: readonly Recording[] = [
 ];
 
 interface Paths {
-  readonly chat: string;
+  /** Null: chats are translated to its messages. */
+  readonly chat: string | null;
   readonly embeddings: string | null;
   readonly messages?: string;
+  /** How the key travels there; `x-api-key` where it is not said. */
+  readonly messages_auth?: "bearer";
   readonly validation: string;
   readonly model: string;
 }
@@ -406,6 +414,7 @@ function regional(provider: string, intl: string, cn: string, paths: Paths): rea
     chat: `${base_url}${paths.chat}`,
     embeddings: paths.embeddings === null ? null : `${base_url}${paths.embeddings}`,
     ...(paths.messages === undefined ? {} : { messages: `${base_url}${paths.messages}` }),
+    ...(paths.messages_auth === undefined ? {} : { messages_auth: paths.messages_auth }),
     validation: get(`${base_url}${paths.validation}`),
     model: [paths.model, paths.model],
     streamOptions: true,

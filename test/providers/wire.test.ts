@@ -59,7 +59,8 @@ describe.for(recordings.map((recording) => [`${recording.provider} ${recording.v
     it("chats, plainly and streaming", async ({ expect }) => {
       expect(provider.modelName(given)).toBe(sent);
       expect(provider.takesStreamOptions(input.options)).toBe(recording.streamOptions);
-      for (const stream of [false, true]) {
+      expect(provider.endpoints.includes("chat/completions")).toBe(recording.chat !== null);
+      for (const stream of recording.chat === null ? [] : [false, true]) {
         const request = callOf(filled, "chat/completions", sent, stream);
         expect([request.method, request.url, request.redirect]).toEqual(["POST", recording.chat, "manual"]);
         expect(Object.fromEntries(request.headers)).toEqual({
@@ -88,9 +89,10 @@ describe.for(recordings.map((recording) => [`${recording.provider} ${recording.v
       if (recording.messages !== undefined) {
         const request = callOf(filled, "messages", sent, true);
         expect(request.url).toBe(recording.messages);
-        expect(request.headers.get("x-api-key")).toBe(key);
+        const isBearer = recording.messages_auth === "bearer";
+        expect(request.headers.get("x-api-key")).toBe(isBearer ? null : key);
         expect(request.headers.get("anthropic-version")).toBe("2023-06-01");
-        expect(request.headers.has("authorization")).toBe(false);
+        expect(request.headers.get("authorization")).toBe(isBearer ? `Bearer ${key}` : null);
       }
     });
 

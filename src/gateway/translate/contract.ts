@@ -5,6 +5,8 @@ import type { Provider, UpstreamEndpoint } from "../../providers/contract.js";
 export interface TranslationFacts {
   /** A stream may be asked for its usage by `stream_options.include_usage`. */
   readonly takesStreamOptions: boolean;
+  /** The field that caps a chat's output at the provider; null: `max_tokens`, but for models that are known to refuse it. */
+  readonly capField: "max_completion_tokens" | null;
 }
 
 /** One call, translated. */

@@ -53,7 +53,7 @@ export function toChatRequest(asked: JsonRecord, facts: TranslationFacts): JsonR
   return {
     model,
     messages: toChatMessages(asked["system"], asList(asked["messages"])),
-    [namesWholeAnswer(model) ? "max_completion_tokens" : "max_tokens"]: maxTokens,
+    [facts.capField ?? capField(model)]: maxTokens,
     ...(isStream ? { stream: true } : {}),
     ...(isStream && facts.takesStreamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(isSaid(asked["stop_sequences"]) ? { stop: asked["stop_sequences"] } : {}),
@@ -67,8 +67,9 @@ export function toChatRequest(asked: JsonRecord, facts: TranslationFacts): JsonR
 }
 
 /** OpenAI's reasoning models refuse `max_tokens`; most other servers know nothing else. */
-function namesWholeAnswer(model: string): boolean {
-  return /^(?:o\d|gpt-[5-9]|gpt-\d\d|codex|chatgpt)/.test(model.slice(model.lastIndexOf("/") + 1));
+function capField(model: string): string {
+  const isReasoning = /^(?:o\d|gpt-[5-9]|gpt-\d\d|codex|chatgpt)/.test(model.slice(model.lastIndexOf("/") + 1));
+  return isReasoning ? "max_completion_tokens" : "max_tokens";
 }
 
 /** Tools that Anthropic runs itself have no counterpart. */

@@ -275,7 +275,7 @@ describe("a chat request on Anthropic's wire", () => {
           { role: "user", content: "go on" },
         ];
         const there = translated({ messages, max_tokens: 100 });
-        const back = beginFromMessages(utf8(JSON.stringify(there)), { takesStreamOptions: false });
+        const back = beginFromMessages(utf8(JSON.stringify(there)), { takesStreamOptions: false, capField: null });
         const request: Fields = back.kind === "call" ? chatWire.parse(JSON.parse(fromUtf8(back.body))) : {};
         // Each turn's words keep their order; what one user says after another is one turn there.
         expect(flatten(request["messages"])).toEqual(flatten(messages));

@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from "../../../src/base/bytes.js";
 import { AppError } from "../../../src/base/errors.js";
 import { classifyAnswer, classifyInBand } from "../../../src/routing/classify.js";
 import { createSplitter } from "../../../src/gateway/sse.js";
-import { findTranslator } from "../../../src/gateway/translate/contract.js";
+import { findTranslator, type TranslationFacts } from "../../../src/gateway/translate/contract.js";
 import { beginFromMessages } from "../../../src/gateway/translate/from-messages.js";
 import { providers } from "../../../src/providers/catalogue.js";
 import type { UpstreamEndpoint } from "../../../src/providers/contract.js";
@@ -16,11 +16,12 @@ import { chatWire } from "./wires.js";
 type Fields = Readonly<Record<string, unknown>>;
 
 const hi: Fields = { role: "user", content: "Hi" };
+const facts: TranslationFacts = { takesStreamOptions: true, capField: null };
 const enabled: Fields = { thinking: { type: "enabled", budget_tokens: 2_000 } };
 
 function begin(request: Fields): Extract<ReturnType<typeof beginFromMessages>, { kind: "call" }> {
   const body = utf8(JSON.stringify({ model: "gpt-5", max_tokens: 100, messages: [hi], ...request }));
-  const begun = beginFromMessages(body, { takesStreamOptions: true });
+  const begun = beginFromMessages(body, facts);
   if (begun.kind !== "call") {
     throw new Error("messages are a call");
   }
@@ -212,6 +213,11 @@ describe("messages on OpenAI's wire", () => {
     expect(said("gpt-4o")).toEqual([100, undefined, undefined]);
     expect(said("openai/gpt-oss-20b", { output_config: { effort: "max" } })).toEqual([100, undefined, "high"]);
     expect(said("deepseek-chat", { thinking: { type: "adaptive" } })).toEqual([100, undefined, undefined]);
+    const deployed = beginFromMessages(utf8(JSON.stringify({ model: "east", max_tokens: 7, messages: [hi] })), {
+      ...facts,
+      capField: "max_completion_tokens",
+    });
+    expect(deployed.kind === "call" && fromUtf8(deployed.body)).toContain('"max_completion_tokens":7');
     expect(said("o3", { thinking: { type: "disabled" } })).toEqual([undefined, 100, undefined]);
   });
 
@@ -428,7 +434,7 @@ describe("a provider's stand-in", () => {
   test("counts tokens without a call, and says that it is an estimate", async () => {
     const translator = findTranslator("messages/count_tokens", { endpoints: ["chat/completions"] });
     const count = async (request: Fields): Promise<number> => {
-      const counted = await translator?.begin(utf8(JSON.stringify(request)), { takesStreamOptions: true });
+      const counted = await translator?.begin(utf8(JSON.stringify(request)), facts);
       if (counted?.kind !== "answer") {
         throw new Error("no call is to be made");
       }
@@ -451,7 +457,7 @@ describe("a provider's stand-in", () => {
 
   test("takes no body that would not fit beside its translation", async () => {
     const translator = findTranslator("messages", { endpoints: ["chat/completions"] });
-    const begun = translator?.begin(new Uint8Array(10 * 1_048_576 + 1), { takesStreamOptions: true });
+    const begun = translator?.begin(new Uint8Array(10 * 1_048_576 + 1), facts);
     await expect(begun).rejects.toMatchObject({ code: "body_too_large" });
   });
 });
