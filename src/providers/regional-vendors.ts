@@ -31,6 +31,7 @@ export const moonshot = defineProvider({
   auth: "bearer",
   key_hint: { pattern: "sk-.+", text: "they begin with sk-" },
   endpoints: { "chat/completions": "/v1/chat/completions", messages: "/anthropic/v1/messages" },
+  messages_auth: "bearer",
   validation: { method: "GET", path: "/v1/users/me/balance" },
   verdicts: [
     {

@@ -180,5 +180,6 @@ export const openrouter = defineProvider({
     embeddings: "/embeddings",
     messages: "/messages",
   },
+  messages_auth: "bearer",
   validation: { method: "GET", path: "/key" },
 });
