@@ -1,4 +1,5 @@
-/** A customer of a running Gatehouse: calls its API, makes workspaces of its own, and hands out unmodified OpenAI SDK clients. */
+/** A customer of a running Gatehouse: calls its API, makes workspaces of its own, and hands out clients of the vendors' own SDKs. */
+import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 
 /** An answer read to its end. `body` is empty when it is no JSON object. */
@@ -46,12 +47,16 @@ export interface Team {
   addSandbox(alias: string, behaviour: string, weight?: number): Promise<Instance>;
   /** An instance on an OpenAI-compatible server. */
   addServer(alias: string, baseUrl: string, weight?: number): Promise<Instance>;
+  /** An instance on a server that speaks Anthropic's wire. */
+  addAnthropic(alias: string, baseUrl: string, weight?: number): Promise<Instance>;
   /** A pool over these instances; its name is the model that clients ask for. */
   addPool(name: string, instances: readonly Instance[], policy?: Readonly<Record<string, number>>): Promise<void>;
   addKey(name: string): Promise<{ readonly id: string; readonly secret: string }>;
   poolState(name: string): Promise<readonly InstanceState[]>;
-  /** The SDK with a key of its own, which never retries: what it reports is what we answered. */
-  openai(): Promise<OpenAI>;
+  /** The SDK with a key of its own. As long as it never retries, what it reports is what we answered. */
+  openai(maxRetries?: number): Promise<OpenAI>;
+  /** Anthropic's SDK, likewise. */
+  anthropic(maxRetries?: number): Promise<Anthropic>;
 }
 
 /** A caller with a token; without one, a stranger. */
@@ -101,16 +106,25 @@ export async function makeTeam(url: string, sessionToken: string, name: string):
       });
       return { alias, provider_name: "openai_compatible", model: "gpt-e2e", credential_id, weight };
     },
+    async addAnthropic(alias, baseUrl, weight = 1) {
+      const credential_id = await addCredential("anthropic", alias, { base_url: baseUrl, api_key: "sk-ant-of-e2e" });
+      return { alias, provider_name: "anthropic", model: "claude-e2e", credential_id, weight };
+    },
     async addPool(poolName, instances, policy = {}) {
       expectOk(await call("POST", "/pools", { name: poolName, strategy: "weighted", instances, policy }));
     },
     async poolState(poolName) {
       return expectOk(await call("GET", `/pools/${poolName}/state`))["instances"] as InstanceState[];
     },
-    async openai() {
+    async openai(maxRetries = 0) {
       clients += 1;
       const { secret } = await addKey(`sdk ${clients}`);
-      return new OpenAI({ baseURL: `${url}/v1`, apiKey: secret, maxRetries: 0 });
+      return new OpenAI({ baseURL: `${url}/v1`, apiKey: secret, maxRetries });
+    },
+    async anthropic(maxRetries = 0) {
+      clients += 1;
+      const { secret } = await addKey(`sdk ${clients}`);
+      return new Anthropic({ baseURL: `${url}/anthropic`, apiKey: secret, maxRetries });
     },
   };
 }
