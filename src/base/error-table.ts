@@ -261,11 +261,6 @@ export const errorTable = {
     title: "Validation failed",
     detail: "Some fields cannot be accepted. `errors` names each one.",
   },
-  limit_not_available: {
-    status: 422,
-    title: "Limit not available",
-    detail: "This kind of limit is not available yet. Leave it out.",
-  },
   idempotency_key_reused: {
     status: 422,
     title: "Idempotency-Key reused",

@@ -77,6 +77,15 @@ export const PoolPolicyInput = z
       .max(600_000)
       .default(60_000)
       .describe("Longest silence inside a stream, or inside a JSON answer that has begun."),
+    default_max_tokens: z
+      .number()
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .default(4_096)
+      .describe(
+        "The longest answer, in tokens, that is held and sent upstream for a call that sets no cap itself, where its tokens or money are limited. A model's own longest answer counts where it is less.",
+      ),
     sticky: z
       .enum(["none", "user", "header"])
       .default("none")

@@ -21,7 +21,6 @@ import {
   readPolicy,
   refuseHighScopes,
   refuseMemberKeys,
-  refuseUnbuiltLimits,
 } from "./policy.js";
 import { mintKey, type MintedKey } from "./token.js";
 
@@ -35,8 +34,7 @@ export interface KeyRecord {
 /**
  * Plans a new key. Throws `scope_too_high` for a scope its maker lacks (a MEMBER's keys call models and tools, nothing else),
  * `limit_too_high` for an expiry or limit beyond those of the key or token that calls (what is left out is theirs),
- * `forbidden` for a MEMBER where members make none, `limit_not_available` for `tpm` and `budget_usd`, `validation_failed`
- * for an expiry that is not ahead or beyond the workspace's policy; the change may fail with `name_taken`, `conflict` when
+ * `forbidden` for a MEMBER where members make none, `validation_failed` for an expiry that is not ahead or beyond the workspace's policy; the change may fail with `name_taken`, `conflict` when
  * the settings moved meanwhile, `limit_reached` when there are too many, or `forbidden` when the maker has lost their place.
  */
 export async function planCreateKey(
@@ -50,7 +48,6 @@ export async function planCreateKey(
   const policy = await readPolicy(db, workspaceId, maker.memberId);
   refuseMemberKeys(policy);
   refuseHighScopes(input.scopes, grantable(policy.role, maker.grants), "You cannot give a key");
-  refuseUnbuiltLimits(input.limits ?? {});
   const limits = boundLimits(input.limits ?? {}, maker.bounds);
   const asked = readExpiry(input.expires_at, actor.at, policy.maxDays);
   const expiresAt = boundExpiry(input.expires_at !== undefined, asked, maker.bounds);

@@ -4,6 +4,7 @@ import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } fr
 import { z } from "@hono/zod-openapi";
 import { isScope, scopes, type Scope } from "../access/permissions.js";
 import { DisplayName } from "../identity/model.js";
+import { BudgetUsd, ChangedBudgetUsd, TokensPerMinute } from "../tenancy/limits-schema.js";
 import { members, regions } from "../tenancy/model.js";
 
 export const apiKeys = sqliteTable(
@@ -61,16 +62,13 @@ export const apiKeys = sqliteTable(
   ],
 );
 
-/** Limits of a key. `tpm` and `budget_usd` are refused until they are built. */
+/** Limits of a key. */
 export const KeyLimits = z
   .strictObject({
     rpm: z.number().int().min(1).max(100_000).optional().describe("Requests in any 60 s."),
-    tpm: z.number().int().min(1).optional().describe("Not available yet."),
+    tpm: TokensPerMinute.optional(),
     concurrent: z.number().int().min(1).max(10_000).optional().describe("Requests running at once."),
-    budget_usd: z
-      .strictObject({ day: z.number().positive().optional(), month: z.number().positive().optional() })
-      .optional()
-      .describe("Not available yet."),
+    budget_usd: BudgetUsd.optional(),
     models: z
       .array(z.string().min(1).max(128))
       .min(1)
@@ -123,7 +121,7 @@ const ChangedLimits = z.strictObject({
   rpm: KeyLimits.shape.rpm.nullable(),
   tpm: KeyLimits.shape.tpm.nullable(),
   concurrent: KeyLimits.shape.concurrent.nullable(),
-  budget_usd: KeyLimits.shape.budget_usd.nullable(),
+  budget_usd: ChangedBudgetUsd.optional(),
   models: KeyLimits.shape.models.nullable(),
   tools: EnteredLimits.shape.tools.nullable(),
 });

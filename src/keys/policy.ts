@@ -1,11 +1,11 @@
-/** What a key may be given: no scope its maker lacks, no limit that is not built, no life beyond the workspace's policy; and what must still stand at the commit. */
+/** What a key may be given: no scope its maker lacks, no life beyond the workspace's policy; and what must still stand at the commit. */
 import { and, eq, sql } from "drizzle-orm";
 import type { Role, Scope } from "../access/permissions.js";
 import type { Actor } from "../access/principal.js";
 import { guardThat, hideSql, type Database, type Statement } from "../base/database.js";
 import { AppError, invalidField, type FieldError } from "../base/errors.js";
 import { members, workspaces, WorkspaceSettings, type Region } from "../tenancy/model.js";
-import { apiKeys, type KeyLimits } from "./model.js";
+import { apiKeys } from "./model.js";
 
 const dayMs = 24 * 3_600_000;
 const usualDays = 90;
@@ -74,18 +74,6 @@ export function refuseHighScopes(wanted: readonly Scope[], allowed: readonly Sco
   );
   if (errors.length > 0) {
     throw new AppError("scope_too_high", { errors });
-  }
-}
-
-/** Throws `limit_not_available` for a limit that is not built yet; null and absent set none. */
-export function refuseUnbuiltLimits(limits: Readonly<Partial<Record<keyof KeyLimits, unknown>>>): void {
-  const errors = (["tpm", "budget_usd"] as const).flatMap((name): FieldError[] =>
-    limits[name] === undefined || limits[name] === null
-      ? []
-      : [{ pointer: `/limits/${name}`, detail: "This limit is not available yet. Leave it out." }],
-  );
-  if (errors.length > 0) {
-    throw new AppError("limit_not_available", { errors });
   }
 }
 

@@ -30,7 +30,7 @@ const createEndpoint = endpoint(
     storedAnswer: "sealed",
     body: CreateApiKey,
     responses: { 201: { description: "The key, with its secret.", schema: CreatedApiKey } },
-    errors: ["scope_too_high", "limit_too_high", "name_taken", "limit_reached", "conflict", "limit_not_available"],
+    errors: ["scope_too_high", "limit_too_high", "name_taken", "limit_reached", "conflict"],
   },
   async (call) => {
     const access = call.access();
@@ -112,7 +112,7 @@ const updateEndpoint = endpoint(
     params: KeyParams,
     body: UpdateApiKey,
     responses: { 200: { description: "The key as it is now, in force everywhere.", schema: ApiKey } },
-    errors: ["scope_too_high", "limit_too_high", "name_taken", "key_not_active", "conflict", "limit_not_available"],
+    errors: ["scope_too_high", "limit_too_high", "name_taken", "key_not_active", "conflict"],
   },
   async (call) => {
     const { id } = call.access();

@@ -15,13 +15,12 @@ import {
   type ChangedLimits,
   type UpdateApiKey,
 } from "./model.js";
-import { guardCaller, refuseHighScopes, refuseUnbuiltLimits } from "./policy.js";
+import { guardCaller, refuseHighScopes } from "./policy.js";
 
 /**
  * Plans a change; what it leaves out stays, and what already stands writes nothing. A key or token, and a MEMBER for their own keys, may
  * only tighten limits (`limit_too_high`): those may be an admin's. They may narrow any key of the workspace, as they may revoke it.
- * Throws `not_found`, `key_not_active` for a revoked key, `scope_too_high` for a scope the key does not have, and
- * `limit_not_available`; the change may fail with `name_taken`, and with `precondition_failed` or `conflict` when the key
+ * Throws `not_found`, `key_not_active` for a revoked key, and `scope_too_high` for a scope the key does not have; the change may fail with `name_taken`, and with `precondition_failed` or `conflict` when the key
  * is no longer at `ifMatch`, or at what was read here, and with `forbidden` when the caller has lost their place.
  */
 export async function planUpdateKey(
@@ -86,9 +85,17 @@ function keepScopes(row: ApiKeyRow, wanted: NonNullable<UpdateApiKey["scopes"]>)
 }
 
 function mergeLimits(row: ApiKeyRow, change: ChangedLimits): string {
-  refuseUnbuiltLimits(change);
   const before = readLimits(row.limits);
-  const merged = Object.entries({ ...before, ...change }).filter(([, value]) => value !== null && value !== undefined);
+  const budget = mergeBudget(before.budget_usd, change.budget_usd);
+  const merged = Object.entries({ ...before, ...change, budget_usd: budget }).filter(
+    ([, value]) => value !== null && value !== undefined,
+  );
   const after = JSON.stringify(KeyLimits.parse(Object.fromEntries(merged)));
   return after === JSON.stringify(before) ? row.limits : after;
+}
+
+/** A budget with a change put over it; undefined when no part is left. */
+function mergeBudget(before: KeyLimits["budget_usd"], change: ChangedLimits["budget_usd"]): KeyLimits["budget_usd"] {
+  const parts = Object.entries({ ...before, ...change }).filter(([, usd]) => usd !== null && usd !== undefined);
+  return change === null || parts.length === 0 ? undefined : Object.fromEntries(parts);
 }

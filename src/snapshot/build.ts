@@ -17,7 +17,8 @@ import { backInUseAt } from "../connections/validation.js";
 import { cutScopes, roleOf } from "../keys/keys.js";
 import { apiKeys, readLimits, type ApiKeyRow } from "../keys/model.js";
 import { defaultModels, models } from "../models/model.js";
-import { members, workspaces, type Region, type WorkspaceRow } from "../tenancy/model.js";
+import { toMicroUsd, type BudgetUsd, type WorkspaceLimits } from "../tenancy/limits-schema.js";
+import { members, workspaces, WorkspaceSettings, type Region, type WorkspaceRow } from "../tenancy/model.js";
 import { dataKeys } from "../vault/model.js";
 import { toRouterCatalogue } from "./catalogue.js";
 import { readModelFacts, type ModelFacts } from "./model-facts.js";
@@ -26,8 +27,10 @@ import {
   snapshotFormat,
   type ConfigAddress,
   type ConfigSnapshot,
+  type RouterBudget,
   type RouterInstance,
   type RouterKey,
+  type RouterLimits,
   type RouterPool,
   type RouterRows,
 } from "./model.js";
@@ -202,6 +205,7 @@ function toRouterRows(
   return {
     workspace_id: workspace.id,
     active: workspace.deletedAt === null,
+    ...limitsOf(workspace),
     keys: keyRows.map((row) => toRouterKey(row, workspace.ownerMemberId)),
     pools: poolRows.flatMap((row) => toRouterPool(row, byPool.get(row.id) ?? [], facts)),
     credentials: credentialRows.map((row) => ({
@@ -228,6 +232,8 @@ function toRouterKey({ key, maker }: KeyWithMaker, ownerMemberId: string): Route
       tools: limits.tools ?? null,
       rpm: limits.rpm ?? null,
       concurrent: limits.concurrent ?? null,
+      ...(limits.tpm === undefined ? {} : { tpm: limits.tpm }),
+      ...(limits.budget_usd === undefined ? {} : { budget: toRouterBudget(limits.budget_usd) }),
       revoked: false,
     };
   } catch (error) {
@@ -241,6 +247,22 @@ function previousSecret({ previousDigest, previousUntil }: ApiKeyRow): Pick<Rout
   return previousDigest === null || previousUntil === null
     ? {}
     : { previous: { digest: previousDigest, expires_at_ms: previousUntil } };
+}
+
+function toRouterBudget({ day, month }: BudgetUsd | WorkspaceLimits["budget_usd"]): RouterBudget {
+  return { day: toMicroUsd(day), month: toMicroUsd(month) };
+}
+
+/** The workspace's limits, if it has any. Ones that cannot be read let nothing through: a limit that is not understood must not be dropped. */
+function limitsOf(workspace: WorkspaceRow): { readonly limits?: RouterLimits } {
+  try {
+    const { budget_usd: budget, concurrent, rpm, tpm } = WorkspaceSettings.parse(JSON.parse(workspace.settings)).limits;
+    const isLimited = [rpm, tpm, concurrent, budget.day, budget.month].some((limit) => limit !== null);
+    return isLimited ? { limits: { rpm, tpm, concurrent, budget: toRouterBudget(budget) } } : {};
+  } catch (error) {
+    log("error", "workspace_limits_unreadable", { workspace_id: workspace.id, cause: describeError(error) });
+    return { limits: { rpm: null, tpm: null, concurrent: null, budget: { day: 0, month: 0 } } };
+  }
 }
 
 function toRouterPool(row: PoolRow, instances: readonly InstanceRow[], facts: ModelFacts): RouterPool[] {

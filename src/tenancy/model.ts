@@ -4,6 +4,7 @@ import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } fr
 import { z } from "@hono/zod-openapi";
 import { roles } from "../access/permissions.js";
 import { users } from "../identity/model.js";
+import { ChangedWorkspaceLimits, WorkspaceLimits } from "./limits-schema.js";
 
 /** Regions a key can be made for: the platform's location hints, and `auto` for none. */
 export const regions = ["auto", "wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"] as const;
@@ -188,6 +189,7 @@ export const WorkspaceSettings = z
     seat_limit: seatLimit.default(0),
     invite_policy: z.object({ expiry_days: expiryDays.default(7) }).prefault({}),
     key_policy: z.object({ max_days: maxDays.default(365), member_keys: memberKeys.default(true) }).prefault({}),
+    limits: WorkspaceLimits.prefault({}).describe("Of all calls of the workspace together; null means none."),
   })
   .openapi("WorkspaceSettings");
 export type WorkspaceSettings = z.infer<typeof WorkspaceSettings>;
@@ -200,6 +202,7 @@ export const UpdateSettings = z.strictObject({
   seat_limit: seatLimit.optional(),
   invite_policy: z.strictObject({ expiry_days: expiryDays.optional() }).optional(),
   key_policy: z.strictObject({ max_days: maxDays.optional(), member_keys: memberKeys.optional() }).optional(),
+  limits: ChangedWorkspaceLimits.optional().describe("What is left out stays; null takes a limit away."),
 });
 export type UpdateSettings = z.infer<typeof UpdateSettings>;
 

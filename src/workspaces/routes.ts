@@ -13,6 +13,7 @@ import { guardCreator } from "./creators.js";
 import { planDemoSession } from "./demo.js";
 import { WorkspacesQuery } from "./life-schema.js";
 import { CreateWorkspace, DemoSession, Setup, SetupResult, UpdateWorkspace } from "./model.js";
+import { refuseLooserLimits } from "./settings.js";
 import { checkSetupToken, planSetup, refuseSecondSetup } from "./setup.js";
 import { findWorkspace, listWorkspaces, planUpdateWorkspace } from "./workspaces.js";
 
@@ -165,18 +166,24 @@ const updateWorkspace = endpoint(
     path: "/workspaces/{ws}",
     operation: "updateWorkspace",
     summary: "Rename a workspace or change its settings",
+    description:
+      "What is left out stays. `settings.limits` hold all calls of the workspace together, whatever its keys may do; they are in force from the answer on. A key or token can only tighten them.",
     tag: "Workspaces",
     permission: { kind: "workspace", scope: "workspace:manage", keys: true },
+    publishes: true,
     etag: true,
     body: UpdateWorkspace,
     responses: { 200: { description: "The workspace as it is now.", schema: Workspace } },
-    errors: ["workspace_exists", "conflict"],
+    errors: ["workspace_exists", "conflict", "limit_too_high"],
   },
   async (call) => {
     const access = call.access();
     const seen = await findWorkspace(call.db, access);
     const change = planUpdateWorkspace(call.db, seen, call.actor, access.memberId, call.body, call.ifMatch);
     const { row, answer } = change.value;
+    if (call.principal?.kind !== "session") {
+      refuseLooserLimits(seen.answer.settings.limits, answer.settings.limits);
+    }
     return await call.commit(change, reply(200, answer, { etag: toEtag(row.revision) }));
   },
 );

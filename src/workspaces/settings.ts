@@ -1,4 +1,6 @@
 /** Settings as a change finds and leaves them. */
+import { AppError, type FieldError } from "../base/errors.js";
+import type { ChangedWorkspaceLimits, WorkspaceLimits } from "../tenancy/limits-schema.js";
 import type { UpdateSettings, WorkspaceSettings } from "../tenancy/model.js";
 
 /** Settings with a change put over them: what it leaves out stays, inside the policies too. */
@@ -15,5 +17,45 @@ export function mergeSettings(before: WorkspaceSettings, change: UpdateSettings)
       max_days: keys?.max_days === undefined ? before.key_policy.max_days : keys.max_days,
       member_keys: keys?.member_keys ?? before.key_policy.member_keys,
     },
+    limits: mergeLimits(before.limits, change.limits ?? {}),
   };
+}
+
+function mergeLimits(before: WorkspaceLimits, change: ChangedWorkspaceLimits): WorkspaceLimits {
+  const { budget_usd: budget } = change;
+  return {
+    rpm: change.rpm === undefined ? before.rpm : change.rpm,
+    tpm: change.tpm === undefined ? before.tpm : change.tpm,
+    concurrent: change.concurrent === undefined ? before.concurrent : change.concurrent,
+    budget_usd:
+      budget === null
+        ? { day: null, month: null }
+        : {
+            day: budget?.day === undefined ? before.budget_usd.day : budget.day,
+            month: budget?.month === undefined ? before.budget_usd.month : budget.month,
+          },
+  };
+}
+
+/** Keeps a key or token from lifting the limits that hold it. Throws `limit_too_high`, naming each limit that would let more through. */
+export function refuseLooserLimits(before: WorkspaceLimits, after: WorkspaceLimits): void {
+  const pairs = [
+    ...(["rpm", "tpm", "concurrent"] as const).map((name) => [name, before[name], after[name]] as const),
+    ...(["day", "month"] as const).map(
+      (span) => [`budget_usd/${span}`, before.budget_usd[span], after.budget_usd[span]] as const,
+    ),
+  ];
+  const errors = pairs.flatMap(([name, old, wanted]): FieldError[] =>
+    old !== null && (wanted === null || wanted > old)
+      ? [
+          {
+            pointer: `/settings/limits/${name}`,
+            detail: "Only an admin who is signed in loosens a limit, and it is less now. Give a limit within that.",
+          },
+        ]
+      : [],
+  );
+  if (errors.length > 0) {
+    throw new AppError("limit_too_high", { errors });
+  }
 }

@@ -38,6 +38,7 @@ describe("a pool", () => {
         total_timeout_ms: 600_000,
         first_byte_timeout_ms: 120_000,
         idle_timeout_ms: 60_000,
+        default_max_tokens: 4_096,
       },
       fallbacks: [],
       instances: [

@@ -99,8 +99,6 @@ describe("a changed API key", () => {
     const late = await callKey("PATCH", workspace, made.body.id, { name: "second" }, tag);
     expect([late.status, late.body.code]).toEqual([412, "precondition_failed"]);
     expect((await callKey("PATCH", workspace, made.body.id, { name: "taken" })).body.code).toBe("name_taken");
-    const unbuilt = await callKey("PATCH", workspace, made.body.id, { limits: { tpm: 5, budget_usd: null } });
-    expect([unbuilt.body.code, unbuilt.body.errors[0].pointer]).toEqual(["limit_not_available", "/limits/tpm"]);
     const longer = await callKey("PATCH", workspace, made.body.id, { expires_at: null });
     expect([longer.status, longer.body.errors[0].pointer]).toEqual([422, "/expires_at"]);
     await callKey("DELETE", workspace, made.body.id);
@@ -257,5 +255,35 @@ describe("a member's own API keys", () => {
     expect([refused.status, refused.body.code]).toEqual([403, "forbidden"]);
     expect((await rotate(mine, key.id)).status).toBe(200);
     expect((await makeKey(workspace)).status).toBe(201);
+  });
+
+  it("changes a part of a budget and leaves the other, and a key or token lifts neither", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const made = await makeKey(workspace, { limits: { tpm: 1_000, budget_usd: { day: 2, month: 20.5 } } });
+    expect(made.body.limits).toEqual({ tpm: 1_000, budget_usd: { day: 2, month: 20.5 } });
+    const patch = async (limits: unknown, caller = workspace) =>
+      await callKey("PATCH", caller, made.body.id, { limits });
+    expect((await patch({ budget_usd: { day: 5 } })).body.limits.budget_usd).toEqual({ day: 5, month: 20.5 });
+    expect((await patch({ budget_usd: { month: null } })).body.limits.budget_usd).toEqual({ day: 5 });
+    const manager = await makeKey(workspace, { scopes: ["models:invoke", "keys:manage"] });
+    const byKey = { ...workspace, token: manager.body.secret };
+    const lifted = await patch({ tpm: null, budget_usd: { day: 6 } }, byKey);
+    expect([lifted.status, lifted.body.code]).toEqual([403, "limit_too_high"]);
+    expect(lifted.body.errors.map((error: { pointer: string }) => error.pointer)).toEqual([
+      "/limits/tpm",
+      "/limits/budget_usd/day",
+    ]);
+    expect((await patch({ budget_usd: { day: 1 } }, byKey)).body.limits.budget_usd).toEqual({ day: 1 });
+    expect((await patch({ budget_usd: null })).body.limits).toEqual({ tpm: 1_000 });
+    const rows = await auditOf(workspace.id, made.body.id);
+    expect(rows.map((row) => row.action)).toEqual(["api_key.created", ...Array(4).fill("api_key.updated")]);
+    for (const [budget, pointer] of [
+      [{ day: 0 }, "/limits/budget_usd/day"],
+      [{ month: 1e10 }, "/limits/budget_usd/month"],
+      [{ week: 1 }, "/limits/budget_usd/week"],
+    ] as const) {
+      const refused = await patch({ budget_usd: budget });
+      expect([refused.status, refused.body.errors[0].pointer]).toEqual([422, pointer]);
+    }
   });
 });
