@@ -67,7 +67,17 @@ export function scanBody(body: Uint8Array, names: readonly ReadField[]): Scan {
       fields[known] = readField(body, member, fields[known]);
     }
   });
-  return { fields, includeUsage: findIncludeUsage(body, fields.stream_options), isForm: false, fileBytes: 0 };
+  // Anthropic's wire names the caller's user inside `metadata`.
+  const user = fields.user ?? findInside(body, fields.metadata, "user_id");
+  if (user !== undefined) {
+    fields.user = user;
+  }
+  return {
+    fields,
+    includeUsage: findInside(body, fields.stream_options, "include_usage"),
+    isForm: false,
+    fileBytes: 0,
+  };
 }
 
 /** Replaces the model, caps the output and, for streams, asks for usage. Only the ranges named by the scan change; without a change the body itself is given back. */
@@ -149,11 +159,12 @@ function patch(body: Uint8Array<ArrayBuffer>, edits: readonly Patch[]): Uint8Arr
   return result;
 }
 
-function findIncludeUsage(body: Uint8Array, options: Field | undefined): Field | undefined {
+/** A member of an object that is a field's value. */
+function findInside(body: Uint8Array, outer: Field | undefined, name: string): Field | undefined {
   let found: Field | undefined;
-  if (options !== undefined && body[options.start] === openBrace) {
-    walkObject(body, options.start, 1, (member) => {
-      if (readName(body, member) === "include_usage") {
+  if (outer !== undefined && body[outer.start] === openBrace) {
+    walkObject(body, outer.start, 1, (member) => {
+      if (readName(body, member) === name) {
         found = readField(body, member, found);
       }
     });

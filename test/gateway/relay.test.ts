@@ -7,7 +7,9 @@ import type { Exchange } from "../../src/gateway/attempt.js";
 import type { Budget } from "../../src/gateway/budget.js";
 import { relay, type RelayDeps } from "../../src/gateway/relay.js";
 import { scanBody } from "../../src/gateway/scan.js";
+import type { Provider } from "../../src/providers/contract.js";
 import { openaiCompatible } from "../../src/providers/openai-compatible.js";
+import { openai } from "../../src/providers/openai.js";
 import { spreadHash } from "../../src/routing/sticky.js";
 import { catalogueEdition } from "../../src/snapshot/model.js";
 import type { Admission, AdmitRequest, Failure, Outcome, Refusal, Ticket } from "../../src/routing/model.js";
@@ -29,6 +31,7 @@ interface Scene {
   readonly headers?: Readonly<Record<string, string>>;
   readonly instances?: number;
   readonly policy?: Partial<Ticket["policy"]>;
+  readonly ticket?: Partial<Ticket>;
   readonly probe?: boolean;
   readonly client?: AbortSignal;
   readonly deps?: Partial<RelayDeps>;
@@ -66,6 +69,7 @@ function ticketOf(attempt: number, scene: Scene): Ticket {
     deadline_at: now + policy.total_timeout_ms + 60_000,
     probe: scene.probe ?? false,
     rate: { limit: 60, remaining: 59, reset_ms: 1_000 },
+    ...scene.ticket,
   };
 }
 
@@ -189,6 +193,11 @@ async function isCollected(target: WeakRef<object>): Promise<boolean> {
 const errorOf = async (response: Response) =>
   (await response.json<{ error: { code: string; message: string } }>()).error;
 
+async function cappedBody(provider: Provider): Promise<Record<string, unknown>> {
+  const { calls } = await play({ deps: { findProvider: () => provider }, ticket: { output_cap: 77 } });
+  return JSON.parse(calls.sent[0]?.body ?? "") as Record<string, unknown>;
+}
+
 describe("relay", () => {
   it("sends the caller's bytes with the instance's model and key, and passes the answer on", async ({ expect }) => {
     const { response, calls } = await play({
@@ -239,6 +248,12 @@ describe("relay", () => {
       ticket: { attempt: 1 },
     });
     expect(calls.settled[0]?.first_byte_ms).toBeGreaterThanOrEqual(0);
+  });
+
+  it("sends the Router's cap upstream by the name that the provider knows it by", async ({ expect }) => {
+    expect(await cappedBody(openaiCompatible)).toMatchObject({ model: "model-1", max_tokens: 77 });
+    const own = await cappedBody({ ...openaiCompatible, capField: (endpoint) => openai.capField(endpoint) });
+    expect([own["max_completion_tokens"], own["max_tokens"]]).toEqual([77, undefined]);
   });
 
   it("tells the Router whose call it is by numbers that say nothing of them", async ({ expect }) => {

@@ -37,6 +37,12 @@ function spliced(text: string, model = "upstream-model", streamUsage = true) {
 }
 
 describe("scanBody", () => {
+  it("finds the caller's user where Anthropic's wire has it", ({ expect }) => {
+    const body = utf8('{"user":"no","model":"m","metadata":{"a":{"user_id":"no"},"user_id":"ada"}}');
+    expect(scanBody(body, endpointOf("messages").fields).fields.user?.value).toBe("ada");
+    expect(scanBody(body, names).fields.user?.value).toBe("no");
+  });
+
   it("gives the values of the fields we read and leaves all else unread", ({ expect }) => {
     const found = scan(
       '{"messages":[{"model":"inner"}],"model":"mix","stream":true,"max_tokens":12,"n":1e0,"user":"u\\u00e9","stream_options":{"a":[1]}}',
@@ -180,6 +186,16 @@ describe("scanBody", () => {
 });
 
 describe("splice", () => {
+  it("caps the output where the caller did not, and only there", ({ expect }) => {
+    const cap = { field: "max_tokens", tokens: 77 } as const;
+    const capped = (text: string) =>
+      fromUtf8(splice(utf8(text), scan(text), { model: "m", streamUsage: false, cap }).body);
+    expect(capped('{"n":1, "model" : "mix" }')).toBe('{"n":1, "model" : "m","max_tokens":77 }');
+    expect(capped('{"model":"m","n":1}')).toBe('{"model":"m","max_tokens":77,"n":1}');
+    expect(capped('{"max_tokens":null,"model":"mix"}')).toBe('{"max_tokens":77,"model":"m"}');
+    expect(capped('{"max_tokens":5,"model":"m"}')).toBe('{"max_tokens":5,"model":"m"}');
+  });
+
   it("replaces the model and keeps every other byte", ({ expect }) => {
     const text = '{ "temperature" : 1.0e0,\n"model":"mix" , "messages":[{"content":"\\u0041 \\/ é","x":1e400}]}';
     expect(spliced(text).text).toBe(text.replace('"mix"', '"upstream-model"'));
