@@ -28,6 +28,7 @@ import { modelEndpoints } from "./models/routes.js";
 import { vaultEndpoints } from "./rotation/routes.js";
 import { routerFor } from "./routing/router-for.js";
 import { routingEndpoints } from "./routing/routes.js";
+import { usageEndpoints } from "./routing/usage-routes.js";
 import { openInstance } from "./snapshot/read.js";
 import { publish, republish } from "./snapshot/publish.js";
 import { guardWorkspace } from "./tenancy/guard.js";
@@ -58,6 +59,7 @@ export const endpoints: readonly Endpoint[] = [
   ...modelEndpoints,
   ...vaultEndpoints(publishNewest),
   ...routingEndpoints,
+  ...usageEndpoints,
   ...toolRoomEndpoints,
 ];
 

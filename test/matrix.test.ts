@@ -359,6 +359,10 @@ const table: Readonly<Record<string, Row>> = {
   },
   "get /workspaces/{ws}/pools/{pool}/state": { in: "workspace", least: "MEMBER", scope: "pools:read", thing: "pool" },
 
+  "get /workspaces/{ws}/usage": { in: "workspace", least: "MEMBER", scope: "usage:read" },
+  "get /workspaces/{ws}/requests": { in: "workspace", least: "ADMIN", scope: "usage:read" },
+  "get /workspaces/{ws}/requests/{id}": { in: "workspace", least: "ADMIN", scope: "usage:read" },
+
   "get /workspaces/{ws}/vault": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
   "post /workspaces/{ws}/vault/rotate": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
 

@@ -209,6 +209,8 @@ async function conclude(
     ...report,
     duration_ms: Date.now() - traits.startedAt,
     first_byte_ms: last?.kind === "committed" ? last.committedAt - last.sentAt : null,
+    status,
+    ...(last?.kind === "committed" ? { route_ms: last.sentAt - traits.startedAt } : {}),
   };
   log(status >= 500 ? "warn" : "info", "gateway_request", {
     request_id: traits.requestId,

@@ -214,7 +214,7 @@ export interface Outcome {
   readonly first_byte_ms: number | null;
   /** What the caller was answered, as HTTP status. Absent from the release before. */
   readonly status?: number;
-  /** From the request's start to its first upstream call. Absent where there was none. */
+  /** From the request's start to the call that was answered, failed attempts included. Absent where none was. */
   readonly route_ms?: number;
 }
 

@@ -47,7 +47,10 @@ export const RequestLine = z
       .describe("Null where the provider did not say."),
     cost_usd: z.number().nullable().describe("Null where the price is not known, or nobody was called."),
     estimated: z.boolean().describe("Tokens or cost rest on an estimate."),
-    route_ms: z.number().nullable().describe("From the request's start to its first call of an instance."),
+    route_ms: z
+      .number()
+      .nullable()
+      .describe("From the request's start to the call that was answered, failed attempts included."),
     first_byte_ms: z.number().nullable().describe("From the last call of an instance to its first content."),
     duration_ms: z.number().nullable(),
   })

@@ -15,6 +15,7 @@ import { openForCall, type CallCredential } from "./credentials.js";
 import { checkInput } from "./input.js";
 import type { McpProgress } from "./mcp/client.js";
 import { findEnabledTool, readSchema, type FoundTool } from "./tools.js";
+import { tellToolUse } from "./usage.js";
 
 /** What an invocation runs in. */
 export interface InvokeContext {
@@ -23,6 +24,8 @@ export interface InvokeContext {
   readonly workspaceId: string;
   readonly actor: Actor;
   readonly caller: ToolCaller;
+  /** The calling member, or the maker of the calling key. */
+  readonly memberId: string;
   /** The caller's leaving. */
   readonly signal: AbortSignal | undefined;
   /** Called for each step that a running tool reports; only MCP servers do. */
@@ -116,6 +119,12 @@ async function record(context: InvokeContext, found: FoundTool, startedAt: numbe
     outcome: ending.code === null ? "success" : "failure",
   });
   log("info", "tool_invoked", { request_id: actor.requestId, workspace_id: workspaceId, ...told });
+  const { code, status } = ending;
+  const result = code === null ? "ok" : "failed";
+  const { name: toolName } = tool;
+  waitUntil(
+    tellToolUse(context, { provider: provider.name, tool: toolName, result, status, code, duration_ms: durationMs }),
+  );
   const met = receptionOf(ending);
   try {
     await commit(db, [row, ...noteUse(db, ending.credential, startedAt, met)]);

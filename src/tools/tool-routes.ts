@@ -158,10 +158,10 @@ const invoke = endpoint(
     ],
   },
   async (call) => {
-    const { id: workspaceId } = call.access();
+    const { id: workspaceId, memberId } = call.access();
     const { env, db, actor, params, body } = call;
     const caller = await toolCaller(requireSettings(env), call.request, call.principal);
-    const context = { env, db, workspaceId, actor, caller, signal: call.request.signal };
+    const context = { env, db, workspaceId, memberId, actor, caller, signal: call.request.signal };
     const invocation = { ...params, input: body.input, credentialId: body.credential_id ?? null };
     const { is_error, status, content } = await invokeTool(context, invocation);
     const answer = reply(200, { is_error, status, content });

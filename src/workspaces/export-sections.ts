@@ -12,6 +12,7 @@ import { defaultModels, models } from "../models/model.js";
 import { toStoredModel } from "../models/model-schema.js";
 import { invites, members, toWorkspace, workspaces } from "../tenancy/model.js";
 import { readToolProviders, readTools } from "./export-tools.js";
+import { readUsage } from "./export-usage.js";
 import { ownershipTransfers } from "./model.js";
 
 /** Rows a page: one read from the record, and one piece of the stream. */
@@ -49,6 +50,7 @@ export function exportSections(db: Database, workspaceId: string, now: number): 
     { name: "default_models", read: (after) => readDefaultModels(db, workspaceId, after) },
     { name: "tool_providers", read: (after) => readToolProviders(db, workspaceId, after, pageRows) },
     { name: "tools", read: (after) => readTools(db, workspaceId, after, pageRows) },
+    { name: "usage", read: (after) => readUsage(db, workspaceId, after, pageRows) },
     { name: "audit_log", read: (after) => readAuditLog(db, workspaceId, after) },
   ];
 }

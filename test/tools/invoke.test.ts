@@ -232,6 +232,7 @@ describe("an invocation", () => {
       env,
       db,
       workspaceId: workspace.id,
+      memberId: "mem_1",
       actor,
       caller: { kind: "person" },
       signal: client.signal,

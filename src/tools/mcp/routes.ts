@@ -60,6 +60,7 @@ async function answer(context: HttpContext, version: string): Promise<Response> 
     env: context.env,
     db: context.get("db"),
     workspaceId: access.id,
+    memberId: access.memberId,
     actor: toActor(principal, context, Date.now()),
     caller: await toolCaller(settings, request, principal),
     signal: undefined,
