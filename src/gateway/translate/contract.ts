@@ -1,5 +1,6 @@
 /** Which calls need translating between OpenAI's and Anthropic's wire, and what a translation gives the relay. The translators themselves load on first use. */
 import type { Provider, UpstreamEndpoint } from "../../providers/contract.js";
+import { upstreamEndpoint } from "../../providers/serving.js";
 
 /** What a body cannot tell a translator. */
 export interface TranslationFacts {
@@ -43,20 +44,14 @@ const counting: Translator = {
   begin: async (body) => (await import("./count.js")).beginCount(body),
 };
 
-/** By the asked endpoint: which translators stand in for it, each where the provider serves what is named. */
-const standIns: Readonly<Partial<Record<UpstreamEndpoint, readonly (readonly [UpstreamEndpoint, Translator])[]>>> = {
-  "chat/completions": [["messages", towardsAnthropic]],
-  messages: [["chat/completions", towardsOpenAi]],
-  "messages/count_tokens": [
-    ["messages", counting],
-    ["chat/completions", counting],
-  ],
+const translators: Readonly<Partial<Record<UpstreamEndpoint, Translator>>> = {
+  "chat/completions": towardsAnthropic,
+  messages: towardsOpenAi,
+  "messages/count_tokens": counting,
 };
 
 /** The translator for an asked endpoint on a provider. Null when it serves the endpoint itself, or nothing can stand in. */
 export function findTranslator(asked: UpstreamEndpoint, provider: Pick<Provider, "endpoints">): Translator | null {
-  if (provider.endpoints.includes(asked)) {
-    return null;
-  }
-  return standIns[asked]?.find(([endpoint]) => provider.endpoints.includes(endpoint))?.[1] ?? null;
+  const endpoint = upstreamEndpoint(provider, asked);
+  return endpoint === null || endpoint === asked ? null : (translators[asked] ?? null);
 }

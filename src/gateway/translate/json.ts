@@ -10,7 +10,7 @@ export interface JsonRecord {
 }
 
 /** Larger bodies are not translated: as text, value, new text and bytes one exists some five times at once. */
-export const maxTranslatedBytes = 10 * 1_048_576;
+const maxTranslatedBytes = 10 * 1_048_576;
 
 /** Parses a body that must be an object with a list in the field named. Throws `body_too_large`, `malformed_json`, `validation_failed`. */
 export function readBody(body: Uint8Array, list: string): JsonRecord {
