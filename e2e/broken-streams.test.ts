@@ -5,7 +5,7 @@ import { APIError } from "openai";
 import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, inject, it } from "vitest";
 import { type Call, connect, makeTeam, type Team } from "./support/client.ts";
-import { chunk, event, openEvents, startWire, type Wire } from "./support/wire.ts";
+import { answerJson, chunk, completion, event, openEvents, startWire, type Wire } from "./support/wire.ts";
 
 const url = inject("serverUrl");
 const hello = [{ role: "user" as const, content: "Say hello" }];
@@ -189,6 +189,83 @@ describe("the sandbox's misbehaving credentials", () => {
     const { pieces, error } = await stream("in-band-alone");
     expect(pieces).toEqual([]);
     expect(error).toMatchObject({ status: 502, code: "upstream_failed" });
+  });
+});
+
+/** Streams a response by the SDK and tells the text before the end, and the error, if it threw. */
+async function respond(model: string): Promise<{ readonly pieces: string[]; readonly error: unknown }> {
+  const pieces: string[] = [];
+  try {
+    for await (const one of await client.responses.create({ model, input: "Say hello", stream: true })) {
+      if (one.type === "response.output_text.delta") {
+        pieces.push(one.delta);
+      }
+    }
+    return { pieces, error: null };
+  } catch (error) {
+    return { pieces, error };
+  }
+}
+
+describe("a response that breaks", () => {
+  it.for([
+    { behaviour: "cut", pieces: 3, text: /broke off/ },
+    { behaviour: "stall", pieces: 1, text: /stopped sending/ },
+  ])(
+    "$behaviour: the SDK throws after what was said, and never makes a response of it",
+    async ({ behaviour, pieces, text }, { expect }) => {
+      const model = `response-${behaviour}`;
+      await team.addPool(model, [await team.addSandbox(model, behaviour)], impatient);
+      const broken = await respond(model);
+      expect(broken.pieces).toHaveLength(pieces);
+      expect(broken.error).toBeInstanceOf(APIError);
+      expect(String(broken.error)).toMatch(text);
+      const again = `${model}-final`;
+      await team.addPool(again, [await team.addSandbox(again, behaviour)], impatient);
+      await expect(client.responses.stream({ model: again, input: "Say hello" }).finalResponse()).rejects.toThrow(text);
+    },
+  );
+
+  it("in-band error: the next instance answers, whole and streamed", async ({ expect }) => {
+    for (const mode of ["json", "stream"]) {
+      const bad = await team.addSandbox(`response-bad-${mode}`, "inband-error", 1000);
+      await team.addPool(`response-${mode}`, [bad, await team.addSandbox(`response-ok-${mode}`, "ok")]);
+    }
+    const whole = await client.responses.create({ model: "response-json", input: "Say hello" }).withResponse();
+    expect(whole.response.headers.get("x-gatehouse-attempts")).toBe("2");
+    const { pieces, error } = await respond("response-stream");
+    expect(error).toBeNull();
+    expect(pieces.join("")).toBe(whole.data.output_text);
+  });
+});
+
+describe("the SDK that retries", () => {
+  it("does so when our header says, and no earlier", async ({ expect }) => {
+    const keen = await team.openai(1);
+    const arrivals: number[] = [];
+    wire.play((response) => {
+      arrivals.push(performance.now());
+      const error = { error: { message: "slow down", type: "requests", code: "rate_limit_exceeded" } };
+      answerJson(response, arrivals.length === 1 ? 429 : 200, arrivals.length === 1 ? error : completion("hi"), {
+        "retry-after": "2",
+      });
+    });
+    const answer = await keen.chat.completions.create({ model: await poolOfWire("limited"), messages: hello });
+    expect(answer.choices[0]?.message.content).toBe("hi");
+    expect(arrivals).toHaveLength(2);
+    expect((arrivals[1] ?? 0) - (arrivals[0] ?? 0)).toBeGreaterThanOrEqual(1_990);
+    expect((arrivals[1] ?? 0) - (arrivals[0] ?? 0)).toBeLessThan(6_000);
+  });
+
+  it("does not repeat what no repeat can mend", async ({ expect }) => {
+    const keen = await team.openai(2);
+    wire.play((response) =>
+      answerJson(response, 413, { error: { message: "too large", type: "invalid_request_error" } }),
+    );
+    const before = wire.calls();
+    const model = await poolOfWire("too-large");
+    await expect(keen.chat.completions.create({ model, messages: hello })).rejects.toMatchObject({ status: 413 });
+    expect(wire.calls() - before).toBe(1);
   });
 });
 

@@ -1,5 +1,7 @@
 /** The unmodified OpenAI SDK through a pool of three, once over the sandbox and once over real servers: JSON, streams, tools, leaving early. */
 import { request } from "node:http";
+import { connect as connectTo, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI, {
   APIUserAbortError,
   AuthenticationError,
@@ -12,6 +14,7 @@ import { afterAll, beforeAll, beforeEach, describe, type ExpectStatic, inject, i
 import { startUpstreams, type Upstream } from "./support/aimock.ts";
 import { collect, connect, makeTeam, type Team } from "./support/client.ts";
 import { findWorkerUrl } from "./support/processes.ts";
+import { chunk, openEvents, startWire, type Wire } from "./support/wire.ts";
 
 const url = inject("serverUrl");
 const hello = [{ role: "user" as const, content: "Say hello" }];
@@ -217,6 +220,152 @@ describe("a client that leaves", () => {
     },
   );
 });
+
+function resetConnection(socket: Socket): void {
+  socket.resetAndDestroy();
+}
+
+/** In good order: nothing is left unread, so the system sends no reset. */
+function closeConnection(socket: Socket): void {
+  socket.destroy();
+}
+
+describe.skipIf(process.platform !== "linux")("a client at the Worker's own port, without wrangler's proxy", () => {
+  const rounds = 5;
+  let wire: Wire;
+  let own: URL;
+  let secret: string;
+  let closedAt: PromiseWithResolvers<number>;
+
+  beforeAll(async () => {
+    wire = await startWire(inject("upstreamPorts")[3] ?? 0, (response) => void response.end());
+    own = new URL(await findWorkerUrl(inject("serverState"), url));
+    secret = (await team.addKey("own port")).secret;
+    await team.addPool("wire", [await team.addServer("wire", wire.baseUrl)]);
+  });
+
+  afterAll(() => wire.stop());
+
+  /** Streams over a socket of its own until the first words came, and tells after how many ms the upstream saw it leave. */
+  async function leave(how: (socket: Socket) => void, isBusy: boolean, pauseMs: number): Promise<number> {
+    closedAt = Promise.withResolvers();
+    wire.play(async (response) => {
+      response.once("close", () => closedAt.resolve(performance.now()));
+      openEvents(response);
+      response.write(chunk("one"));
+      if (!isBusy) {
+        return;
+      }
+      while (!response.destroyed) {
+        response.write(chunk("more"));
+        await sleep(5);
+      }
+    });
+    const socket = connectTo(Number(own.port), own.hostname);
+    const body = JSON.stringify({ model: "wire", messages: hello, stream: true });
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: ${own.host}\r\nauthorization: Bearer ${secret}\r\n`;
+    socket.write(`${head}content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    let text = "";
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject).on("data", (bytes) => {
+        text += bytes.toString();
+        if (text.includes('"one"')) {
+          resolve();
+        }
+      });
+    });
+    await sleep(pauseMs);
+    const leftAt = performance.now();
+    how(socket);
+    return (await closedAt.promise) - leftAt;
+  }
+
+  async function measure(what: string, how: (socket: Socket) => void, isBusy: boolean): Promise<number[]> {
+    const times: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      // Spread over the second between two heartbeats.
+      times.push(Math.round(await leave(how, isBusy, 50 + round * 190)));
+    }
+    console.log(`${what}: the upstream saw it after ${times.join(", ")} ms`);
+    return times.toSorted((a, b) => a - b);
+  }
+
+  it("is seen to leave within 100 ms by a reset, and by an orderly close of a busy stream", async ({ expect }) => {
+    for (const times of [
+      await measure("a reset of a busy stream", resetConnection, true),
+      await measure("a reset of a silent stream", resetConnection, false),
+      await measure("an orderly close of a busy stream", closeConnection, true),
+    ]) {
+      // The best of several: other processes share the machine's cores.
+      expect(times[0]).toBeLessThan(100);
+    }
+    await expectNoTrace(expect, "wire");
+  });
+
+  it("is seen to close a silent stream in good order within a heartbeat and 200 ms", async ({ expect }) => {
+    const times = await measure("an orderly close of a silent stream", closeConnection, false);
+    expect(times[Math.floor(rounds / 2)]).toBeLessThan(1_200);
+    await expectNoTrace(expect, "wire");
+  });
+});
+
+describe("the SDK on OpenAI's other endpoints", () => {
+  it("gets a response whole and streamed, with the same text and usage", async ({ expect }) => {
+    const asked = { model: "sandbox", input: "Say hello", instructions: "Be kind." };
+    const whole = await client.responses.create(asked);
+    expect(whole).toMatchObject({ status: "completed", error: null });
+    expect(whole.output_text).toMatch(/^Sandbox answer/);
+    const events = await collect(await client.responses.create({ ...asked, stream: true }));
+    const pieces = events.flatMap((one) => (one.type === "response.output_text.delta" ? [one.delta] : []));
+    expect(pieces.join("")).toBe(whole.output_text);
+    expect(events.at(-1)).toMatchObject({ type: "response.completed", response: { usage: whole.usage } });
+    const final = await client.responses.stream(asked).finalResponse();
+    expect(final.output_text).toBe(whole.output_text);
+  });
+
+  it("gets a function call in a response, and an answer to its output", async ({ expect }) => {
+    const asked = { model: "sandbox", tools: tools.map(toFunctionTool) };
+    const input: OpenAI.Responses.ResponseInput = [{ role: "user", content: "Use get_weather for me" }];
+    const response = await client.responses.create({ ...asked, input });
+    const call = response.output.find((item) => item.type === "function_call");
+    expect(response.output).toHaveLength(1);
+    expect(call).toMatchObject({ type: "function_call", name: "get_weather", arguments: '{"city":"sandbox"}' });
+    const output = {
+      type: "function_call_output" as const,
+      call_id: call?.call_id ?? "",
+      output: "12 °C",
+    };
+    const answered = await client.responses.create({
+      ...asked,
+      input: [...input, ...(call === undefined ? [] : [call]), output],
+    });
+    expect(answered.output_text).toMatch(/^Sandbox answer/);
+  });
+
+  it("gets embeddings as numbers, packed or not, and text completions", async ({ expect }) => {
+    const instance = { ...(await team.addSandbox("embed", "ok-embed")), model: "sandbox-embed" };
+    await team.addPool("embed", [instance]);
+    const packed = await client.embeddings.create({ model: "embed", input: ["a boat", "a ship"], dimensions: 64 });
+    const plain = await client.embeddings.create({
+      model: "embed",
+      input: ["a boat", "a ship"],
+      dimensions: 64,
+      encoding_format: "float",
+    });
+    expect(packed.data.map(({ embedding }) => embedding.length)).toEqual([64, 64]);
+    expect(packed.data.map(({ embedding }) => [...embedding])).toEqual(plain.data.map(({ embedding }) => embedding));
+    const completion = await client.completions.create({ model: "sandbox", prompt: "Say hello" });
+    expect(completion.choices[0]?.text).toMatch(/^Sandbox answer/);
+  });
+});
+
+function toFunctionTool(tool: OpenAI.ChatCompletionTool): OpenAI.Responses.FunctionTool {
+  if (tool.type !== "function") {
+    throw new Error("only functions are used here");
+  }
+  const { name, parameters = null } = tool.function;
+  return { type: "function", name, parameters, strict: false };
+}
 
 describe("what the SDK is told", () => {
   beforeAll(() => {
