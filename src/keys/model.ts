@@ -1,6 +1,15 @@
 /** API keys: the row (a digest, never the key) and its answers. */
 import { sql } from "drizzle-orm";
-import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
+import {
+  foreignKey,
+  index,
+  integer,
+  primaryKey,
+  sqliteTable,
+  text,
+  unique,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { isScope, scopes, type Scope } from "../access/permissions.js";
 import { DisplayName } from "../identity/model.js";
@@ -59,6 +68,37 @@ export const apiKeys = sqliteTable(
       columns: [table.workspaceId, table.madeBy],
       foreignColumns: [members.workspaceId, members.id],
     }),
+  ],
+);
+
+/** The spans that a budget is given for, by UTC. */
+export const budgetSpans = ["day", "month"] as const;
+export type BudgetSpan = (typeof budgetSpans)[number];
+
+/** A budget of a key, or of the workspace, that people were told of: once for each threshold and span. Kept as long as a letter may say it. */
+export const budgetNotices = sqliteTable(
+  "budget_notices",
+  {
+    workspaceId: text("workspace_id").notNull(),
+    /** A key's id, or `workspace`. */
+    scope: text("scope").notNull(),
+    span: text("span", { enum: budgetSpans }).notNull(),
+    /** When the span began. */
+    spanStart: integer("span_start").notNull(),
+    /** Percent. */
+    threshold: integer("threshold").notNull(),
+    id: text("id").notNull().unique(),
+    /** Micro-dollars. */
+    spent: integer("spent").notNull(),
+    budget: integer("budget").notNull(),
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: "budget_notices_once",
+      columns: [table.workspaceId, table.scope, table.span, table.spanStart, table.threshold],
+    }),
+    index("budget_notices_age").on(table.workspaceId, table.createdAt),
   ],
 );
 

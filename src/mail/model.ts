@@ -10,6 +10,7 @@ export const letterKinds = [
   "key_expiring",
   "credential_state",
   "credential_expiring",
+  "budget",
 ] as const;
 export type LetterKind = (typeof letterKinds)[number];
 

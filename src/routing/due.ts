@@ -2,7 +2,7 @@
 import { describeError, log } from "../base/log.js";
 
 /** What the object may have to do without being called. */
-export type DueTask = "expire_tickets" | "tell_siblings" | "tell_usage" | "age_log";
+export type DueTask = "expire_tickets" | "tell_siblings" | "tell_usage" | "tell_budgets" | "age_log";
 
 /** A failed task is tried again after this. */
 const retryMs = 10_000;

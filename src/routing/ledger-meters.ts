@@ -67,8 +67,15 @@ export function loadMeters(sql: SqlStorage, state: RouterState): void {
   }
 }
 
-/** Drops what has left the windows of scopes that have gone quiet, on disk too. */
+/** Windows of scopes that have gone quiet are looked for this often. */
+const sweepMs = 60_000;
+
+/** Drops what has left the windows of scopes that have gone quiet, on disk too; once a minute, however often it is asked. */
 export function sweepMeters(meters: Meters, now: number): void {
+  if (now - meters.swept_at < sweepMs) {
+    return;
+  }
+  meters.swept_at = now;
   for (const [id, { requests, tokens }] of meters.scopes) {
     for (const [window, dirty] of [
       [requests, meters.dirty_requests],

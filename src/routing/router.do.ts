@@ -6,6 +6,7 @@ import { noteCredentialUses } from "../connections/last-use.js";
 import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
 import { admitTool } from "./admit-tool.js";
+import { tellBudgets } from "./budget-news.js";
 import { expire } from "./charges.js";
 import { clearCooldown, cooldownKey } from "./cooldown.js";
 import { admit, next } from "./decide.js";
@@ -46,14 +47,13 @@ import { hasUses, takeUses } from "./uses.js";
 /** What moves is on disk at most this much later; a crash loses no more. */
 const writeBehindMs = 1_000;
 
-/** Windows of keys that have gone quiet are looked for this often. */
-const sweepWindowsMs = 60_000;
+/** News of budgets that the record could not take is told again after this. */
+const retryBudgetsMs = 30_000;
 
 /** Live keys, limits, weights, cool-downs and open tickets of one workspace's shard. */
 export class Router extends DurableObject<Env> implements RouterApi, SiblingApi, BooksApi {
   #state: RouterState = createState();
   #timer: ReturnType<typeof setTimeout> | null = null;
-  #sweptAt = 0;
   readonly #siblings = new Siblings({
     state: () => this.#state,
     stub: (region) => routerFor(this.env, this.#state.config?.rows.workspace_id ?? "", region),
@@ -252,9 +252,13 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
     };
     const { sql } = this.ctx.storage;
     let isUsageDue = false;
+    let areBudgetsDue = false;
     const tasks = {
       expire_tickets: end,
       tell_siblings: (): void => this.#siblings.tellNews(),
+      tell_budgets: (): void => {
+        areBudgetsDue = true;
+      },
       age_log: (): void => ageBooks(sql, Date.now()),
       tell_usage: (): void => {
         expectTelling(sql, Date.now());
@@ -265,6 +269,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
     if (isUsageDue) {
       await this.#tellUsage();
     }
+    await (areBudgetsDue ? this.#tellBudgets() : undefined);
   }
 
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
@@ -291,6 +296,19 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
       this.#writeBehind();
     }
     await this.#tellUses();
+    await this.#tellBudgets();
+  }
+
+  /** Tells the record of budgets that are nearly spent; what it cannot take now falls due again. */
+  async #tellBudgets(): Promise<void> {
+    if (this.#state.meters.notices.size === 0) {
+      return;
+    }
+    if (!(await tellBudgets(openDatabase(this.env.DB), this.#state, Date.now()))) {
+      setDue(this.ctx.storage.sql, "tell_budgets", Date.now() + retryBudgetsMs);
+      await armAlarm(this.ctx.storage);
+    }
+    this.#writeBehind();
   }
 
   #hasUses(): boolean {
@@ -331,7 +349,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
   }
 
   #flush(): void {
-    this.#sweepWindows();
+    sweepMeters(this.#state.meters, Date.now());
     const forgetWritten = this.ctx.storage.transactionSync(() => {
       writeChanges(this.ctx.storage.sql, this.#state);
       const { open, next_deadline_at: deadline } = this.#state.tickets;
@@ -342,14 +360,5 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
     });
     markClean(this.#state);
     forgetWritten();
-  }
-
-  #sweepWindows(): void {
-    const now = Date.now();
-    if (now - this.#sweptAt < sweepWindowsMs) {
-      return;
-    }
-    this.#sweptAt = now;
-    sweepMeters(this.#state.meters, now);
   }
 }

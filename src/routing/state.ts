@@ -107,6 +107,8 @@ export interface Meters {
   /** By their own names. */
   readonly notices: Map<string, BudgetNotice>;
   readonly dirty_notices: Set<string>;
+  /** When quiet scopes were last looked for. */
+  swept_at: number;
 }
 
 /** The name of the workspace among the scopes that are metered; no key has it. */
@@ -163,5 +165,6 @@ function createMeters(): Meters {
     dirty_spend: new Set(),
     notices: new Map(),
     dirty_notices: new Set(),
+    swept_at: 0,
   };
 }

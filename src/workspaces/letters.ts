@@ -5,6 +5,7 @@ import { requireSettings } from "../base/settings.js";
 import { writeCredentialExpiring, writeCredentialState } from "../connections/credential-letters.js";
 import { writeSignInCode } from "../identity/letters.js";
 import { users } from "../identity/model.js";
+import { writeBudgetLetter } from "../keys/budget-letters.js";
 import { writeKeyExpiring } from "../keys/letters.js";
 import { languageOf, layOut, type LetterLanguage, type LetterTexts, writeTime } from "../mail/layout.js";
 import type { LetterSubject, LetterWriters, WrittenLetter } from "../mail/letter.js";
@@ -21,6 +22,7 @@ export const letterWriters: LetterWriters = {
   key_expiring: writeKeyExpiring,
   credential_state: writeCredentialState,
   credential_expiring: writeCredentialExpiring,
+  budget: writeBudgetLetter,
 };
 
 interface InviteFacts {

@@ -13,7 +13,7 @@ import { describeError, log } from "../base/log.js";
 import { within } from "../base/flight.js";
 import { credentials, poolInstances, pools } from "../connections/model.js";
 import { idempotency } from "../http/model.js";
-import { apiKeys } from "../keys/model.js";
+import { apiKeys, budgetNotices } from "../keys/model.js";
 import { outbox } from "../mail/model.js";
 import { defaultModels, models } from "../models/model.js";
 import { deleteSnapshots } from "../snapshot/store.js";
@@ -57,6 +57,7 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [usageHours, usageHours.workspaceId],
   [dataKeyRotations, dataKeyRotations.workspaceId],
   [dataKeys, dataKeys.workspaceId],
+  [budgetNotices, budgetNotices.workspaceId],
   [apiKeys, apiKeys.workspaceId],
   [invites, invites.workspaceId],
   [ownershipTransfers, ownershipTransfers.workspaceId],
