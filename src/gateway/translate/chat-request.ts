@@ -49,7 +49,6 @@ const hints = [
   "prompt_cache_retention",
   "verbosity",
   "prediction",
-  "provider",
   "include_reasoning",
 ] as const;
 
@@ -61,6 +60,7 @@ const idle: Readonly<Record<string, readonly Json[]>> = {
   frequency_penalty: [0],
   presence_penalty: [0],
   function_call: ["none", "auto"],
+  modalities: [["text"]],
 };
 
 /** The body for `messages`. Throws `untranslatable` or `validation_failed`. */

@@ -92,7 +92,11 @@ export interface KnownFields {
 /** Refuses the first member that is neither known nor idle: what is left out in silence is not answered as asked. Throws `untranslatable`. */
 export function refuseUnknown(record: JsonRecord, { known, idle, path, otherWire }: KnownFields): void {
   for (const [name, value] of Object.entries(record)) {
-    if (!known.includes(name) && isSaid(value) && !(idle?.[name] ?? []).some((one) => one === value)) {
+    if (
+      !known.includes(name) &&
+      isSaid(value) &&
+      !(idle?.[name] ?? []).some((one) => JSON.stringify(one) === JSON.stringify(value))
+    ) {
       throw refuse("untranslatable", [...path, name], `${otherWire} cannot say this. Leave it out.`);
     }
   }

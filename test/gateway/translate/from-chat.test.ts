@@ -94,7 +94,8 @@ describe("a chat request on Anthropic's wire", () => {
           },
           {
             role: "assistant",
-            content: null,
+            // Anthropic refuses white space alone, which some models write before a call.
+            content: "\n\n",
             thinking_blocks: [
               { type: "thinking", thinking: "hm", signature: "s" },
               { type: "thinking", thinking: "unsigned" },
@@ -130,6 +131,7 @@ describe("a chat request on Anthropic's wire", () => {
         presence_penalty: 0,
         top_p: null,
         store: true,
+        modalities: ["text"],
       }),
     ).toEqual({
       model: "claude-sonnet-4-5",
@@ -198,6 +200,7 @@ describe("a chat request on Anthropic's wire", () => {
       [{ tools: [{ type: "custom", custom: { name: "x" } }] }, "/tools/0/type"],
       [{ tools: [tool], tool_choice: { type: "allowed_tools" } }, "/tool_choice"],
       [{ functions: [{ name: "f" }] }, "/functions"],
+      [{ modalities: ["text", "audio"] }, "/modalities"],
       [{ messages: [{ role: "function", name: "f", content: "1" }] }, "/messages/0/role"],
       [assistant({ function_call: { name: "f", arguments: "{}" } }), "/messages/1/function_call"],
       [
