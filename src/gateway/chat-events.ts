@@ -1,5 +1,6 @@
 /** The events of chat and of legacy completions: chunks with choices, a finish in each, and `[DONE]` at the end. */
 import { utf8 } from "../base/bytes.js";
+import { readErrorWords } from "../routing/classify.js";
 import { content, type Dialect, errorMeaning, filler, hasValue, type Meaning, parseData } from "./dialect.js";
 import type { SseEvent } from "./sse.js";
 import { asRecord, type Json, readUsage } from "./usage.js";
@@ -18,7 +19,8 @@ export const chatDialect: Dialect = {
 };
 
 /** Only data that may hold a finish, a usage or an error is parsed once a stream runs; quotes inside texts are escaped, so they cannot match. */
-const notable = /"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|"error"\s*:\s*[^\sn]/;
+const notable =
+  /"finish_reason"\s*:\s*"|"usage"\s*:\s*\{|"error"\s*:\s*[^\sn]|"object"\s*:\s*"error"|"status_code"\s*:\s*[1-9]/;
 
 function readMeaning(event: SseEvent): Meaning {
   if (event.data === null || event.data === "") {
@@ -35,7 +37,8 @@ function readMeaning(event: SseEvent): Meaning {
   if (chunk === null) {
     return { ...filler, kind: "malformed" };
   }
-  return hasValue(chunk["error"]) ? { ...filler, kind: "error", error: chunk } : readChunk(chunk);
+  const isError = hasValue(chunk["error"]) || readErrorWords(chunk) !== null;
+  return isError ? { ...filler, kind: "error", error: chunk } : readChunk(chunk);
 }
 
 function skimMeaning(event: SseEvent): Meaning {

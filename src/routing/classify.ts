@@ -59,6 +59,14 @@ const baseStatuses: Readonly<Record<number, number>> = {
   2049: 401,
 };
 
+/** Mistral and OpenRouter end an answer that broke with this word alone. */
+const brokenChoice: ErrorWords = {
+  code: "finish_error",
+  message: "The provider ended its answer with an error.",
+  words: [],
+  status: null,
+};
+
 /** Classes an upstream's answer with an error status. `now` is epoch milliseconds, for dates in `Retry-After`. */
 export function classifyAnswer(answer: UpstreamAnswer, now: number): Failure {
   const value = parse(answer.body);
@@ -105,7 +113,7 @@ export function transientFailure(code: string, timedOut = false): Failure {
 /**
  * The words of an error in any of the shapes upstreams use: `{error: {…}}`, `{error: "…"}`, a list of one (Gemini),
  * `{type: "error", …}` (Anthropic), `{response: {error: {…}}}` (the failed response in OpenAI's events), `{errors: [{…}]}` (Cloudflare),
- * `{choices: [{error: {…}}]}` (OpenRouter), `{base_resp: {…}}` (MiniMax) or, on a body without choices, `{code, message}`.
+ * `{choices: [{error: {…}}]}` (OpenRouter), `{choices: [{finish_reason: "error"}]}`, `{base_resp: {…}}` (MiniMax) or, on a body without choices, `{code, message}`.
  * Null when `value` is no error; an `error` that is null or empty is none.
  */
 export function readErrorWords(value: unknown): ErrorWords | null {
@@ -113,7 +121,9 @@ export function readErrorWords(value: unknown): ErrorWords | null {
   if (outer === null) {
     return null;
   }
-  const error = outer["error"] ?? asRecord(outer["response"])?.["error"] ?? first(outer["choices"])?.["error"];
+  const choices = list(outer["choices"]);
+  const chosen = choices.map((choice) => choice["error"]).find((one) => one !== undefined && one !== null);
+  const error = outer["error"] ?? asRecord(outer["response"])?.["error"] ?? chosen;
   if (typeof error === "string" && error !== "") {
     return wordsOf([outer], error);
   }
@@ -121,7 +131,8 @@ export function readErrorWords(value: unknown): ErrorWords | null {
   if (inner !== null) {
     return wordsOf([inner, ...list(inner["details"])], text(inner["message"]) ?? "");
   }
-  return readBaseWords(outer) ?? readBareWords(outer);
+  const isBroken = choices.some((choice) => choice["finish_reason"] === "error");
+  return isBroken ? brokenChoice : (readBaseWords(outer) ?? readBareWords(outer));
 }
 
 function readBaseWords(outer: Readonly<Record<string, unknown>>): ErrorWords | null {

@@ -466,6 +466,8 @@ describe("classifyInBand", () => {
     expect(inBand({ choices: [{ index: 0, finish_reason: "error", error: { code: 502, message: "x" } }] })).toBe(
       "transient",
     );
+    expect(inBand({ choices: [{ finish_reason: "stop" }, { finish_reason: "error" }] })).toBe("transient");
+    expect(inBand({ choices: [{ finish_reason: "stop" }, { error: { code: 429, message: "x" } }] })).toBe("rate_limit");
     const minimax = (code: number) => inBand({ choices: null, base_resp: { status_code: code, status_msg: "x" } });
     expect([1002, 1004, 1008, 1027, 1000, 0].map(minimax)).toEqual([
       "rate_limit",
