@@ -214,7 +214,8 @@ describe("Anthropic's SDK over a server of OpenAI's wire", () => {
     const { data, response } = await anthropic.messages.countTokens({ model: "gpt", messages: hello }).withResponse();
     expect(data.input_tokens).toBeGreaterThan(0);
     expect(data.input_tokens).toBeLessThan(20);
-    expect(response.status).toBe(200);
+    expect(response.headers.get("x-gatehouse-estimate")).toBe("true");
+    expect(response.headers.get("x-gatehouse-attempts")).toBe("1");
   });
 
   it.for([false, true])(

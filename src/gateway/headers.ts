@@ -4,8 +4,8 @@ import type { RateState } from "../routing/model.js";
 /** What a provider needs of the caller's headers, besides those of the wire. Credentials, cookies, addresses, trace ids and SDK fingerprints stay here. */
 const requestAllowed = ["accept", "content-type"] as const;
 
-/** Nothing else of an upstream's headers is for the caller: not its rate limits, organisation, cookies, request ids or routing hints. */
-const responseAllowed = ["content-language", "openai-processing-ms", "openai-version"] as const;
+/** Nothing else of an upstream's headers is for the caller: not its rate limits, organisation, cookies, request ids or routing hints. The last is a translation's, which counted where no upstream did. */
+const responseAllowed = ["content-language", "openai-processing-ms", "openai-version", "x-gatehouse-estimate"] as const;
 
 /** What our own headers tell. */
 export interface AnswerFacts {
