@@ -8,7 +8,7 @@ import { installConfig } from "../../src/routing/install.js";
 import type { Admission, Estimate, Outcome, Refusal, Ticket, Usage } from "../../src/routing/model.js";
 import { abandon, settle } from "../../src/routing/report.js";
 import { refusalError } from "../../src/routing/refusal.js";
-import type { RouterKey, RouterLimits, RouterPool } from "../../src/snapshot/model.js";
+import type { PoolPolicy, RouterKey, RouterLimits, RouterPool } from "../../src/snapshot/model.js";
 import { deep, seed } from "../support/deep.js";
 import {
   address,
@@ -63,6 +63,24 @@ const tokens = (prompt: number, completion: number): Usage => ({
   completion_tokens: completion,
 });
 
+function poolsOf(more: Partial<PoolPolicy>, maxOutput?: number): RouterPool[] {
+  return [
+    makePool(
+      "chat",
+      [makeInstance("a", 1, { prices, ...(maxOutput === undefined ? {} : { max_output: maxOutput }) })],
+      more,
+    ),
+  ];
+}
+
+function idsOf(state: RouterState): string[] {
+  return [1, 2, 3].map(() => ticketOf(ask(state)).instance.id);
+}
+
+function met({ code, limit, retry_after_ms: wait }: Refusal): unknown[] {
+  return [code, limit?.scope, limit?.name, wait];
+}
+
 describe("a call's hold", () => {
   it("is its input and its longest answers, and becomes what it used when it settles", ({ expect }) => {
     const state = makeState({ tpm: 1_000, budget: { day: 1_000, month: null } });
@@ -84,22 +102,15 @@ describe("a call's hold", () => {
     expect,
   }) => {
     const open: Estimate = { input_tokens: 10, output_tokens: null, choices: 2 };
-    const pools = (more: object, maxOutput?: number): RouterPool[] => [
-      makePool(
-        "chat",
-        [makeInstance("a", 1, { prices, ...(maxOutput === undefined ? {} : { max_output: maxOutput }) })],
-        more,
-      ),
-    ];
     const capOf = (state: RouterState): unknown => {
       const { hold, output_cap: cap } = ticketOf(ask(state, noon, open));
       return [hold?.tokens, cap];
     };
     expect(capOf(makeState({ tpm: 100_000 }))).toEqual([10 + 2 * 4_096, 4_096]);
-    expect(capOf(makeState({}, { budget: { day: 1e9, month: null } }, pools({ default_max_tokens: 500 })))).toEqual([
+    expect(capOf(makeState({}, { budget: { day: 1e9, month: null } }, poolsOf({ default_max_tokens: 500 })))).toEqual([
       1_010, 500,
     ]);
-    expect(capOf(makeState({ tpm: 100_000 }, {}, pools({}, 300)))).toEqual([610, 300]);
+    expect(capOf(makeState({ tpm: 100_000 }, {}, poolsOf({}, 300)))).toEqual([610, 300]);
     expect(capOf(makeState({}))).toEqual([10 + 2 * 4_096, undefined]);
   });
 
@@ -188,8 +199,6 @@ describe("a call's hold", () => {
 });
 
 describe("a refusal by limits", () => {
-  const met = ({ code, limit, retry_after_ms: wait }: Refusal) => [code, limit?.scope, limit?.name, wait];
-
   it("says which limit, whose, and how long it really is", ({ expect }) => {
     const tpm = makeState({ tpm: 250 });
     ask(tpm, noon);
@@ -241,9 +250,8 @@ describe("a refusal by limits", () => {
 
   it("passes over instances without a price where a budget applies, and only there", ({ expect }) => {
     const mixed = [makePool("chat", [makeInstance("free", 1_000), makeInstance("priced", 1, { prices })])];
-    const ids = (state: RouterState) => [1, 2, 3].map(() => ticketOf(ask(state)).instance.id);
-    expect(ids(makeState({}, { budget: { day: null, month: 1e9 } }, mixed))).toEqual(["priced", "priced", "priced"]);
-    expect(ids(makeState({}, {}, mixed))).toContain("free");
+    expect(idsOf(makeState({}, { budget: { day: null, month: 1e9 } }, mixed))).toEqual(["priced", "priced", "priced"]);
+    expect(idsOf(makeState({}, {}, mixed))).toContain("free");
   });
 
   it("takes nothing: not the window, not the pick, not the money", ({ expect }) => {
