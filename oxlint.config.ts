@@ -10,7 +10,7 @@ const slope = [
   ["mail"],
   ["identity"],
   ["tenancy"],
-  ["vault"],
+  ["vault", "ledger"],
   ["keys", "connections", "toolbox", "usage"],
   ["models"],
   ["snapshot"],

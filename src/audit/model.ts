@@ -1,5 +1,6 @@
 /** The audit log: append-only rows, held so by triggers. No foreign keys: it outlives what it speaks of. */
-import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { sql } from "drizzle-orm";
+import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 
 export const actorTypes = ["account", "key", "system", "setup"] as const;
@@ -24,7 +25,38 @@ export const auditLog = sqliteTable(
     ip: text("ip"),
     opId: text("op_id").notNull(),
   },
-  (table) => [index("audit_of_workspace").on(table.workspaceId, table.seq)],
+  (table) => [
+    index("audit_of_workspace").on(table.workspaceId, table.seq),
+    index("audit_by_actor").on(table.workspaceId, table.actorId, table.seq),
+    index("audit_by_action").on(table.workspaceId, table.action, table.seq),
+    index("audit_by_outcome")
+      .on(table.workspaceId, table.outcome, table.seq)
+      .where(sql`outcome <> 'success'`),
+    index("audit_by_time").on(table.workspaceId, table.time),
+  ],
+);
+
+/** Which rows speak of what, so that one thing's history is found by an index. A trigger on `audit_log` writes it. */
+export const auditTargets = sqliteTable(
+  "audit_targets",
+  {
+    workspaceId: text("workspace_id").notNull(),
+    targetId: text("target_id").notNull(),
+    seq: integer("seq").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.workspaceId, table.targetId, table.seq] })],
+);
+
+/** When something that may happen in a loop was last written down, and how often within an hour. Kept two hours. */
+export const auditThrottle = sqliteTable(
+  "audit_throttle",
+  {
+    workspaceId: text("workspace_id").notNull(),
+    name: text("name").notNull(),
+    at: integer("at").notNull(),
+    count: integer("count").notNull().default(1),
+  },
+  (table) => [primaryKey({ columns: [table.workspaceId, table.name] }), index("audit_throttle_age").on(table.at)],
 );
 
 export const AuditEntry = z

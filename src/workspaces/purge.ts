@@ -7,6 +7,7 @@ import { and, eq, isNotNull, isNull, lte, ne, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import type { Actor } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
+import { auditThrottle } from "../audit/model.js";
 import { commit, hideSql, type Database, type Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
@@ -62,6 +63,7 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [invites, invites.workspaceId],
   [ownershipTransfers, ownershipTransfers.workspaceId],
   [outbox, outbox.workspaceId],
+  [auditThrottle, auditThrottle.workspaceId],
   [idempotency, idempotency.workspaceId],
   [currentWorkspaces, currentWorkspaces.workspaceId],
 ];

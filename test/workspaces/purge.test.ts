@@ -66,9 +66,11 @@ async function countRows(id: string): Promise<Record<string, number>> {
 async function assertPurged(expect: ExpectStatic, workspace: SeededWorkspace, keys: readonly string[]): Promise<void> {
   expect(await stateOf(workspace.id)).toBe("purged");
   const left = Object.entries(await countRows(workspace.id)).filter(([, count]) => count > 0);
-  // The log outlives what it speaks of; the stub's owner is its one member.
+  // The log and its tree outlive what they speak of; the stub's owner is its one member.
   expect(left).toEqual([
     ["audit_log", expect.any(Number)],
+    ["audit_targets", expect.any(Number)],
+    ["audit_trees", 1],
     ["members", 1],
   ]);
   expect((await env.CONFIG.list({ prefix: `config/1/${workspace.id}/` })).keys).toEqual([]);
