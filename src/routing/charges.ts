@@ -1,10 +1,12 @@
 /** What a call is charged when it ends, once, and what follows for the budgets. Pure but for the state it is given; micro-dollars and epoch milliseconds. */
 import { changeHeldTokens, meterOf, releaseHold } from "./holds.js";
+import { spentElsewhere, type LeaseAnswer } from "./lender.js";
 import { heldRetryMs, spendMoney, type Caps } from "./meters.js";
 import type { MetLimit, Outcome, Ticket, Usage } from "./model.js";
 import { costOf } from "./price.js";
 import { logEnd } from "./request-log.js";
 import { spans, type Span } from "./spend.js";
+import { needsGrant } from "./spread.js";
 import { workspaceScope, type RouterState } from "./state.js";
 import { expireRequests, type Charge, type OpenRequest, type TakenCharge } from "./tickets.js";
 
@@ -61,9 +63,20 @@ export function noteRefusal(
   waitMs: number | null,
 ): void {
   const span = spans.find((one) => one === name);
-  const spent = span === undefined ? 0 : (state.meters.scopes.get(scope)?.spend[span].spent ?? 0);
+  const spent = span === undefined ? 0 : spentOf(state, scope, span);
   if (span !== undefined && waitMs !== null && waitMs > heldRetryMs && spent * 100 >= budget * thresholds[0]) {
     notice(state, scope, span, budget, 100);
+  }
+}
+
+/** Notes what of the workspace's budgets another shard was refused, and what the shards together have spent. */
+export function noteLease(state: RouterState, short: LeaseAnswer["short"]): void {
+  noteThresholds(state, workspaceScope);
+  for (const { name, wait_ms: waitMs } of short) {
+    const limit = state.config?.caps[name] ?? null;
+    if (limit !== null) {
+      noteRefusal(state, workspaceScope, { scope: "workspace", name, limit }, waitMs);
+    }
   }
 }
 
@@ -114,12 +127,12 @@ function take(
   }
 }
 
+/** Notes which thresholds of its budgets a scope has passed. */
 function noteThresholds(state: RouterState, scope: string): void {
   const caps = capsOf(state, scope);
-  const spend = state.meters.scopes.get(scope)?.spend;
   for (const span of spans) {
     const budget = caps?.[span] ?? null;
-    const spent = spend?.[span].spent ?? 0;
+    const spent = spentOf(state, scope, span);
     const passed = budget === null ? undefined : thresholds.findLast((percent) => spent * 100 >= budget * percent);
     if (budget !== null && passed !== undefined) {
       notice(state, scope, span, budget, passed);
@@ -127,20 +140,26 @@ function noteThresholds(state: RouterState, scope: string): void {
   }
 }
 
+/** What was spent in the present span, of the workspace by all of its shards. */
+function spentOf({ leases, meters }: RouterState, scope: string, span: Span): number {
+  const { spent, start } = meters.scopes.get(scope)?.spend[span] ?? { spent: 0, start: 0 };
+  return scope === workspaceScope ? spent + spentElsewhere(leases.lender, span, start) : spent;
+}
+
 function capsOf({ config }: RouterState, scope: string): Caps | undefined {
   return scope === workspaceScope ? config?.caps : config?.keys_by_id.get(scope)?.caps;
 }
 
-/** Once for each threshold and span; passing both at once tells of the higher one alone. */
+/** Once for each threshold and span; passing both at once tells of the higher one alone. Of the workspace's budgets the first shard tells. */
 function notice(state: RouterState, scope: string, span: Span, budget: number, threshold: number): void {
   const { dirty_notices: dirty, dirty_spend: dirtySpend, notices } = state.meters;
   const part = state.meters.scopes.get(scope)?.spend[span];
-  if (part === undefined || part.told >= threshold) {
+  if (part === undefined || part.told >= threshold || (scope === workspaceScope && needsGrant(state.spread))) {
     return;
   }
   part.told = threshold;
   const name = `${scope}/${span}/${part.start}/${threshold}`;
-  notices.set(name, { scope, span, start: part.start, threshold, spent: part.spent, budget });
+  notices.set(name, { scope, span, start: part.start, threshold, spent: spentOf(state, scope, span), budget });
   dirty.add(name);
   dirtySpend.add(scope);
 }

@@ -2,6 +2,7 @@
 import type { UpstreamEndpoint } from "../providers/contract.js";
 import type { PoolPolicy, RouterInstance } from "../snapshot/model.js";
 import { refuse } from "./authorize.js";
+import { tellWhole, workspaceCaps } from "./lease-room.js";
 import { createWindow, describeWindow } from "./limits.js";
 import {
   budgetRoom,
@@ -84,7 +85,7 @@ export function checkLimits(
   if (key.caps === noCaps && config.caps === noCaps) {
     return null;
   }
-  const scopes = scopesOf(state, config, key);
+  const scopes = scopesOf(state, config, key, now);
   const { tokens } = sizeOf(call.estimate, call.policy, null);
   const rates = scopes.map((scope) => meetRate(state.meters.scopes.get(scope.id), scope.caps, tokens, now));
   const money = isMoneyLimited(config, key) ? checkBudgets(state, scopes, call, now) : null;
@@ -106,7 +107,7 @@ export function checkLimits(
 
 /** Why a tool may not be invoked now; null when it may. Takes nothing. */
 export function checkRequests(state: RouterState, config: LiveConfig, key: LiveKey, now: number): Refusal | null {
-  const scopes = scopesOf(state, config, key);
+  const scopes = scopesOf(state, config, key, now);
   const rates = scopes.map((scope) => meetRate(state.meters.scopes.get(scope.id), scope.caps, 0, now));
   const place = longest(rates);
   const met = rates[place] ?? null;
@@ -157,7 +158,7 @@ export function costBar(
   }
   const { scopes } = state.meters;
   const ofKey = key === undefined ? Infinity : budgetRoom(scopes.get(key.row.id), key.caps, now);
-  const room = own + Math.min(ofKey, budgetRoom(scopes.get(workspaceScope), config.caps, now));
+  const room = own + Math.min(ofKey, budgetRoom(scopes.get(workspaceScope), capsHere(state, config, now), now));
   return ({ row }) => row.prices === undefined || sizeOf(call.estimate, call.policy, row).cost > room;
 }
 
@@ -272,11 +273,16 @@ function isMoneyLimited(config: LiveConfig, key: LiveKey): boolean {
   return limitsMoney(key.caps) || limitsMoney(config.caps);
 }
 
-function scopesOf(state: RouterState, config: LiveConfig, key: LiveKey): readonly [Scope, Scope] {
+/** The workspace's limits as this shard holds them. */
+function capsHere(state: RouterState, config: LiveConfig, now: number): Caps {
+  return config.caps === noCaps ? noCaps : workspaceCaps(state, config.caps, meterOf(state, workspaceScope), now);
+}
+
+function scopesOf(state: RouterState, config: LiveConfig, key: LiveKey, now: number): readonly [Scope, Scope] {
   const { by_key: byKey, open } = state.tickets;
   return [
     { name: "key", id: key.row.id, caps: key.caps, running: byKey.get(key.row.id) ?? 0 },
-    { name: "workspace", id: workspaceScope, caps: config.caps, running: open.size },
+    { name: "workspace", id: workspaceScope, caps: capsHere(state, config, now), running: open.size },
   ];
 }
 
@@ -334,7 +340,9 @@ function longest(mets: readonly (Met | null)[]): number {
 }
 
 function refuseMet(state: RouterState, key: LiveKey, scope: Scope | undefined, met: Met, now: number): Refusal {
-  const { wait_ms: waitMs, ...limit } = met;
+  const isOfWorkspace = scope?.name === "workspace";
+  const told = isOfWorkspace ? tellWhole(state, met, meterOf(state, workspaceScope), now) : met;
+  const { wait_ms: waitMs, ...limit } = told;
   return {
     ...refuse(codes[met.name], waitMs, rateOf(state, key, now)),
     ...tokenRateOf(state, key, now),

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { ConfigAddress, RouterCatalogue, RouterLimits, RouterRows, RouterShards } from "../snapshot/model.js";
 import { indexConfig } from "./install.js";
+import { leaseTables, loadLender } from "./ledger-leases.js";
 import { loadSpread, shardTables, writeSpread } from "./ledger-shards.js";
 import type { CarriedLane } from "./live.js";
 import { hasEntries } from "./request-log.js";
@@ -46,6 +47,7 @@ export function openLedger(sql: SqlStorage): void {
   sql.exec(tables);
   sql.exec(meterTables);
   sql.exec(shardTables);
+  sql.exec(leaseTables);
   sql.exec("INSERT INTO schema_version (id, version) VALUES (1, ?) ON CONFLICT DO NOTHING", schemaVersion);
 }
 
@@ -64,6 +66,7 @@ export function loadState(sql: SqlStorage): RouterState {
   loadConfig(sql, state);
   loadCooldowns(sql, state.cooldowns);
   loadSpread(sql, state.spread);
+  loadLender(sql, state.leases.lender);
   for (const { body } of sql.exec<{ body: string }>("SELECT body FROM requests")) {
     const request = unpackRequest(body);
     if (request !== null) {

@@ -2,8 +2,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { openDatabase } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
-import { noteCredentialUses } from "../connections/last-use.js";
-import { noteUses } from "../keys/last-use.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
 import { admitTool } from "./admit-tool.js";
 import { tellBudgets } from "./budget-news.js";
@@ -14,7 +12,9 @@ import { dryRun } from "./dry-run.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
 import { isDirty, loadState, markClean, openLedger, writeChanges, writeClosed, writeConfig } from "./ledger.js";
+import { Leasing, lendOnDisk, type LenderApi } from "./leasing.js";
 import { sweepMeters } from "./ledger-meters.js";
+import type { LeaseAnswer, LeaseAsk } from "./lender.js";
 import type {
   AdmitRequest,
   Admission,
@@ -42,7 +42,7 @@ import { describeAll, resumeShards, type News } from "./spread.js";
 import { createState, type RouterState } from "./state.js";
 import { listModels, surveyInstances } from "./survey.js";
 import { ageBooks, expectTelling, openBooks, resumeLog, tellBooks, writeBooks, type BooksApi } from "./usage-books.js";
-import { hasUses, takeUses } from "./uses.js";
+import { hasUntoldUses, tellUses } from "./uses-tell.js";
 
 /** What moves is on disk at most this much later; a crash loses no more. */
 const writeBehindMs = 1_000;
@@ -51,9 +51,14 @@ const writeBehindMs = 1_000;
 const retryBudgetsMs = 30_000;
 
 /** Live keys, limits, weights, cool-downs and open tickets of one workspace's shard. */
-export class Router extends DurableObject<Env> implements RouterApi, SiblingApi, BooksApi {
+export class Router extends DurableObject<Env> implements RouterApi, SiblingApi, BooksApi, LenderApi {
   #state: RouterState = createState();
   #timer: ReturnType<typeof setTimeout> | null = null;
+  readonly #leasing = new Leasing({
+    state: () => this.#state,
+    stub: (region) => routerFor(this.env, this.#state.config?.rows.workspace_id ?? "", region),
+    waitUntil: (work) => this.ctx.waitUntil(work),
+  });
   readonly #siblings = new Siblings({
     state: () => this.#state,
     stub: (region) => routerFor(this.env, this.#state.config?.rows.workspace_id ?? "", region),
@@ -72,6 +77,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
       openBooks(ctx.storage.sql);
       this.#state = loadState(ctx.storage.sql);
       resumeLog(ctx.storage.sql, this.#state.log, Date.now());
+      this.#state.leases.incarnation = crypto.randomUUID();
       const { config, cooldowns, spread } = this.#state;
       if (config !== null) {
         spread.own = regionOf(env, config.rows.workspace_id, ctx.id);
@@ -105,18 +111,21 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
 
   /** Admits a call and picks its instance, or refuses. */
   async admit(request: AdmitRequest): Promise<Admission> {
-    const decide = (): Admission => admit(this.#state, request, Date.now());
+    const decide = (now: number): Admission => admit(this.#state, request, now);
     const asked = askForAdmit(this.#state, request, Date.now());
-    const answer = asked === null ? decide() : await this.#siblings.decideWithProbe(asked, decide);
+    const isAlone = asked === null && !this.#leasing.isTenant();
+    const answer = isAlone ? decide(Date.now()) : await this.#decide(asked, decide);
     this.#writeBehind();
     return answer;
   }
 
   /** Takes an attempt's failure and gives the next instance, or refuses. */
   async next(ticket: Ticket, failure: Failure): Promise<Admission> {
-    const decide = (): Admission => next(this.#state, ticket, failure, Date.now());
     const asked = failure.class === "caller_fault" ? null : askForNext(this.#state, ticket, Date.now());
-    const answer = asked === null ? decide() : await this.#siblings.decideWithProbe(asked, decide);
+    const decide = (now: number): Admission => next(this.#state, ticket, failure, now);
+    // Not by leases: it ends a request, and a repeat gets the same answer.
+    const measured = (): Admission => this.#leasing.measure(decide);
+    const answer = asked === null ? measured() : await this.#siblings.decideWithProbe(asked, async () => measured());
     this.#writeBehind();
     return answer;
   }
@@ -129,7 +138,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
 
   /** Takes how calls ended. */
   async settle(outcomes: readonly Outcome[]): Promise<void> {
-    settle(this.#state, outcomes, Date.now());
+    this.#leasing.measure((now) => settle(this.#state, outcomes, now));
     this.#writeBehind();
   }
 
@@ -148,7 +157,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
 
   /** Admits one invocation of a tool, or refuses. */
   async admitTool(request: AdmitToolRequest): Promise<ToolAdmitted | Refusal> {
-    const answer = admitTool(this.#state, request, Date.now());
+    const answer = await this.#leasing.decide<ToolAdmitted>((now) => admitTool(this.#state, request, now));
     this.#writeBehind();
     return answer;
   }
@@ -244,6 +253,13 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
     });
   }
 
+  /** Leases part of the workspace's limits to another shard; on disk before the answer. */
+  async lend(ask: LeaseAsk): Promise<LeaseAnswer> {
+    const answer = lendOnDisk(this.ctx.storage.sql, this.#state, ask, Date.now());
+    this.#writeBehind();
+    return answer;
+  }
+
   /** Runs what is due. */
   override async alarm(): Promise<void> {
     const end = (): void => {
@@ -272,10 +288,16 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
     await (areBudgetsDue ? this.#tellBudgets() : undefined);
   }
 
+  /** Decides about a new call, with a probe from the first shard where it would be one. */
+  async #decide(asked: ProbeAsk | null, decide: (now: number) => Admission): Promise<Admission> {
+    const leased = async (): Promise<Admission> => await this.#leasing.decide(decide);
+    return await (asked === null ? leased() : this.#siblings.decideWithProbe(asked, leased));
+  }
+
   /** Starts the timer if memory is ahead of the disk. A pending timer keeps the object in memory until it has run. */
   #writeBehind(): void {
     this.#siblings.tellNews();
-    if (this.#timer !== null || this.#state.closed || !(isDirty(this.#state) || this.#hasUses())) {
+    if (this.#timer !== null || this.#state.closed || !(isDirty(this.#state) || hasUntoldUses(this.#state))) {
       return;
     }
     this.#timer = setTimeout(() => {
@@ -295,7 +317,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
       log("error", "router_flush_failed", { error: describeError(error) });
       this.#writeBehind();
     }
-    await this.#tellUses();
+    await tellUses(this.env.DB, this.#state);
     await this.#tellBudgets();
   }
 
@@ -309,26 +331,6 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
       await armAlarm(this.ctx.storage);
     }
     this.#writeBehind();
-  }
-
-  #hasUses(): boolean {
-    return hasUses(this.#state.uses) || hasUses(this.#state.credential_uses);
-  }
-
-  /** Tells the record when keys and credentials were used: once a minute each, and no caller waits for it. */
-  async #tellUses(): Promise<void> {
-    const workspaceId = this.#state.config?.rows.workspace_id;
-    const [ofKeys, ofCredentials] = [takeUses(this.#state.uses), takeUses(this.#state.credential_uses)];
-    if (workspaceId === undefined) {
-      return;
-    }
-    const db = openDatabase(this.env.DB);
-    if (ofKeys.size > 0) {
-      await noteUses(db, workspaceId, ofKeys);
-    }
-    if (ofCredentials.size > 0) {
-      await noteCredentialUses(db, workspaceId, ofCredentials);
-    }
   }
 
   /** Answers whether the record has all usage; without a configuration there is none. */

@@ -90,12 +90,12 @@ export class Siblings {
   }
 
   /** Asks the first shard for the probe that a call would be, then decides about the call. */
-  async decideWithProbe(asked: ProbeAsk, decide: () => Admission): Promise<Admission> {
+  async decideWithProbe(asked: ProbeAsk, decide: () => Promise<Admission>): Promise<Admission> {
     const answer = await this.#askProbe(asked);
     // A purge may have come between.
     const state = this.#shell.state();
     takeAnswer(state, asked, answer, Date.now());
-    const admission = decide();
+    const admission = await decide();
     dropUnused(state, asked, admission);
     return admission;
   }
@@ -133,6 +133,7 @@ export class Siblings {
       this.#rest(region, sibling, error);
     } finally {
       this.#sending.delete(region);
+      this.#shell.changed();
     }
   }
 

@@ -10,6 +10,7 @@ import type {
 } from "../snapshot/model.js";
 import { createCooldowns, type Cooldowns } from "./cooldown.js";
 import type { Latency } from "./latency.js";
+import { createLeases, type Leases } from "./lease-room.js";
 import type { Caps, Meter } from "./meters.js";
 import type { Lane } from "./pick.js";
 import { createRequestLog, type RequestLog } from "./request-log.js";
@@ -125,6 +126,8 @@ export interface RouterState {
   readonly cooldowns: Cooldowns;
   /** This shard among the workspace's others. */
   readonly spread: Spread;
+  /** What of the workspace's limits is leased, to others or from the first. */
+  readonly leases: Leases;
   readonly tickets: Tickets;
   readonly meters: Meters;
   /** How long instances lately took, by id. Memory only: it is learned again within a few calls. */
@@ -147,6 +150,7 @@ export function createState(): RouterState {
     tombstones: new Set(),
     cooldowns: createCooldowns(),
     spread: createSpread(),
+    leases: createLeases(),
     tickets: createTickets(),
     meters: createMeters(),
     latencies: new Map(),
