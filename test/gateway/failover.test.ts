@@ -12,6 +12,7 @@ import { sandbox } from "../../src/providers/sandbox.js";
 import { admit, next } from "../../src/routing/decide.js";
 import { installConfig } from "../../src/routing/install.js";
 import type { Admission, Failure, FailureClass, InstanceState, Outcome } from "../../src/routing/model.js";
+import { takeBatch } from "../../src/routing/request-log.js";
 import { committed, settle } from "../../src/routing/report.js";
 import { createState, type RouterState } from "../../src/routing/state.js";
 import { surveyInstances } from "../../src/routing/survey.js";
@@ -19,7 +20,7 @@ import type { PoolPolicy } from "../../src/snapshot/model.js";
 import { deep, seed } from "../support/deep.js";
 import { address, makeInstance, makePool, makeRows } from "../routing/fixture.js";
 import { recordedErrors } from "../routing/recorded-errors.js";
-import { delta, endpointOf, fakeStream, role } from "./fake-stream.js";
+import { delta, done, endpointOf, fakeStream, role } from "./fake-stream.js";
 
 /** How an instance answers a call, and what class of failure that is. */
 interface Nature {
@@ -89,11 +90,12 @@ const dead: readonly Nature[] = [
 const deadStreams: readonly Nature[] = [mute];
 const deadJson: readonly Nature[] = [sandboxAs("cut", "transient")];
 
-/** One pool, its instances' natures, and a clock that can be set forward. */
 interface World {
   readonly state: RouterState;
   readonly sent: string[];
   readonly failures: Failure[];
+  /** What goes on after the answers. */
+  readonly waits: Promise<unknown>[];
   readonly natures: Nature[];
   aheadMs: number;
 }
@@ -103,7 +105,7 @@ function makeWorld(natures: readonly Nature[], policy: Partial<PoolPolicy> = {})
   const instances = natures.map((_, index) => makeInstance(`i${index}`));
   const limits = { max_attempts: 10, first_byte_timeout_ms: 60, ...policy };
   installConfig(state, address(1), makeRows([makePool("chat", instances, limits)]), Date.now());
-  return { state, sent: [], failures: [], natures: [...natures], aheadMs: 0 };
+  return { state, sent: [], failures: [], waits: [], natures: [...natures], aheadMs: 0 };
 }
 
 function now(world: World): number {
@@ -124,7 +126,6 @@ async function call(world: World, name: Called = "chat/completions", stream = fa
   calls += 1;
   const body = utf8(JSON.stringify({ model: "chat", ...bodies[name], ...(stream ? { stream } : {}) }));
   const endpoint = endpointOf(name);
-  const waits: Promise<unknown>[] = [];
   const deps: RelayDeps = {
     router: {
       async admit(request) {
@@ -144,7 +145,7 @@ async function call(world: World, name: Called = "chat/completions", stream = fa
     async settle(outcome: Outcome) {
       settle(world.state, [outcome], now(world));
     },
-    waitUntil: (promise) => waits.push(promise),
+    waitUntil: (promise) => world.waits.push(promise),
     async openInstance({ instance }) {
       const base = sandbox.default_base_url ?? "";
       return {
@@ -198,7 +199,7 @@ function withoutTimes(text: string): string {
 }
 
 describe("dead instances", () => {
-  it("of n, k dead in any way: a call on any endpoint succeeds within k + 1 attempts, tries none twice, and each failure has its class", async ({
+  it("of n, k dead in any way: a call on any endpoint succeeds within k + 1 attempts, tries none twice, and each failure has its class, in the log too", async ({
     expect,
   }) => {
     const whole = new Map<string, string>();
@@ -230,6 +231,12 @@ describe("dead instances", () => {
         const tried = world.sent.map((id) => kinds[Number(id.slice(1))]);
         expect(world.failures.map((failure) => failure.class)).toEqual(tried.slice(0, -1));
         expect(tried.at(-1)).toBe("ok");
+        await Promise.all(world.waits);
+        const logged = takeBatch(world.state.log, now(world)).calls;
+        expect(logged.map(({ endpoint, result }) => [endpoint, result])).toEqual([[name, "ok"]]);
+        const attempts = logged.flatMap((entry) => entry.attempts);
+        expect(attempts.map(({ instance }) => instance.id)).toEqual(world.sent);
+        expect(attempts.map(({ failure }) => failure?.class ?? "ok")).toEqual(tried);
         const key = `${name} ${stream}`;
         whole.set(key, whole.get(key) ?? (await textOf(name, stream)));
         expect(text).toBe(whole.get(key));
@@ -371,6 +378,38 @@ describe("many calls at once", () => {
     expect((await call(world)).status).toBe(200);
     await endless.body?.cancel();
   });
+});
+
+describe("an error in the midst of a stream", () => {
+  const finished = delta({ content: "one" }, "error");
+  const ways = {
+    "a choice that ends with an error": [finished, "transient"],
+    "a choice that holds one": [
+      delta({}).replace('"delta"', '"error":{"code":429,"message":"slow"},"delta"'),
+      "rate_limit",
+    ],
+    "MiniMax's number": ['data: {"choices":null,"base_resp":{"status_code":1008,"status_msg":"x"}}\n\n', "quota"],
+    "Cloudflare's list": ['data: {"success":false,"errors":[{"code":3040,"message":"x"}]}\n\n', "transient"],
+    "a bare error": ['data: {"object":"error","message":"gone","code":503}\n\n', "overloaded"],
+  } as const satisfies Record<string, readonly [string, FailureClass]>;
+
+  it.for(Object.entries(ways))(
+    "%s: before content the next instance answers; after it the stream ends with an error",
+    async ([, [event, kind]], { expect }) => {
+      const before = makeWorld([sse([role, event], "close"), good]);
+      while (!before.sent.includes("i0")) {
+        const text = await (await call(before, "chat/completions", true)).text();
+        expect(text).toContain("[DONE]");
+        expect(text).not.toContain('"error":');
+      }
+      expect(before.failures.map((failure) => failure.class)).toEqual([kind]);
+      const after = makeWorld([sse([role, delta({ content: "some" }), event, done], "close")]);
+      const text = await (await call(after, "chat/completions", true)).text();
+      expect(text).toContain("some");
+      expect(text).toMatch(/data: \{"error":\{[^\n]*\n\n$/);
+      expect(text).not.toContain("[DONE]");
+    },
+  );
 });
 
 describe("a stream that stalls", () => {
