@@ -184,7 +184,8 @@ function queryTable(sql: SqlStorage, table: Table, query: LogQuery): LogAnswer {
   const entries: LogEntry[] = [];
   let lookedAt = 0;
   let last: LogPosition | null = null;
-  const until = after === null ? to - 1 : Math.min(to - 1, after.time);
+  // A place without an id stands behind all that ended in its millisecond: those pages are not gone through again.
+  const until = Math.min(to - 1, after === null ? Infinity : after.id === "" ? after.time - 1 : after.time);
   // Backwards through pages: their ends never step back, so a page that ends before `from` is followed by none that does not.
   for (const page of sql.exec<Page>(`SELECT * FROM ${table} WHERE first_at <= ? ORDER BY upto DESC`, until)) {
     if (page.last_at < from) {

@@ -102,10 +102,11 @@ export function isUntold(sql: SqlStorage): boolean {
 
 /** Takes that the record has rows in the revision they were read in; what was added meanwhile is still to be told. */
 export function markTold(sql: SqlStorage, rows: readonly UsageRow[]): void {
-  const list = JSON.stringify(rows.map((row) => [...usagePlaces.map((name) => row[name]), row.revision]));
-  const isRow = usagePlaces.map((name, index) => `usage_hours.${name} = (e.value ->> ${index})`).join(" AND ");
-  const revision = `e.value ->> ${usagePlaces.length}`;
-  sql.exec(`UPDATE usage_hours SET told = max(told, ${revision}) FROM json_each(?) AS e WHERE ${isRow}`, list);
+  const isRow = usagePlaces.map((name) => `${name} = ?`).join(" AND ");
+  const statement = `UPDATE usage_hours SET told = max(told, ?) WHERE ${isRow}`;
+  for (const row of rows) {
+    sql.exec(statement, row.revision, ...usagePlaces.map((name) => row[name]));
+  }
 }
 
 /** Forgets the oldest hour that the record has had for days. One hour at a time: more is left for the next time. */
