@@ -1,6 +1,7 @@
 /** Bytes to text and back, and comparison in constant time. */
 
-const base32Alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
+/** Crockford's digits in their order, lower-case. */
+export const base32Alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -62,6 +63,21 @@ export async function hmacSha256(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const imported = await crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   return new Uint8Array(await crypto.subtle.sign("HMAC", imported, data));
+}
+
+/** The bytes of all chunks, one after the other. A single one is not copied. */
+export function joinChunks(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const [first] = chunks;
+  if (chunks.length === 1 && first !== undefined && first.buffer instanceof ArrayBuffer) {
+    return new Uint8Array(first.buffer, first.byteOffset, first.byteLength);
+  }
+  const joined = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    joined.set(chunk, at);
+    at += chunk.length;
+  }
+  return joined;
 }
 
 /** Compares two byte strings without telling by time where they differ. Lengths may show. */

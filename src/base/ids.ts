@@ -1,5 +1,5 @@
 /** Every id's prefix in one list, so a value in a log says what it is. A secret never shares a prefix with the row that names it. */
-import { randomBytes, toBase32 } from "./bytes.js";
+import { base32Alphabet, randomBytes, toBase32 } from "./bytes.js";
 
 /** Row-id prefixes by kind. */
 export const idPrefixes = {
@@ -61,11 +61,11 @@ function newSuffix(now: number): string {
 
 /** 48 bits of time behind two zero bits: ten characters. */
 function timePart(at: number): string {
-  const bytes = new Uint8Array(10);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(4, Math.floor(at / 2 ** 32));
-  view.setUint32(6, at % 2 ** 32);
-  return toBase32(bytes).slice(6);
+  let text = "";
+  for (let left = at; text.length < 10; left = Math.floor(left / 32)) {
+    text = base32Alphabet.charAt(left % 32) + text;
+  }
+  return text;
 }
 
 /** Whether a word has the form of an id of this kind; says nothing about a row behind it. */

@@ -1,5 +1,5 @@
 /** Reads answers that are not streams: an error's body for its words, a result whole before it is passed on, a huge one from its beginning. */
-import { utf8 } from "../base/bytes.js";
+import { joinChunks, utf8 } from "../base/bytes.js";
 import { redactSecrets } from "../base/secret.js";
 import { readTextUpTo } from "../base/outbound.js";
 import { classifyInBand, impliedStatus, readErrorWords, transientFailure } from "../routing/classify.js";
@@ -92,15 +92,22 @@ export async function readResult(response: Response, context: StreamContext): Pr
   const reader = response.body.getReader();
   context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
   const chunks: Uint8Array[] = [];
+  const length = announcedLength(response.headers);
   for (let size = 0; size <= (form === "binary" ? 0 : maxHeldBytes);) {
     const disarm = size === 0 ? undefined : context.leash.arm(context.idleMs, "idle");
     const { done, value } = await context.leash.hold(reader.read()).finally(disarm);
     if (done) {
+      context.leash.release();
       return judgeWhole(response, form, joinChunks(chunks), context);
     }
     chunks.push(value);
     size += value.length;
     holdAnswer(context, size);
+    if (size === length && form !== "binary") {
+      // HTTP lets nothing follow, so the end need not be waited for.
+      context.leash.release();
+      return judgeWhole(response, form, joinChunks(chunks), context);
+    }
   }
   return passThrough(response, reader, chunks, context);
 }
@@ -167,7 +174,7 @@ function passThrough(
           if (done) {
             report.resolve({ result: "ok", failure: null, usage: usageInTail(tail) });
             controller.close();
-            leash.cut("done");
+            leash.release();
             return;
           }
           tail = joinChunks([tail, value]).slice(-tailBytes);
@@ -195,10 +202,14 @@ function commit(response: Response, body: Uint8Array | ReadableStream<Uint8Array
 
 /** An announced length is passed on: then a caller can tell a cut however many proxies stand between. It is not told of what the platform unpacks. */
 function withLength(body: Uint8Array | ReadableStream<Uint8Array>, headers: Headers): typeof body {
+  const length = body instanceof ReadableStream ? announcedLength(headers) : null;
+  return body instanceof ReadableStream && length !== null ? body.pipeThrough(new FixedLengthStream(length)) : body;
+}
+
+/** What the body's bytes, as they are read here, come to; null where nobody says. */
+function announcedLength(headers: Headers): number | null {
   const length = Number(headers.get("content-length") ?? Number.NaN);
-  return body instanceof ReadableStream && Number.isSafeInteger(length) && !headers.has("content-encoding")
-    ? body.pipeThrough(new FixedLengthStream(length))
-    : body;
+  return Number.isSafeInteger(length) && !headers.has("content-encoding") ? length : null;
 }
 
 function reportOf(failure: Failure | null, tail: Uint8Array): Report {
@@ -220,16 +231,6 @@ function errorText(status: number, error: WireError, { endpoint, requestId }: St
 function refusedWords(status: number, { code }: Failure): WireError {
   const message = `The provider refused this request with status ${status}.`;
   return { message, type: "invalid_request_error", param: null, code };
-}
-
-function joinChunks(chunks: readonly Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, at);
-    at += chunk.length;
-  }
-  return joined;
 }
 
 function parse(body: Uint8Array): unknown {

@@ -1,4 +1,5 @@
 /** One attempt on one instance: opens its credential, sends the spliced body, and holds the answer until it can be told good from bad. */
+import type { Clock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { OutboundError } from "../base/outbound.js";
@@ -42,6 +43,8 @@ export interface AttemptDeps {
   openInstance(ticket: Ticket): Promise<OpenInstance | null>;
   findProvider(name: string): Provider | null;
   readonly send: Send;
+  /** Holds all of the request's deadlines. */
+  readonly clock: Clock;
   readonly keepAliveMs: number;
   /** Longest opening of a credential. */
   readonly openMs: number;
@@ -84,7 +87,7 @@ async function attemptOn(
   if ("failure" in target) {
     return { kind: "failed", sentAt, ...target };
   }
-  const leash = createLeash(exchange.client);
+  const leash = createLeash(exchange.client, deps.clock);
   if (leash.ending() !== null) {
     return { kind: "departed", sentAt };
   }
@@ -163,16 +166,9 @@ function exchangeFailure(outcome: Exclude<TokenOutcome, { kind: "token" }>): Fai
 
 /** A record that hangs must not hold a probe's lease, nor the caller, until the request's own end. */
 async function openInTime(ticket: Ticket, deps: AttemptDeps): Promise<OpenInstance | null> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new AppError("timeout", { cause: new Error("the credential was not opened in time") })),
-    deps.openMs,
-  );
-  try {
-    return await Promise.race([deps.openInstance(ticket), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return await deps.clock.within(deps.openMs, deps.openInstance(ticket), () => {
+    return new AppError("timeout", { cause: new Error("the credential was not opened in time") });
+  });
 }
 
 async function call(
@@ -204,7 +200,7 @@ async function call(
     keepAliveMs: deps.keepAliveMs,
     hold: openHold(deps.answerBudget),
   };
-  leash.whenCut(() => context.hold.release());
+  leash.whenOver(() => context.hold.release());
   const answer = isStream ? await readStream(response, dialect, context) : await readPlain(response, context);
   disarm();
   return { response, answer };

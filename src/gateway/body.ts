@@ -1,4 +1,6 @@
 /** Reads request bodies into memory, counted while read: each within its limit, all of an isolate's together within a budget. */
+import { joinChunks } from "../base/bytes.js";
+import { type Clock, createClock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { type Budget, type Hold, openHold } from "./budget.js";
 
@@ -24,22 +26,28 @@ const overloadedRetryMs = 1_000;
  * Reads a whole body. Throws `body_too_large`, `overloaded` when the budget is used up, `request_timeout` when the sender
  * falls silent, `client_closed_request` when it is gone; nothing stays reserved then.
  */
-export async function readBody(request: Request, limits: BodyLimits): Promise<HeldBody> {
+export async function readBody(request: Request, limits: BodyLimits, clock: Clock = createClock()): Promise<HeldBody> {
   const announced = Number(request.headers.get("content-length") ?? "0");
   if (announced > limits.maxBytes) {
     throw new AppError("body_too_large");
   }
   const hold = openHold(limits.budget);
   try {
-    const chunks = await readChunks(request, limits, hold);
-    return { bytes: join(chunks), release: () => hold.release() };
+    const chunks = await readChunks(request, limits, announced, hold, clock);
+    return { bytes: joinChunks(chunks), release: () => hold.release() };
   } catch (error) {
     hold.release();
     throw error;
   }
 }
 
-async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Promise<readonly Uint8Array[]> {
+async function readChunks(
+  request: Request,
+  limits: BodyLimits,
+  announced: number,
+  hold: Hold,
+  clock: Clock,
+): Promise<readonly Uint8Array[]> {
   if (request.body === null) {
     return [];
   }
@@ -48,7 +56,7 @@ async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Pro
   let size = 0;
   try {
     for (;;) {
-      const { done, value } = await readWithin(reader, limits.idleMs);
+      const { done, value } = await clock.within(limits.idleMs, reader.read(), () => new AppError("request_timeout"));
       if (done) {
         return chunks;
       }
@@ -60,32 +68,13 @@ async function readChunks(request: Request, limits: BodyLimits, hold: Hold): Pro
         throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
       }
       chunks.push(value);
+      if (size === announced) {
+        // HTTP lets nothing follow, so the end need not be waited for.
+        return chunks;
+      }
     }
   } catch (error) {
     void reader.cancel().catch(() => undefined);
     throw error instanceof AppError ? error : new AppError("client_closed_request", { cause: error });
   }
-}
-
-async function readWithin(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  idleMs: number,
-): Promise<ReadableStreamReadResult<Uint8Array>> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new AppError("request_timeout")), idleMs);
-  try {
-    return await Promise.race([reader.read(), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function join(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const joined = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, at);
-    at += chunk.length;
-  }
-  return joined;
 }

@@ -1,4 +1,5 @@
 /** Reads a call: its body within the endpoint's limits, the fields that decide where it goes, and what it may use. */
+import type { Clock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import type { Exchange } from "./attempt.js";
 import { type HeldBody, readBody } from "./body.js";
@@ -14,10 +15,10 @@ const bodyIdleMs = 30_000;
 const formDetail = "Send the body as `multipart/form-data`, as the SDKs do, without compression.";
 
 /** Reads a request's body. Throws `unsupported_media_type`, and what `readBody` throws. */
-export async function readCall(request: Request, endpoint: Endpoint): Promise<HeldBody> {
+export async function readCall(request: Request, endpoint: Endpoint, clock: Clock): Promise<HeldBody> {
   checkContentType(request.headers, endpoint);
   const { maxBytes, copies } = endpoint;
-  return await readBody(request, { maxBytes, copies, budget: requestBudget, idleMs: bodyIdleMs });
+  return await readBody(request, { maxBytes, copies, budget: requestBudget, idleMs: bodyIdleMs }, clock);
 }
 
 /** Understands a call. Throws `malformed_json`, `malformed_form`, `repeated_field`, `model_required`, `model_not_found` or `background_refused`. */

@@ -1,4 +1,5 @@
 /** Calls to a Router: after an exception the stub is made anew and a retryable call repeated once; whatever stays broken is a 503, never a 401. */
+import type { Clock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
 import { callRouter, isMarked, withPatience, type MakeStub } from "../routing/call.js";
@@ -16,11 +17,16 @@ export interface RouterLine {
 export type ModelsRequest = Omit<AdmitRequest, "model" | "request_id">;
 
 /** A line to one Router. Its methods throw `router_unavailable` and nothing else. An `admit` without an answer is taken back under `waitUntil`. */
-export function connectRouter(makeStub: MakeStub, waitUntil: (promise: Promise<void>) => void): RouterLine {
+export function connectRouter(
+  makeStub: MakeStub,
+  waitUntil: (promise: Promise<void>) => void,
+  clock: Clock,
+): RouterLine {
+  const wait = <T>(answer: Promise<T>): Promise<T> => withPatience(answer, clock);
   return {
     async admit(request) {
       try {
-        return await callRouter("admit", makeStub, (router) => router.admit(request));
+        return await callRouter("admit", makeStub, (router) => router.admit(request), wait);
       } catch (error) {
         // An object that is drowning took nothing in, and another call would not help it.
         if (!(error instanceof AppError && isMarked(error.cause, "overloaded"))) {
@@ -29,9 +35,9 @@ export function connectRouter(makeStub: MakeStub, waitUntil: (promise: Promise<v
         throw error;
       }
     },
-    next: (ticket, failure) => callRouter("next", makeStub, (router) => router.next(ticket, failure)),
-    committed: (ticket) => callRouter("committed", makeStub, (router) => router.committed(ticket)),
-    models: (request) => callRouter("models", makeStub, (router) => router.models(request)),
+    next: (ticket, failure) => callRouter("next", makeStub, (router) => router.next(ticket, failure), wait),
+    committed: (ticket) => callRouter("committed", makeStub, (router) => router.committed(ticket), wait),
+    models: (request) => callRouter("models", makeStub, (router) => router.models(request), wait),
   };
 }
 

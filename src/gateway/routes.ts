@@ -1,5 +1,6 @@
 /** The gateway's doors: the paths of OpenAI and Anthropic, API keys only, and each wire's own error face for everything that is refused here. */
 import { type Context, Hono } from "hono";
+import { type Clock, createClock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
@@ -90,13 +91,14 @@ async function answerCall(context: GatewayContext, endpoint: Endpoint, kept: Gat
   if (known !== null) {
     return answerRefusal(context, known);
   }
-  const body = await readCall(request, endpoint);
+  const clock = createClock();
+  const body = await readCall(request, endpoint, clock);
   try {
     const exchange = readExchange(request, endpoint, body, { requestId: context.get("requestId"), startedAt });
     return await relay(
       { keyDigest: key.digest, workspaceId: key.workspaceId },
       exchange,
-      relayDeps(context, key, kept),
+      relayDeps(context, key, clock, kept),
     );
   } finally {
     // Committed or refused: no further attempt will need it.
@@ -104,14 +106,15 @@ async function answerCall(context: GatewayContext, endpoint: Endpoint, kept: Gat
   }
 }
 
-function relayDeps(context: GatewayContext, key: ParsedKey, kept: Gateway): RelayDeps {
+function relayDeps(context: GatewayContext, key: ParsedKey, clock: Clock, kept: Gateway): RelayDeps {
   const { env, executionCtx } = context;
   const settings = requireSettings(env);
   const makeStub = stubMaker(context, key);
   const target = { router: `${key.workspaceId}/${key.region}`, makeStub };
   const waitUntil = (promise: Promise<unknown>): void => executionCtx.waitUntil(promise);
   return {
-    router: connectRouter(makeStub, waitUntil),
+    router: connectRouter(makeStub, waitUntil, clock),
+    clock,
     publish: () => publishFor(context, key, kept),
     confirmCredential: (id, doubt) =>
       kept.shareConfirm(`${doubt.kind} ${id}`, () => kept.confirmCredential(env, key.workspaceId, id, doubt)),
@@ -158,7 +161,8 @@ async function askModels(context: GatewayContext, kept: Gateway): Promise<readon
   if (known !== null && known.code !== "rate_limited") {
     return known;
   }
-  const router = connectRouter(stubMaker(context, key), (promise) => context.executionCtx.waitUntil(promise));
+  const waitUntil = (promise: Promise<void>): void => context.executionCtx.waitUntil(promise);
+  const router = connectRouter(stubMaker(context, key), waitUntil, createClock());
   const request = { key_digest: key.digest, scope: "models:invoke", catalogue: catalogueEdition };
   let answer = await router.models(request);
   if (answer.kind === "refused" && answer.code === "not_configured") {

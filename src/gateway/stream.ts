@@ -17,15 +17,18 @@ export interface Report {
 }
 
 type Controller = ReadableStreamDefaultController<Uint8Array>;
-type Read = { readonly done: boolean; readonly value: Uint8Array | undefined } | "broken";
+type Read = ReadableStreamReadResult<Uint8Array> | "broken";
 
 interface Relay {
   readonly held: HeldStream;
   readonly context: StreamContext;
   readonly end: (report: Report) => void;
   readonly controller: Controller;
-  /** One read outlives several pulls when the upstream is silent. */
-  reading: Promise<Read> | null;
+  /** The caller waits for more; resolved when it was sent something. */
+  pull: PromiseWithResolvers<void> | null;
+  isReading: boolean;
+  /** Epoch milliseconds of the read under way; null when there is none. */
+  readingSince: number | null;
   /** What the upstream has told of its use so far. */
   told: Json | null;
   /** What it has said, counted by us. */
@@ -41,6 +44,9 @@ interface Relay {
 
 /** One event beyond this size is no chunk of an answer; holding it whole would cost other streams their memory. */
 const maxEventBytes = 4_194_304;
+const readOutMs = 250;
+/** A look that comes later than this finds an isolate that was busy. */
+const busyMs = 100;
 const blankLine = utf8("\n\n");
 
 /**
@@ -56,17 +62,23 @@ export function relayStream(
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        const fresh = { reading: null, told: null, text: countText(), finishes: 0, last: null, isEnded: false };
+        const fresh = {
+          pull: null,
+          isReading: false,
+          readingSince: null,
+          told: null,
+          text: countText(),
+          finishes: 0,
+          last: null,
+          isEnded: false,
+        };
         const begun: Relay = { held, context, end, controller, ...fresh, sentAt: Date.now() };
         relay = begun;
         context.leash.whenCut((ending) => cutOff(begun, ending));
         absorb(begun, held.events);
+        watchSilence(begun);
       },
-      async pull() {
-        if (relay !== null) {
-          await pullOn(relay);
-        }
-      },
+      pull: () => (relay === null ? undefined : pullOn(relay)),
       cancel() {
         context.leash.cut("departed");
       },
@@ -76,26 +88,75 @@ export function relayStream(
   );
 }
 
-async function pullOn(relay: Relay): Promise<void> {
-  while (!relay.isEnded) {
-    const read = await nextRead(relay);
-    if (relay.isEnded) {
-      return;
-    }
-    if (read === "silence") {
-      send(relay, [relay.held.dialect.keepAlive]);
-      return;
-    }
-    if (read === "broken" || read.done || read.value === undefined) {
-      endOfSource(relay);
-      return;
-    }
-    const hasSent = absorb(relay, relay.held.splitter.push(read.value));
-    holdRest(relay);
-    if (hasSent) {
-      return;
-    }
+/** One read outlives several pulls when the upstream is silent. */
+function pullOn(relay: Relay): Promise<void> {
+  const pull = Promise.withResolvers<void>();
+  relay.pull = pull;
+  if (!relay.isReading) {
+    relay.isReading = true;
+    // Nothing in there rejects but by a fault of ours; then the stream breaks.
+    void readUntilSent(relay).catch(() => relay.context.leash.cut("done"));
   }
+  return pull.promise;
+}
+
+function endPull(relay: Relay): void {
+  relay.pull?.resolve();
+  relay.pull = null;
+}
+
+async function readUntilSent(relay: Relay): Promise<void> {
+  for (let hasSent = false; !hasSent && !relay.isEnded;) {
+    const read = await readOn(relay);
+    if (relay.isEnded) {
+      break;
+    }
+    if (read === "broken" || read.done) {
+      endOfSource(relay);
+      break;
+    }
+    hasSent = absorb(relay, relay.held.splitter.push(read.value));
+    holdRest(relay);
+  }
+  relay.isReading = false;
+  endPull(relay);
+}
+
+/** A read whose silence is watched. Never rejects: a broken connection is the same to the caller as a cut. */
+async function readOn(relay: Relay): Promise<Read> {
+  relay.readingSince = Date.now();
+  try {
+    return await relay.held.reader.read();
+  } catch {
+    return "broken";
+  } finally {
+    relay.readingSince = null;
+  }
+}
+
+/** Sends a line that says nothing where the caller has heard nothing for long, and cuts an upstream that is silent for longer. Looks again when either may be due. */
+function watchSilence(relay: Relay): void {
+  const { idleMs, keepAliveMs, leash } = relay.context;
+  const now = Date.now();
+  const quietUntil = relay.sentAt + keepAliveMs;
+  const idleUntil = (relay.readingSince ?? now) + idleMs;
+  const lookAt = Math.min(idleUntil, relay.pull !== null || quietUntil > now ? quietUntil : now + keepAliveMs);
+  leash.after(lookAt - now, () => {
+    const at = Date.now();
+    // While the isolate was busy nobody was silent: its clock stands still then, and its timers wait.
+    if (relay.readingSince !== null && at - lookAt > busyMs) {
+      relay.readingSince += at - lookAt;
+    }
+    if (relay.readingSince !== null && at - relay.readingSince >= idleMs) {
+      leash.cut("idle");
+      return;
+    }
+    if (relay.pull !== null && at - relay.sentAt >= keepAliveMs) {
+      send(relay, [relay.held.dialect.keepAlive]);
+      endPull(relay);
+    }
+    watchSilence(relay);
+  });
 }
 
 /** Counts what is held of an event that is not whole. One without end is broken off, and any that the isolate has no room for. */
@@ -126,7 +187,7 @@ function absorb(relay: Relay, events: readonly SseEvent[]): boolean {
     }
     if (meaning.kind === "done") {
       send(relay, relay.finishes > 0 ? [...batch, event.bytes] : batch);
-      endAsTold(relay);
+      endAsTold(relay, false);
       return true;
     }
     if (!(context.hideUsage && meaning.isUsageOnly)) {
@@ -161,17 +222,35 @@ function endOfSource(relay: Relay): void {
   if (relay.finishes > 0 && (kind === "done" || isFinish)) {
     send(relay, [rest.bytes, blankLine]);
   }
-  endAsTold(relay);
+  endAsTold(relay, true);
 }
 
 /** The end was read. Without any finish before it, something between us and the model has covered up a cut. */
-function endAsTold(relay: Relay): void {
+function endAsTold(relay: Relay, isRead: boolean): void {
   if (relay.finishes === 0) {
     breakOff(relay, transientFailure("no_finish"), cutError);
     return;
   }
-  finish(relay, "ok", null);
+  relay.isEnded = true;
   relay.controller.close();
+  if (isRead) {
+    relay.context.leash.release();
+    tellEnd(relay, "ok", null);
+  } else {
+    void readOut(relay).then(() => tellEnd(relay, "ok", null));
+  }
+}
+
+/** Reads an upstream that has said all to its own end, which leaves its connection good for another call. One that does not end soon is cut. */
+async function readOut(relay: Relay): Promise<void> {
+  const { leash } = relay.context;
+  leash.arm(readOutMs, "done");
+  const read = await readOn(relay);
+  if (read !== "broken" && read.done) {
+    leash.release();
+  } else {
+    leash.cut("done");
+  }
 }
 
 function cutOff(relay: Relay, ending: Ending): void {
@@ -201,6 +280,10 @@ function breakOff(relay: Relay, failure: Failure, error: WireError): void {
 function finish(relay: Relay, result: Report["result"], failure: Failure | null): void {
   relay.isEnded = true;
   relay.context.leash.cut("done");
+  tellEnd(relay, result, failure);
+}
+
+function tellEnd(relay: Relay, result: Report["result"], failure: Failure | null): void {
   relay.end({ result, failure, usage: usageOf(relay) });
 }
 
@@ -217,35 +300,6 @@ function send(relay: Relay, parts: readonly Uint8Array[]): void {
   for (const part of parts) {
     relay.controller.enqueue(part);
     relay.sentAt = Date.now();
-  }
-}
-
-/** The next chunk, or `silence` when the caller has heard nothing for `keepAliveMs`. */
-async function nextRead(relay: Relay): Promise<Read | "silence"> {
-  relay.reading ??= startRead(relay);
-  const silence = Promise.withResolvers<"silence">();
-  const wait = relay.context.keepAliveMs - (Date.now() - relay.sentAt);
-  const timer = setTimeout(() => silence.resolve("silence"), Math.max(0, wait));
-  try {
-    const read = await Promise.race([relay.reading, silence.promise]);
-    // A chunk that comes while nobody pulls waits here for the next pull.
-    relay.reading = read === "silence" ? relay.reading : null;
-    return read;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** A read that times the upstream's silence and never rejects: a broken connection is the same to the caller as a cut. */
-async function startRead(relay: Relay): Promise<Read> {
-  const disarm = relay.context.leash.arm(relay.context.idleMs, "idle");
-  try {
-    const { done, value } = await relay.held.reader.read();
-    return { done, value };
-  } catch {
-    return "broken";
-  } finally {
-    disarm();
   }
 }
 

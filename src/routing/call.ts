@@ -1,4 +1,5 @@
 /** One call to a Router: after an exception the stub is made anew and the call repeated once; whatever stays broken is a 503, never a 401. */
+import type { Clock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { within } from "../base/flight.js";
 import { describeError, log } from "../base/log.js";
@@ -11,20 +12,21 @@ export type MakeStub<R = RouterApi> = () => R;
 const patienceMs = 10_000;
 const retryAfterMs = 1_000;
 
-/** One call with its one repeat. Throws `router_unavailable` with `Retry-After`. */
+/** One call with its one repeat; `wait` says how long each is waited for. Throws `router_unavailable` with `Retry-After`. */
 export async function callRouter<T, R = RouterApi>(
   name: string,
   makeStub: MakeStub<NoInfer<R>>,
   call: (router: R) => Promise<T>,
+  wait: (answer: Promise<T>) => Promise<T> = withPatience,
 ): Promise<T> {
   try {
-    return await withPatience(call(makeStub()));
+    return await wait(call(makeStub()));
   } catch (first) {
     if (!isRetryable(first)) {
       throw unavailable(name, first);
     }
     try {
-      return await withPatience(call(makeStub()));
+      return await wait(call(makeStub()));
     } catch (second) {
       throw unavailable(name, second);
     }
@@ -50,7 +52,9 @@ function unavailable(name: string, error: unknown): AppError {
   return new AppError("router_unavailable", { retryAfterMs, cause: error });
 }
 
-/** Waits for a Router's answer for 10 s at most. */
-export async function withPatience<T>(answer: Promise<T>): Promise<T> {
-  return await within(patienceMs, answer);
+/** Waits for a Router's answer for 10 s at most, by the request's clock where it has one. */
+export async function withPatience<T>(answer: Promise<T>, clock?: Clock): Promise<T> {
+  return clock === undefined
+    ? await within(patienceMs, answer)
+    : await clock.within(patienceMs, answer, () => new DOMException("the Router gave no answer", "TimeoutError"));
 }

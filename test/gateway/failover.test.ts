@@ -1,4 +1,5 @@
 /** The relay, the Router's own decisions and the sandbox together: what dead instances cost a call, and what a call costs the instances. */
+import { createClock } from "../../src/base/clock.js";
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
@@ -90,6 +91,7 @@ const dead: readonly Nature[] = [
 const deadStreams: readonly Nature[] = [mute];
 const deadJson: readonly Nature[] = [sandboxAs("cut", "transient")];
 
+/** One pool, its instances' natures, and a clock that can be set forward. */
 interface World {
   readonly state: RouterState;
   readonly sent: string[];
@@ -166,6 +168,7 @@ async function call(world: World, name: Called = "chat/completions", stream = fa
       const nature = world.natures[Number(id.slice(1))] ?? good;
       return nature.answer(new Request(request, { signal }));
     },
+    clock: createClock(),
     keepAliveMs: 1_000,
     openMs: 1_000,
     answerBudget: { maxBytes: 24 * 1_048_576, usedBytes: 0 },

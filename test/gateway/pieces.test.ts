@@ -1,6 +1,7 @@
 import { describe, it, vi } from "vitest";
 import { fromUtf8 } from "../../src/base/bytes.js";
 import { errorTable } from "../../src/base/error-table.js";
+import { createClock } from "../../src/base/clock.js";
 import { AppError } from "../../src/base/errors.js";
 import { readBody } from "../../src/gateway/body.js";
 import { answerBudget, type Budget, openHold, requestBudget } from "../../src/gateway/budget.js";
@@ -370,7 +371,7 @@ describe("callRouter", () => {
 async function admitWith(failure: Error, abandon: RouterApi["abandon"]) {
   const waits: Promise<void>[] = [];
   const makeStub = () => ({ admit: () => Promise.reject(failure), abandon }) as unknown as RouterApi;
-  const line = connectRouter(makeStub, (promise) => waits.push(promise));
+  const line = connectRouter(makeStub, (promise) => waits.push(promise), createClock());
   const request = { request_id: "req_1", key_digest: "d", scope: "models:invoke", model: "mix" };
   const code = await codeOf(() => line.admit(request));
   await Promise.all(waits);

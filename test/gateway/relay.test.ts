@@ -1,5 +1,6 @@
 import { describe, it } from "vitest";
 import { fromUtf8, utf8 } from "../../src/base/bytes.js";
+import { createClock } from "../../src/base/clock.js";
 import { AppError } from "../../src/base/errors.js";
 import { OutboundError } from "../../src/base/outbound.js";
 import { Secret } from "../../src/base/secret.js";
@@ -141,6 +142,7 @@ async function play(scene: Scene) {
       calls.sent.push({ url: request.url, body: await request.text(), headers: request.headers });
       return await (scene.upstream ?? (() => Response.json(okJson)))(request, calls.sent.length);
     },
+    clock: createClock(),
     keepAliveMs: 1_000,
     openMs: 100,
     answerBudget,

@@ -296,6 +296,18 @@ describe("relayStream", () => {
     expect((await readAll(body)).startsWith(role + delta({ content: "x" }))).toBe(true);
   });
 
+  it("leaves a whole stream's connection good for another call, and cuts one that stays open", async ({ expect }) => {
+    const closing = await start(fakeStream(recorded));
+    expect(await readAll(closing.body)).toBe(whole);
+    expect((await closing.report).result).toBe("ok");
+    expect(closing.context.leash.ending()).toBe("done");
+    expect(closing.context.leash.signal.aborted).toBe(false);
+    const open = await start(fakeStream(recorded, "silence"));
+    expect(await readAll(open.body)).toBe(whole);
+    expect((await open.report).result).toBe("ok");
+    expect(open.context.leash.signal.aborted).toBe(true);
+  });
+
   it("lets the upstream go at once when the caller's reader cancels, and blames nobody", async ({ expect }) => {
     const source = fakeStream([role, delta({ content: "x" })], "silence");
     const { body, report, reports } = await start(source);
