@@ -1,5 +1,5 @@
 /** An Anthropic message as a chat completion, and the words that both its whole and its streamed form share. */
-import { asList, asNumber, asRecord, asText, type Json, type JsonRecord } from "./json.js";
+import { asList, asNumber, asRecord, asText, lookUp, type Json, type JsonRecord } from "./json.js";
 
 /** Stop reasons of Anthropic, in OpenAI's words. */
 const finishReasons: Readonly<Record<string, string>> = {
@@ -15,7 +15,7 @@ const finishReasons: Readonly<Record<string, string>> = {
 /** Null while the model has not stopped. A reason that is not known is an end. */
 export function toFinishReason(stopReason: Json | undefined): string | null {
   const word = asText(stopReason);
-  return word === null ? null : (finishReasons[word] ?? "stop");
+  return word === null ? null : (lookUp(finishReasons, word) ?? "stop");
 }
 
 /** Counts of Anthropic as OpenAI tells them: what the cache read or took is part of the prompt. Null for what is no usage. */

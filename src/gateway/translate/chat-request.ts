@@ -8,6 +8,7 @@ import {
   asText,
   isSaid,
   isTrue,
+  lookUp,
   type Json,
   type JsonRecord,
   type Path,
@@ -170,7 +171,7 @@ function readToolChoice(choice: Json | undefined): JsonRecord | null {
   if (!isSaid(choice)) {
     return null;
   }
-  const type = typeof choice === "string" ? choices[choice] : undefined;
+  const type = lookUp(choices, asText(choice));
   if (type !== undefined) {
     return { type };
   }

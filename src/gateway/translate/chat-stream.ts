@@ -1,7 +1,7 @@
 /** The events of an Anthropic stream as chunks of a chat, each as soon as it comes. */
 import { nowSeconds, toChatUsage, toFinishReason, toRefusal } from "./chat-answer.js";
 import { toOpenAiError } from "./errors.js";
-import { asNumber, asRecord, asText, isSaid, type Json, type JsonRecord, parse } from "./json.js";
+import { asNumber, asRecord, asText, isSaid, lookUp, type Json, type JsonRecord, parse } from "./json.js";
 import type { EventTranslator } from "./respond.js";
 
 /** What must be known of the stream to write the next chunk. */
@@ -55,7 +55,7 @@ export function toChatEvents(tellsUsage: boolean): EventTranslator {
     if (data === null) {
       throw new Error("an event of the upstream is no JSON");
     }
-    return isSaid(data["error"]) ? write(toOpenAiError(data)) : (readers[type]?.(data, state) ?? "");
+    return isSaid(data["error"]) ? write(toOpenAiError(data)) : (lookUp(readers, type)?.(data, state) ?? "");
   };
 }
 

@@ -1,6 +1,17 @@
 /** The turns of a chat as Anthropic's messages: system words apart, tool results as the user's, neighbours of one role joined. */
 import { toImage, toDocument } from "./media.js";
-import { asList, asRecord, asText, isSaid, type Json, type JsonRecord, parse, type Path, refuse } from "./json.js";
+import {
+  asList,
+  asRecord,
+  asText,
+  isSaid,
+  lookUp,
+  type Json,
+  type JsonRecord,
+  parse,
+  type Path,
+  refuse,
+} from "./json.js";
 
 /** A chat's turns, and whether a turn that stands within a loop of tool calls brings its thinking. */
 export interface Turns {
@@ -24,7 +35,7 @@ export function toMessages(list: readonly Json[]): Turns {
     const message = asRecord(item) ?? {};
     const path = ["messages", index];
     const role = asText(message["role"]) ?? "";
-    const read = readers[role];
+    const read = lookUp(readers, role);
     if (role === "system" || role === "developer") {
       system.push(...toParts(message, path));
     } else if (read === undefined) {

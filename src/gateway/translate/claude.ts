@@ -1,5 +1,5 @@
 /** What Anthropic's models differ in that a chat request leaves open: how many tokens they may answer with, and how they are told to think. */
-import type { JsonRecord } from "./json.js";
+import { type JsonRecord, lookUp } from "./json.js";
 
 /** Sent where the caller set no cap, since `max_tokens` must be sent. First match wins; none of these is refused by its models. */
 const answerCaps: readonly (readonly [RegExp, number])[] = [
@@ -56,12 +56,12 @@ export interface Thinking {
 /** How a model is told to think for a given effort. It stays a hint: where Anthropic refuses thinking beside what else is asked, it is left out. */
 export function thinkingFor(model: string, effort: string | null, context: ThinkingContext): Thinking {
   const none: Thinking = { field: {}, outputConfig: {} };
-  const wanted = budgets[effort ?? ""] ?? 0;
+  const wanted = lookUp(budgets, effort) ?? 0;
   if (effort === null || wanted === 0 || isWithoutThinking(model) || context.isForced) {
     return none;
   }
   if (thinksAdaptively(model)) {
-    return { field: { thinking: { type: "adaptive" } }, outputConfig: { effort: efforts[effort] ?? "high" } };
+    return { field: { thinking: { type: "adaptive" } }, outputConfig: { effort: lookUp(efforts, effort) ?? "high" } };
   }
   // Thinking counts as part of the answer, which needs room beside it.
   const budget = Math.min(wanted, Math.floor(context.maxTokens / 2));

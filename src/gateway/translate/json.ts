@@ -62,6 +62,11 @@ export function isSaid(value: Json | undefined): boolean {
   return value !== undefined && value !== null && (typeof value !== "object" || Object.keys(value).length > 0);
 }
 
+/** A table's entry for a word from outside, which may be the name of anything that every object has. */
+export function lookUp<T>(table: Readonly<Record<string, T>>, word: string | null): T | undefined {
+  return word !== null && Object.hasOwn(table, word) ? table[word] : undefined;
+}
+
 /** Where a value stands in the caller's body. */
 export type Path = readonly (string | number)[];
 
@@ -95,7 +100,7 @@ export function refuseUnknown(record: JsonRecord, { known, idle, path, otherWire
     if (
       !known.includes(name) &&
       isSaid(value) &&
-      !(idle?.[name] ?? []).some((one) => JSON.stringify(one) === JSON.stringify(value))
+      !(lookUp(idle ?? {}, name) ?? []).some((one) => JSON.stringify(one) === JSON.stringify(value))
     ) {
       throw refuse("untranslatable", [...path, name], `${otherWire} cannot say this. Leave it out.`);
     }

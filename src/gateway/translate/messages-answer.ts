@@ -1,5 +1,5 @@
 /** A chat completion as an Anthropic message, and the words that both its whole and its streamed form share. */
-import { asList, asNumber, asRecord, asText, type Json, type JsonRecord, parse } from "./json.js";
+import { asList, asNumber, asRecord, asText, lookUp, type Json, type JsonRecord, parse } from "./json.js";
 
 /** Finish reasons of OpenAI, in Anthropic's words. */
 const stopReasons: Readonly<Record<string, string>> = {
@@ -21,7 +21,7 @@ export interface ChatEnd {
 
 /** Why the model stopped: `stop_reason`, `stop_sequence` and, for a refusal, `stop_details`. Some servers say `stop` after a call too. */
 export function toStop({ finishReason, hasCalls, isRefused, stopSequence }: ChatEnd): JsonRecord {
-  const word = stopReasons[finishReason] ?? "end_turn";
+  const word = lookUp(stopReasons, finishReason) ?? "end_turn";
   const plain = hasCalls && word === "end_turn" ? "tool_use" : word;
   const matched = plain === "end_turn" && stopSequence !== null ? "stop_sequence" : plain;
   const reason = isRefused ? "refusal" : matched;

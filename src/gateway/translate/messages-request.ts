@@ -7,6 +7,7 @@ import {
   asText,
   isSaid,
   isTrue,
+  lookUp,
   type Json,
   type JsonRecord,
   refuse,
@@ -99,7 +100,7 @@ function toToolChoice(choice: JsonRecord | null): JsonRecord {
   if (choice["type"] === "tool" && name !== null) {
     return { tool_choice: { type: "function", function: { name } }, ...parallel };
   }
-  const word = choices[asText(choice["type"]) ?? ""];
+  const word = lookUp(choices, asText(choice["type"]));
   if (word === undefined) {
     throw refuse("untranslatable", ["tool_choice", "type"], "Send `auto`, `any`, `none` or `tool` with its name.");
   }
@@ -128,7 +129,7 @@ function toEffort(model: string, asked: JsonRecord): string | null {
     return null;
   }
   const budget = asNumber(thinking?.["budget_tokens"]);
-  return words[said ?? ""] ?? (budget === null ? null : (efforts.find(([end]) => budget < end)?.[1] ?? null));
+  return lookUp(words, said) ?? (budget === null ? null : (efforts.find(([end]) => budget < end)?.[1] ?? null));
 }
 
 function toFormat(config: JsonRecord | null): JsonRecord {

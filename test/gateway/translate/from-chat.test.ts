@@ -2,8 +2,11 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.js";
 import { AppError } from "../../../src/base/errors.js";
+import { toChatEvents } from "../../../src/gateway/translate/chat-stream.js";
+import type { TranslationFacts } from "../../../src/gateway/translate/contract.js";
 import { beginFromChat } from "../../../src/gateway/translate/from-chat.js";
 import { beginFromMessages } from "../../../src/gateway/translate/from-messages.js";
+import { toMessagesEvents } from "../../../src/gateway/translate/messages-stream.js";
 import { createSplitter } from "../../../src/gateway/sse.js";
 import { dialectOf } from "../fake-stream.js";
 import { deep, seed } from "../../support/deep.js";
@@ -286,7 +289,91 @@ describe("a chat request on Anthropic's wire", () => {
       { numRuns: deep(60, 3_000), seed: seed() },
     );
   });
+
+  test("is read or refused, whatever it holds: no text of a caller's is trouble of ours", () => {
+    const names = [
+      "role",
+      "content",
+      "type",
+      "text",
+      "tool_calls",
+      "function",
+      "arguments",
+      "image_url",
+      "url",
+      "constructor",
+      "file",
+    ];
+    const words = fc.constantFrom(
+      "user",
+      "assistant",
+      "tool",
+      "text",
+      "function",
+      "constructor",
+      "toString",
+      "__proto__",
+      "{}",
+      "",
+    );
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof({ maxDepth: 4 }, words, fc.integer(), fc.constant(null), tie("list"), tie("record")),
+      list: fc.array(tie("value"), { maxLength: 3 }),
+      record: fc.dictionary(fc.constantFrom(...names), tie("value"), { maxKeys: 4 }),
+    }));
+    const fields = [
+      "tools",
+      "tool_choice",
+      "stop",
+      "response_format",
+      "reasoning_effort",
+      "system",
+      "thinking",
+      "constructor",
+    ];
+    const request = fc.record({
+      messages: fc.array(value, { maxLength: 3 }),
+      more: fc.dictionary(fc.constantFrom(...fields), value, { maxKeys: 2 }),
+    });
+    const facts: TranslationFacts = { takesStreamOptions: true, capField: null };
+    const event = fc.record({
+      type: words,
+      index: value,
+      delta: value,
+      choices: value,
+      content_block: value,
+      message: value,
+      error: value,
+    });
+    fc.assert(
+      fc.property(request, fc.array(event, { maxLength: 3 }), ({ messages, more }, events) => {
+        const body = utf8(JSON.stringify({ model: "m", max_tokens: 9, messages, ...more }));
+        for (const translate of [() => beginFromChat(body), () => beginFromMessages(body, facts)]) {
+          const thrown = thrownBy(translate);
+          expect(thrown === null || thrown instanceof AppError).toBe(true);
+        }
+        for (const start of [() => toChatEvents(true), () => toMessagesEvents(true)]) {
+          const translate = start();
+          const told = events.map((one) => {
+            const data = JSON.stringify(one);
+            return thrownBy(() => translate({ bytes: utf8(data), name: one.type, data }));
+          });
+          expect(told.filter((error) => error instanceof TypeError)).toEqual([]);
+        }
+      }),
+      { numRuns: deep(150, 20_000), seed: seed() },
+    );
+  });
 });
+
+function thrownBy(act: () => unknown): unknown {
+  try {
+    act();
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
 
 /** What is said and called, in order, whether or not neighbours of one role are joined. */
 function flatten(messages: unknown): unknown {
