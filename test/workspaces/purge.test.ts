@@ -5,6 +5,7 @@ import { describe, it, type ExpectStatic } from "vitest";
 import { auditLog } from "../../src/audit/model.js";
 import { openDatabase } from "../../src/base/database.js";
 import { sha256Hex } from "../../src/base/bytes.js";
+import { noteBudget } from "../../src/keys/budget-notices.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import type { RouterRows } from "../../src/snapshot/model.js";
 import { sweepUnapplied } from "../../src/snapshot/publish.js";
@@ -37,6 +38,8 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
   await call("POST", models, { token, body: { model: "own", type: "llm" } });
   await call("PUT", `/workspaces/${id}/default-models`, { token, body: { llm: { pool: "chat" } } });
   await addApi(workspace, "fake");
+  const news = { scope: "workspace", span: "day", start: 0, threshold: 80, spent: 8, budget: 10 } as const;
+  await noteBudget(db, id, news, Date.now());
   await call("DELETE", `/workspaces/${id}`, { token, body: { slug } });
   await db
     .update(workspaces)
