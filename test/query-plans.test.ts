@@ -89,6 +89,10 @@ async function useAll(call: Call, workspace: SeededWorkspace): Promise<string> {
   await call("DELETE", `${house}/pools/spare`);
   await call("POST", `${house}/vault/rotate`);
   await call("GET", `${house}/vault`);
+  for (const groups of ["", "&group_by=key,pool,instance", "&group_by=member,model,provider,endpoint&interval=hour"]) {
+    await call("GET", `${house}/usage?limit=1${groups}`);
+  }
+  await call("GET", `${house}/requests?limit=1`);
   return kept.id;
 }
 
