@@ -67,11 +67,13 @@ function counted(counts: Counts): Env {
   };
 }
 
-async function callOnce(bindings: Env, key: string, stream: boolean, model = "chat"): Promise<number> {
-  const request = new Request(`${origin}/v1/chat/completions`, {
+const messages = [{ role: "user", content: "hello" }];
+
+async function callOnce(bindings: Env, key: string, path: string, body: object): Promise<number> {
+  const request = new Request(`${origin}${path}`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ model, stream, messages: [{ role: "user", content: "hello" }] }),
+    body: JSON.stringify(body),
   });
   const context = createExecutionContext();
   const response = await app.fetch(request, bindings, context);
@@ -81,10 +83,23 @@ async function callOnce(bindings: Env, key: string, stream: boolean, model = "ch
 }
 
 describe("the hot path in steady state", () => {
-  for (const { what, stream, model } of [
-    { what: "a JSON call", stream: false, model: "chat" },
-    { what: "a stream", stream: true, model: "chat" },
-    { what: "a call of a model by its own name", stream: false, model: "sandbox-chat" },
+  const chat = "/v1/chat/completions";
+  for (const { what, path, body, rounds } of [
+    { what: "a JSON call", path: chat, body: { model: "chat", messages }, rounds: 20 },
+    { what: "a stream", path: chat, body: { model: "chat", messages, stream: true }, rounds: 20 },
+    { what: "a call of a model by its own name", path: chat, body: { model: "sandbox-chat", messages }, rounds: 10 },
+    {
+      what: "a stream of responses",
+      path: "/v1/responses",
+      body: { model: "chat", input: "hello", stream: true },
+      rounds: 5,
+    },
+    {
+      what: "a message on Anthropic's wire",
+      path: "/anthropic/v1/messages",
+      body: { model: "chat", max_tokens: 50, messages },
+      rounds: 5,
+    },
   ]) {
     it(`${what} awaits one Router call, coalesces its settles, and touches neither D1 nor KV`, async ({ expect }) => {
       const workspace = await seedWorkspace();
@@ -94,15 +109,15 @@ describe("the hot path in steady state", () => {
       ]);
       const counts: Counts = { d1: 0, kv: 0, router: {} };
       const bindings = counted(counts);
-      expect(await callOnce(bindings, key, stream, model)).toBe(200);
+      expect(await callOnce(bindings, key, path, body)).toBe(200);
       Object.assign(counts, { d1: 0, kv: 0, router: {} });
       // A round lasts as long as its settles are gathered, some 100 ms.
-      const rounds = deep(model === "chat" ? 20 : 10, 200);
-      for (let round = 0; round < rounds; round += 1) {
-        const statuses = await Promise.all(Array.from({ length: 16 }, () => callOnce(bindings, key, stream, model)));
+      const all = deep(rounds, 200);
+      for (let round = 0; round < all; round += 1) {
+        const statuses = await Promise.all(Array.from({ length: 16 }, () => callOnce(bindings, key, path, body)));
         expect(new Set(statuses)).toEqual(new Set([200]));
       }
-      const calls = rounds * 16;
+      const calls = all * 16;
       const { settle = 0, ...awaited } = counts.router;
       console.log(`hot path, ${what}: ${calls} calls, ${settle} settles`);
       expect({ d1: counts.d1, kv: counts.kv, router: awaited }).toEqual({ d1: 0, kv: 0, router: { admit: calls } });
