@@ -286,7 +286,7 @@ describe("a chat request on Anthropic's wire", () => {
         // Each turn's words keep their order; what one user says after another is one turn there.
         expect(flatten(request["messages"])).toEqual(flatten(messages));
       }),
-      { numRuns: deep(60, 3_000), seed: seed() },
+      { numRuns: deep(60, 800), seed: seed() },
     );
   });
 
