@@ -177,6 +177,22 @@ describe("a model called by its own name", () => {
     expect(ticketOf(ask(state, "gpt-y")).instance.model).toBe("gpt-y");
   });
 
+  it("costs what its provider's list says, and is priced, capped or neither as that knows", ({ expect }) => {
+    const models = ["gpt-x", "gpt-y", "gpt-z"];
+    const prices = [[2_000_000, 8_000_000, 500_000], null, [1, 2]];
+    const told = { ...three, models, prices, max_outputs: [{ model: "gpt-y", tokens: 50 }] };
+    const state = makeState(rowsOf([told]));
+    const estimate = { input_tokens: 10, output_tokens: 10, choices: 1 };
+    const tickets = models.map((model) => ticketOf(ask(state, model, { estimate })));
+    expect(tickets.map(({ price }) => price)).toEqual([
+      { input: 2_000_000, output: 8_000_000, cached: 500_000 },
+      undefined,
+      { input: 1, output: 2 },
+    ]);
+    expect(tickets.map(({ hold }) => hold?.cost)).toEqual([100, 0, 1]);
+    expect(lanesOf(state).find(({ row }) => row.model === "gpt-y")?.row.max_output).toBe(50);
+  });
+
   it("is refused where two providers have it, and says which", ({ expect }) => {
     const state = makeState(rowsOf([three, makeProvider("azure_openai", ["cred-z"], ["gpt-x", "own"])]));
     expect(refusalOf(ask(state))).toMatchObject({ code: "model_not_found", providers: ["openai", "azure_openai"] });
