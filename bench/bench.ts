@@ -5,6 +5,7 @@ import path from "node:path";
 import { startCallers, startUpstream } from "./children.ts";
 import { type Contestant, directContestant, foreignContestant, startContestants } from "./contestants.ts";
 import { measure } from "./measure.ts";
+import { measureMemory, writeMemoryTable } from "./memory.ts";
 import { type Plan, readPlan, usage } from "./plan.ts";
 import { summarize, writeTable } from "./report.ts";
 
@@ -16,6 +17,10 @@ async function bench(plan: Plan): Promise<boolean> {
   try {
     contestants.push(directContestant(upstream), ...plan.gateways.map(foreignContestant));
     contestants.push(...(await startContestants(plan, upstream, state)));
+    if (plan.memoryCalls > 0) {
+      const memory = await measureMemory(contestants, callers, plan.memoryCalls);
+      console.log(`${writeMemoryTable(memory)}\n`);
+    }
     const samples = await measure(plan, contestants, upstream, callers, (line) => console.error(line));
     const figures = summarize(samples);
     console.log(writeTable(figures));

@@ -68,7 +68,7 @@ const readyMs = 20_000;
 export async function startWorkerd(worker: BenchWorker, configFile: string, port: number): Promise<RunningWorker> {
   const config = path.join(path.dirname(configFile), `${worker.name}.capnp`);
   writeFileSync(config, toCapnp(strip(JSON.parse(readFileSync(configFile, "utf8")), worker.name, port)));
-  // For a look inside with a debugger or a profiler.
+  // For a look inside with a debugger or a profiler; BENCH_V8_FLAGS=--perf-basic-prof names compiled functions to perf.
   const inspector = process.env["BENCH_INSPECT"];
   const args = [
     "serve",
@@ -108,6 +108,7 @@ function strip(config: unknown, name: string, port: number): Json {
     }),
     sockets: [{ name: "direct", address: `127.0.0.1:${port}`, http: {}, service: { name: `core:user:${name}` } }],
     extensions,
+    v8Flags: process.env["BENCH_V8_FLAGS"]?.split(" "),
   };
 }
 

@@ -26,7 +26,7 @@ export interface Sample {
 }
 
 /** The call that everybody makes: some 700 bytes, as a short conversation is. */
-function callBody(model: string, kind: Sample["kind"]): string {
+export function callBody(model: string, kind: Sample["kind"]): string {
   return JSON.stringify({
     model,
     messages: [

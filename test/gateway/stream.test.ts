@@ -302,10 +302,10 @@ describe("relayStream", () => {
     expect((await closing.report).result).toBe("ok");
     expect(closing.context.leash.ending()).toBe("done");
     expect(closing.context.leash.signal.aborted).toBe(false);
-    const open = await start(fakeStream(recorded, "silence"));
-    expect(await readAll(open.body)).toBe(whole);
-    expect((await open.report).result).toBe("ok");
-    expect(open.context.leash.signal.aborted).toBe(true);
+    const staying = await start(fakeStream(recorded, "silence"));
+    expect(await readAll(staying.body)).toBe(whole);
+    expect((await staying.report).result).toBe("ok");
+    expect(staying.context.leash.signal.aborted).toBe(true);
   });
 
   it("lets the upstream go at once when the caller's reader cancels, and blames nobody", async ({ expect }) => {
