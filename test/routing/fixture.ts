@@ -8,6 +8,7 @@ import type {
   Refusal,
   Ticket,
 } from "../../src/routing/model.js";
+import type { UsageDelta } from "../../src/routing/usage-sums.js";
 import type {
   ConfigAddress,
   PoolPolicy,
@@ -98,4 +99,32 @@ export function refusalOf(admission: Admission): Refusal {
     throw new Error(`admitted on ${admission.instance.id}`);
   }
   return admission;
+}
+
+/** One call's sums in the present hour. */
+export function makeDelta(more: Partial<UsageDelta> = {}): UsageDelta {
+  return {
+    hour: Math.floor(Date.now() / 3_600_000) * 3_600_000,
+    key_id: "k",
+    member_id: "",
+    pool_id: "p",
+    instance_id: "i",
+    provider_name: "x",
+    model: "m",
+    endpoint: "e",
+    requests: 1,
+    errors: 0,
+    caller_faults: 0,
+    departures: 0,
+    refusals: 0,
+    failed_attempts: 0,
+    prompt_tokens: 3,
+    completion_tokens: 2,
+    cached_tokens: 0,
+    cost_micro_usd: 7,
+    unpriced: 0,
+    estimated: 0,
+    duration_ms: 5,
+    ...more,
+  };
 }

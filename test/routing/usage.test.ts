@@ -6,13 +6,15 @@ import type { LogEntry } from "../../src/routing/request-log-entry.js";
 import { queryLog, writeLog } from "../../src/routing/request-log-pages.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import { tellBooks } from "../../src/routing/usage-books.js";
-import { readUntold, writeDeltas, type UsageDelta } from "../../src/routing/usage-sums.js";
-import { call } from "../support/client.js";
+import { readUntold, writeDeltas } from "../../src/routing/usage-sums.js";
+import { call, type Answer } from "../support/client.js";
+import { sweepUsage } from "../../src/usage/sweep.js";
 import { everyFault, faultyD1 } from "../support/faulty-d1.js";
 import { seedKey, seedMember, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 import { addApi } from "../tools/seed.js";
 import {
   address,
+  makeDelta,
   makeFailure,
   makeInstance,
   makeOutcome,
@@ -21,6 +23,9 @@ import {
   makeRows,
   ticketOf,
 } from "./fixture.js";
+
+/** A part of an answer. */
+type Told = Answer["body"];
 
 const secretWord = "prompt-canary-91f2";
 
@@ -66,13 +71,13 @@ describe("a customer's requests and usage", () => {
     expect(one.status).toBe(200);
     expect(one.body).toMatchObject({ id, kind: "model", model: "chat", result: "ok", status: 200, stream: false });
     expect(one.body.instance.alias).toBe("good");
-    const attempts = one.body.attempts.map((attempt: any) => [attempt.instance.alias, attempt.failure?.class ?? null]);
+    const attempts = one.body.attempts.map((attempt: Told) => [attempt.instance.alias, attempt.failure?.class ?? null]);
     expect(attempts).toEqual([
       ["limited", "rate_limit"],
       ["broken", "transient"],
       ["good", null],
     ]);
-    expect(one.body.picks.at(-1).pools[0].excluded.map(({ alias, reason }: any) => [alias, reason])).toEqual([
+    expect(one.body.picks.at(-1).pools[0].excluded.map(({ alias, reason }: Told) => [alias, reason])).toEqual([
       ["limited", "tried"],
       ["broken", "tried"],
     ]);
@@ -80,17 +85,17 @@ describe("a customer's requests and usage", () => {
     expect(one.body.usage.prompt_tokens).toBeGreaterThan(0);
     const later = await get(workspace, `/requests/${second}`);
     // One request cools one instance: the broken one was only noted.
-    expect(later.body.picks[0].pools[0].excluded.map(({ alias, reason }: any) => [alias, reason])).toEqual([
+    expect(later.body.picks[0].pools[0].excluded.map(({ alias, reason }: Told) => [alias, reason])).toEqual([
       ["limited", "rate_limit"],
     ]);
 
     const list = await get(workspace, "/requests");
-    expect(list.body.data.map((line: any) => line.id)).toEqual([second, refused, id]);
+    expect(list.body.data.map((line: Told) => line.id)).toEqual([second, refused, id]);
     expect(list.body.data[1]).toMatchObject({ result: "refused", status: 404, code: "model_not_found", attempts: 0 });
     const page = await get(workspace, "/requests?limit=1");
-    expect(page.body.data.map((line: any) => line.id)).toEqual([second]);
+    expect(page.body.data.map((line: Told) => line.id)).toEqual([second]);
     const rest = await get(workspace, `/requests?limit=2&cursor=${page.body.next_cursor}`);
-    expect([rest.body.data.map((line: any) => line.id), rest.body.next_cursor]).toEqual([[refused, id], null]);
+    expect([rest.body.data.map((line: Told) => line.id), rest.body.next_cursor]).toEqual([[refused, id], null]);
     const filtered = async (query: string) => (await get(workspace, `/requests?${query}`)).body.data.length;
     expect(await filtered("result=refused")).toBe(1);
     expect(await filtered(`key_id=${one.body.key_id}&status=200`)).toBe(2);
@@ -113,7 +118,7 @@ describe("a customer's requests and usage", () => {
     });
     const cost = one.body.cost_usd + later.body.cost_usd;
     expect(usage.body.totals.cost_usd).toBeCloseTo(cost, 9);
-    expect(usage.body.data.map(({ key_name, model, requests }: any) => [key_name, model, requests])).toEqual([
+    expect(usage.body.data.map(({ key_name, model, requests }: Told) => [key_name, model, requests])).toEqual([
       ["caller", null, 0],
       ["caller", "sandbox-chat", 2],
     ]);
@@ -138,16 +143,15 @@ describe("a customer's requests and usage", () => {
       body: { name: "mine", scopes: ["models:invoke", "tools:invoke"] },
     });
     await addApi(workspace, "fake", { operations: ["echo"] });
-    const [tool] = (await get(workspace, "/tools")).body.data;
     const invoke = (token: string) =>
-      call("POST", `/workspaces/${workspace.id}/tools/${tool.provider}/${tool.name}/invoke`, {
+      call("POST", `/workspaces/${workspace.id}/tools/fake/echo/invoke`, {
         token,
-        body: { input: { q: "x" } },
+        body: { input: { q: "hello" } },
       });
-    const ids = [
-      (await invoke(member.token)).headers.get("x-request-id"),
-      (await invoke(made.body.secret)).headers.get("x-request-id"),
-    ];
+    const invoked = [await invoke(member.token), await invoke(made.body.secret)];
+    expect(invoked.map(({ status }) => status)).toEqual([200, 200]);
+    const ids = invoked.map(({ headers }) => headers.get("x-request-id"));
+    expect((await invoke(ownerKey)).status).toBe(403);
     await chat(workspace, ownerKey);
     await chat(workspace, made.body.secret);
     for (const id of ids) {
@@ -157,13 +161,13 @@ describe("a customer's requests and usage", () => {
     }
     const all = (await get(workspace, "/usage?group_by=member,endpoint")).body;
     expect(all.totals.requests).toBe(4);
-    expect(all.data.filter((row: any) => row.member_id === member.memberId)).toMatchObject([
+    expect(all.data.filter((row: Told) => row.member_id === member.memberId)).toMatchObject([
       { endpoint: "chat/completions", requests: 1 },
       { endpoint: "tool", requests: 2 },
     ]);
     const own = (await get(workspace, "/usage?group_by=member,endpoint", member.token)).body;
     expect(own.totals.requests).toBe(3);
-    expect(own.data.every((row: any) => row.member_id === member.memberId)).toBe(true);
+    expect(own.data.every((row: Told) => row.member_id === member.memberId)).toBe(true);
     expect((await get(workspace, `/usage?member=${all.data[0].member_id}`, member.token)).body.totals.requests).toBe(
       all.data[0].member_id === member.memberId ? 3 : 0,
     );
@@ -214,36 +218,15 @@ async function expectHidden(expect: ExpectStatic, workspace: SeededWorkspace, id
 const hour = 3_600_000;
 const thisHour = Math.floor(Date.now() / hour) * hour;
 
-function makeDelta(more: Partial<UsageDelta> = {}): UsageDelta {
-  const place = {
-    hour: thisHour,
-    key_id: "k",
-    member_id: "",
-    pool_id: "p",
-    instance_id: "i",
-    provider_name: "x",
-    model: "m",
-    endpoint: "e",
-  };
-  const sums = {
-    requests: 1,
-    errors: 0,
-    caller_faults: 0,
-    departures: 0,
-    refusals: 0,
-    failed_attempts: 0,
-    prompt_tokens: 3,
-  };
-  const others = {
-    completion_tokens: 2,
-    cached_tokens: 0,
-    cost_micro_usd: 7,
-    unpriced: 0,
-    estimated: 0,
-    duration_ms: 5,
-  };
-  return { ...place, ...sums, ...others, ...more };
+const isClosed = (): boolean => false;
+
+/** What the record has of a workspace. */
+async function totalsOf(workspaceId: string): Promise<Record<string, unknown> | null> {
+  const query = "SELECT sum(requests) AS requests, sum(cost_micro_usd) AS cost FROM usage_hours WHERE workspace_id = ?";
+  return await env.DB.prepare(query).bind(workspaceId).first();
 }
+
+const evicted = (): ReturnType<typeof routerFor> => routerOf("ws-evicted");
 
 describe("telling the record", () => {
   it("ends at the same sums whatever statement fails, whichever answer is lost, and however often it is told", async ({
@@ -251,27 +234,20 @@ describe("telling the record", () => {
   }) => {
     const workspace = await seedWorkspace();
     const teller = { workspaceId: workspace.id, shard: "auto" };
-    await runInDurableObject(routerOf(workspace.id), async (_, { storage }) => {
+    await runInDurableObject(routerOf(workspace.id), async (_router, { storage }) => {
       const { sql } = storage;
-      const isClosed = () => false;
       let expected = 0;
       const addCalls = (): void => {
-        const rows = Array.from({ length: 900 }, (_, at) =>
+        const rows = Array.from({ length: 900 }, (_row, at) =>
           makeDelta({ model: `m${at % 450}`, hour: thisHour - hour * (at % 3) }),
         );
         storage.transactionSync(() => writeDeltas(sql, rows));
         expected += 900;
       };
-      const totals = async () =>
-        await env.DB.prepare(
-          "SELECT sum(requests) AS requests, sum(cost_micro_usd) AS cost FROM usage_hours WHERE workspace_id = ?",
-        )
-          .bind(workspace.id)
-          .first();
       addCalls();
       const healthy = faultyD1();
       expect(await tellBooks({ sql, db: openDatabase(healthy.d1), teller, isClosed })).toBe(true);
-      expect(await totals()).toEqual({ requests: expected, cost: expected * 7 });
+      expect(await totalsOf(workspace.id)).toEqual({ requests: expected, cost: expected * 7 });
       for (const fault of everyFault(healthy.calls)) {
         addCalls();
         const faulty = faultyD1(fault);
@@ -282,13 +258,21 @@ describe("telling the record", () => {
         storage.transactionSync(() => writeDeltas(sql, [makeDelta({ model: "m0" })]));
         expected += 1;
         expect(await tellBooks({ sql, db: openDatabase(env.DB), teller, isClosed })).toBe(true);
-        expect(await totals()).toEqual({ requests: expected, cost: expected * 7 });
+        expect(await totalsOf(workspace.id)).toEqual({ requests: expected, cost: expected * 7 });
       }
+      await env.DB.prepare("UPDATE usage_hours SET hour = hour - ? WHERE model = 'm1'")
+        .bind(402 * 24 * hour)
+        .run();
+      await sweepUsage(openDatabase(env.DB), Date.now());
+      const old = await env.DB.prepare("SELECT count(*) AS n FROM usage_hours WHERE model = 'm1'").first();
+      const young = await env.DB.prepare("SELECT count(*) AS n FROM usage_hours WHERE model = 'm2'").first();
+      expect([old, young]).toEqual([{ n: 0 }, { n: 1 }]);
+      expected = Number((await totalsOf(workspace.id))?.["requests"]);
       // A telling that comes late, with older figures, changes nothing; one that repeats the newest neither.
       const { tellUsage } = await import("../../src/usage/tell.js");
       const row = { ...makeDelta({ model: "m0", requests: 1 }), revision: 1 };
       await tellUsage(openDatabase(env.DB), teller, [row], 5);
-      expect(await totals()).toEqual({ requests: expected, cost: expected * 7 });
+      expect(await totalsOf(workspace.id)).toEqual({ requests: expected, cost: expected * 7 });
       await tellUsage(openDatabase(env.DB), { workspaceId: "ws_gone", shard: "auto" }, [row], 5);
       const gone = await env.DB.prepare("SELECT count(*) AS n FROM usage_hours WHERE workspace_id = 'ws_gone'").first();
       expect(gone).toEqual({ n: 0 });
@@ -301,19 +285,19 @@ describe("telling the record", () => {
     await chat(workspace, key);
     await abortAllDurableObjects();
     const router = routerOf(workspace.id);
-    await runInDurableObject(router, async (_, { storage }) => {
+    await runInDurableObject(router, async (_router, { storage }) => {
       expect(storage.sql.exec("SELECT at FROM due WHERE task = 'tell_usage'").toArray().length).toBe(1);
       storage.sql.exec("UPDATE due SET at = 1 WHERE task = 'tell_usage'");
     });
     expect(await runDurableObjectAlarm(router)).toBe(true);
-    const told = await env.DB.prepare(
+    const told = env.DB.prepare(
       "SELECT sum(requests) AS n, max(shard) AS shard FROM usage_hours WHERE workspace_id = ?",
     );
     expect(await told.bind(workspace.id).first()).toEqual({ n: 1, shard: "auto" });
-    const left = await runInDurableObject(router, (_, { storage }) =>
+    const left = await runInDurableObject(router, (_router, { storage }) =>
       storage.sql.exec("SELECT task FROM due").toArray(),
     );
-    expect(left).toEqual([{ task: "age_log" }]);
+    expect(left).not.toContainEqual({ task: "tell_usage" });
   });
 });
 
@@ -346,12 +330,12 @@ describe("the log on disk", () => {
   }) => {
     const day = 24 * hour;
     const now = 100 * day;
-    await runInDurableObject(routerOf("ws-log"), (_, { storage }) => {
+    await runInDurableObject(routerOf("ws-log"), (_router, { storage }) => {
       const { sql } = storage;
       const everything = { limit: 50, after: null, from: 0, to: Infinity };
       let written = 0;
       for (let flush = 0; flush < 8; flush += 1) {
-        const calls = Array.from({ length: 2_000 }, (_, at) => makeEntry(written + at, now + flush));
+        const calls = Array.from({ length: 2_000 }, (_row, at) => makeEntry(written + at, now + flush));
         const refusals = calls
           .slice(0, 400)
           .map((entry) => ({ ...entry, id: `no-${entry.id}`, result: "refused" as const }));
@@ -395,27 +379,26 @@ describe("the log on disk", () => {
   it("outlives eviction with the trace of a call under way, and counts a settling that comes again once", async ({
     expect,
   }) => {
-    const router = () => routerOf("ws-evicted");
-    await router().apply(
+    await evicted().apply(
       address(1),
       makeRows([makePool("chat", [makeInstance("a", 9), makeInstance("b", 1)])], undefined, {}),
     );
     const request = makeRequest({ endpoint: "embeddings" });
-    const first = ticketOf(await router().admit(request));
-    const second = ticketOf(await router().next(first, makeFailure("overloaded", { status: 529 })));
-    await router().requests({ limit: 1, after: null, from: 0, to: Infinity });
-    await evictDurableObject(router());
-    await router().settle([makeOutcome(second)]);
-    const entry = await router().request(request.request_id);
+    const first = ticketOf(await evicted().admit(request));
+    const second = ticketOf(await evicted().next(first, makeFailure("overloaded", { status: 529 })));
+    await evicted().requests({ limit: 1, after: null, from: 0, to: Infinity });
+    await evictDurableObject(evicted());
+    await evicted().settle([makeOutcome(second)]);
+    const entry = await evicted().request(request.request_id);
     expect(entry).toMatchObject({ model: "chat", endpoint: "embeddings", result: "ok" });
     expect(entry?.attempts.map(({ failure }) => failure?.status ?? null)).toEqual([529, null]);
     expect(entry?.picks.map(({ pools }) => pools[0]?.candidates.length)).toEqual([2, 1]);
-    await evictDurableObject(router());
-    await router().settle([makeOutcome(second)]);
-    expect(await router().request(request.request_id)).toEqual(entry);
-    const all = await router().requests({ limit: 9, after: null, from: 0, to: Infinity });
+    await evictDurableObject(evicted());
+    await evicted().settle([makeOutcome(second)]);
+    expect(await evicted().request(request.request_id)).toEqual(entry);
+    const all = await evicted().requests({ limit: 9, after: null, from: 0, to: Infinity });
     expect(all.entries.length).toBe(1);
-    const sums = await runInDurableObject(router(), (_, { storage }) => readUntold(storage.sql, 9));
+    const sums = await runInDurableObject(evicted(), (_router, { storage }) => readUntold(storage.sql, 9));
     expect(sums.map(({ failed_attempts, instance_id, requests }) => [instance_id, requests, failed_attempts])).toEqual([
       ["a", 0, 1],
       ["b", 1, 0],

@@ -11,6 +11,8 @@ import { dataKeys } from "../../src/vault/model.js";
 import { streamExport } from "../../src/workspaces/export.js";
 import { call } from "../support/client.js";
 import { db, seedMember, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { tellUsage } from "../../src/usage/tell.js";
+import { makeDelta } from "../routing/fixture.js";
 import { addApi } from "../tools/seed.js";
 
 interface Manifest {
@@ -41,6 +43,11 @@ describe("exporting a workspace", () => {
     await seedPool(workspace, [{ alias: "a", secret: "sk-sandbox-ok", weight: 3 }]);
     await seedInvites(workspace.id, admin.memberId, 450);
     await addApi(workspace, "fake", { operations: Array.from({ length: 250 }, (_, at) => `op${at}`) });
+    const hours = Array.from({ length: 450 }, (_, at) => ({
+      ...makeDelta({ model: `m${at % 9}`, hour: at % 50 }),
+      revision: 1,
+    }));
+    await tellUsage(db, { workspaceId: workspace.id, shard: "auto" }, hours, Date.now());
     const answer = await exportOf(workspace);
     expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "application/x-ndjson; charset=utf-8"]);
     expect(answer.headers.get("content-disposition")).toBe(`attachment; filename="${workspace.slug}.ndjson"`);
@@ -70,6 +77,7 @@ describe("exporting a workspace", () => {
       default_models: 0,
       tool_providers: 1,
       tools: 250,
+      usage: 450,
       audit_log: entries,
     });
     const rowsOf = (name: string) =>

@@ -14,6 +14,8 @@ import { sweepPurges, type PurgeableFor } from "../../src/workspaces/purge.js";
 import { listWorkspaces } from "../../src/workspaces/workspaces.js";
 import { call } from "../support/client.js";
 import { db, seedMember, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { tellUsage } from "../../src/usage/tell.js";
+import { makeDelta } from "../routing/fixture.js";
 import { addApi } from "../tools/seed.js";
 
 const day = 86_400_000;
@@ -40,6 +42,7 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
   await addApi(workspace, "fake");
   const news = { scope: "workspace", span: "day", start: 0, threshold: 80, spent: 8, budget: 10 } as const;
   await noteBudget(db, id, news, Date.now());
+  await tellUsage(db, { workspaceId: id, shard: "auto" }, [{ ...makeDelta(), revision: 1 }], Date.now());
   await call("DELETE", `/workspaces/${id}`, { token, body: { slug } });
   await db
     .update(workspaces)
