@@ -16,6 +16,7 @@ import { sweepClosedLetters, sweepOutbox } from "./mail/outbox.js";
 import { sweepRotations } from "./rotation/advance.js";
 import { routerFor } from "./routing/router-for.js";
 import { publish, sweepUnapplied } from "./snapshot/publish.js";
+import { sweepUsage } from "./usage/sweep.js";
 import { refreshServers } from "./tools/mcp/refresh.js";
 import { sweepEntries } from "./vault/entries.js";
 import { sweepWrappings } from "./vault/rewrap.js";
@@ -49,6 +50,7 @@ export default {
       sweep("codes", () => sweepCodes(db, now)),
       sweep("purge", () => sweepPurges(env, db, now, routerFor)),
       sweep("challenges", () => sweepChallenges(db, now)),
+      sweep("usage", () => sweepUsage(db, now)),
       sweep("key_warnings", () => sweepExpiringKeys(db, now)),
       sweep("credential_reminders", () => sweepExpiringCredentials(db, now)),
       sweep("previous_secrets", () => sweepPreviousSecrets(db, now)),
