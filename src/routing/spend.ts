@@ -29,34 +29,35 @@ export function createSpend(): Spend {
 
 /** When the span that a moment lies in began. */
 export function spanStart(span: Span, now: number): number {
-  if (span === "day") {
-    return now - (now % dayMs);
-  }
-  const date = new Date(now);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
+  return span === "day" ? now - (now % dayMs) : monthOf(now).start;
 }
 
 /** Milliseconds until the span turns. */
 export function spanLeftMs(span: Span, now: number): number {
-  if (span === "day") {
-    return dayMs - (now % dayMs);
+  return span === "day" ? dayMs - (now % dayMs) : monthOf(now).end - now;
+}
+
+/** The month that was asked for last: every call asks for the same one. */
+let latest = { start: 0, end: 0 };
+
+function monthOf(now: number): { readonly start: number; readonly end: number } {
+  if (now < latest.start || now >= latest.end) {
+    const date = new Date(now);
+    const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
+    latest = { start: Date.UTC(year, month, 1), end: Date.UTC(year, month + 1, 1) };
   }
-  const date = new Date(now);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1) - now;
+  return latest;
 }
 
 /** Begins the spans that have turned. A clock that stepped back begins none: what was spent stays spent. */
 export function rollSpend(spend: Spend, now: number): void {
   for (const span of spans) {
     const part = spend[span];
-    // The next turn is later than this by at least a day, so most calls end at this comparison.
-    if (now >= part.start + dayMs || part.start === 0) {
-      const start = spanStart(span, now);
-      if (start > part.start) {
-        part.start = start;
-        part.spent = 0;
-        part.told = 0;
-      }
+    const start = spanStart(span, now);
+    if (start > part.start) {
+      part.start = start;
+      part.spent = 0;
+      part.told = 0;
     }
   }
 }
