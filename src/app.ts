@@ -1,6 +1,8 @@
 /** The only file that knows every route: two doors, the control plane and the gateway, each with its callers, its guard and its error face. */
 import { waitUntil } from "cloudflare:workers";
 import { Hono } from "hono";
+import { noteDenied } from "./audit/denied.js";
+import { auditEndpoints } from "./audit/routes.js";
 import { AppError } from "./base/errors.js";
 import { openDatabase } from "./base/database.js";
 import { newId } from "./base/ids.js";
@@ -10,12 +12,12 @@ import { readSettings, requireSettings } from "./base/settings.js";
 import { confirmCredential } from "./connections/confirm.js";
 import { connectionEndpoints } from "./connections/routes.js";
 import { errorResponse, faceOf } from "./gateway/face.js";
-import { gateway } from "./gateway/routes.js";
+import { gateway, isGatewayPath } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
 import { checkDoor, secureAnswer } from "./http/door.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
 import { showOutbox } from "./mail/dev-outbox.js";
-import type { Endpoint } from "./http/endpoint.js";
+import { toActor, type Endpoint } from "./http/endpoint.js";
 import { logFailure, problem, toAppError } from "./http/failure.js";
 import { readiness } from "./http/health.js";
 import { allowedMethods, mount } from "./http/mount.js";
@@ -24,6 +26,7 @@ import { identityAuthenticators } from "./identity/authenticators.js";
 import { identityEndpoints } from "./identity/routes.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
 import { keyEndpoints } from "./keys/routes.js";
+import { ledgerEndpoints } from "./ledger/routes.js";
 import { modelEndpoints } from "./models/routes.js";
 import { vaultEndpoints } from "./rotation/routes.js";
 import { routerFor } from "./routing/router-for.js";
@@ -60,6 +63,8 @@ export const endpoints: readonly Endpoint[] = [
   ...vaultEndpoints(publishNewest),
   ...routingEndpoints,
   ...usageEndpoints,
+  ...auditEndpoints,
+  ...ledgerEndpoints,
   ...toolRoomEndpoints,
 ];
 
@@ -75,32 +80,59 @@ const services: Services = {
 const version = "0.1.0";
 const authenticators = [...identityAuthenticators, keyAuthenticator()];
 
-export const app = new Hono<HttpEnv>();
+// An SDK's door: its own callers and its own error face. Nothing of the control plane runs for /v1 and /anthropic.
+const door = gateway({
+  publish: (env, workspaceId) => republish(env, workspaceId, routerFor),
+  openInstance,
+  confirmCredential: (env, workspaceId, id, doubt) =>
+    confirmCredential(env, workspaceId, id, doubt, (...to) => services.publish(...to)),
+});
 
-app.use(async (context, next) => {
+const controlPlane = new Hono<HttpEnv>();
+
+/** The whole service: every request comes in here. */
+export const app = {
+  async fetch(request: Request, env: Env, context?: ExecutionContext): Promise<Response> {
+    reportEntries(env);
+    const path = pathOf(request.url);
+    if (!isGatewayPath(path)) {
+      return await controlPlane.fetch(request, env, context);
+    }
+    const requestId = newId("request");
+    const call = { request, path, requestId, env, waitUntil: (work: Promise<unknown>) => waitFor(work, context) };
+    const response = await door.answer(call, () => checkDoor(env, request));
+    secureAnswer(response, requestId);
+    return response;
+  },
+};
+
+/** Between the host and the query; the platform has written the address in its one form. */
+function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  const end = url.indexOf("?", start);
+  return end < 0 ? url.slice(start) : url.slice(start, end);
+}
+
+function waitFor(work: Promise<unknown>, context: ExecutionContext | undefined): void {
+  if (context === undefined) {
+    waitUntil(work);
+  } else {
+    context.waitUntil(work);
+  }
+}
+
+controlPlane.use(async (context, next) => {
   context.set("requestId", newId("request"));
-  reportEntries(context.env);
   await next();
   secureAnswer(context.res, context.get("requestId"));
 });
 
-app.use(async (context, next) => {
+controlPlane.use(async (context, next) => {
   checkDoor(context.env, context.req.raw);
   await next();
 });
 
-// An SDK's door: its own callers and its own error face. Nothing below it runs for /v1 and /anthropic.
-app.route(
-  "/",
-  gateway({
-    publish: (env, workspaceId) => republish(env, workspaceId, routerFor),
-    openInstance,
-    confirmCredential: (env, workspaceId, id, doubt) =>
-      confirmCredential(env, workspaceId, id, doubt, (...to) => services.publish(...to)),
-  }),
-);
-
-app.use(async (context, next) => {
+controlPlane.use(async (context, next) => {
   const startedAt = Date.now();
   context.set("db", openDatabase(context.env.DB));
   context.set("services", services);
@@ -112,11 +144,14 @@ app.use(async (context, next) => {
     status: context.res.status,
     duration_ms: Date.now() - startedAt,
   });
+  if (context.res.status === 403) {
+    noteRefusal(context, startedAt);
+  }
 });
 
-app.get("/healthz", (context) => context.json({ status: "ok" }));
+controlPlane.get("/healthz", (context) => context.json({ status: "ok" }));
 
-app.get("/readyz", async (context) => {
+controlPlane.get("/readyz", async (context) => {
   const { env } = context;
   const db = context.get("db");
   const questions = {
@@ -127,26 +162,28 @@ app.get("/readyz", async (context) => {
   return context.json(result, result.status === "ready" ? 200 : 503);
 });
 
-app.get("/openapi.json", (context) => {
+controlPlane.get("/openapi.json", (context) => {
   return context.json(describeApi(endpoints, version, requireSettings(context.env).publicUrl));
 });
 
-app.get("/dev/outbox", (context) => showOutbox(context.req.raw, context.env, context.get("db"), letterWriters));
+controlPlane.get("/dev/outbox", (context) =>
+  showOutbox(context.req.raw, context.env, context.get("db"), letterWriters),
+);
 
-app.use(async (context, next) => {
+controlPlane.use(async (context, next) => {
   context.set("principal", await callerOf(context));
   await next();
 });
 // The door of agents: the callers of the control plane, and an error face of its own.
-app.route("/", mcpDoor(version));
+controlPlane.route("/", mcpDoor(version));
 
-app.on(["GET", "POST"], ["/invites/:token", "/invites/:token/:deed"], async (context, next) => {
+controlPlane.on(["GET", "POST"], ["/invites/:token", "/invites/:token/:deed"], async (context, next) => {
   return (await answerInvitee(context)) ?? (await next());
 });
-app.use("/workspaces/:ws/*", guardWorkspace);
-mount(app, endpoints);
+controlPlane.use("/workspaces/:ws/*", guardWorkspace);
+mount(controlPlane, endpoints);
 
-app.notFound(async (context) => {
+controlPlane.notFound(async (context) => {
   const requestId = context.get("requestId");
   const methods = allowedMethods(endpoints, context.req.path);
   const page = await staticPage(context);
@@ -161,7 +198,7 @@ app.notFound(async (context) => {
   return problem(new AppError("not_found"), requestId);
 });
 
-app.onError((error, context) => {
+controlPlane.onError((error, context) => {
   const failure = toAppError(error);
   const requestId = context.get("requestId");
   logFailure(failure, requestId);
@@ -179,6 +216,23 @@ function reportEntries(env: Env): void {
     const { id } = env.CF_VERSION_METADATA;
     waitUntil(reportKeyring(openDatabase(env.DB), id, reading.settings.keyring, now));
   }
+}
+
+/** Off the path: a refusal of somebody who belongs to the workspace is told of in its log. Who is nobody here leaves no row. */
+function noteRefusal(context: HttpContext, now: number): void {
+  const [principal, access, route] = [context.get("principal"), context.get("access"), context.get("route")];
+  if (principal === null || access === undefined || route === undefined) {
+    return;
+  }
+  const operation = `${context.req.method} ${route}`;
+  const answer = context.res.clone();
+  const note = async (): Promise<void> => {
+    const told: unknown = await answer.json();
+    const code = typeof told === "object" && told !== null && "code" in told ? String(told.code) : "forbidden";
+    const attempt = { workspaceId: access.id, operation, code };
+    await noteDenied(context.get("db"), toActor(principal, context, now), attempt);
+  };
+  waitUntil(note());
 }
 
 async function publishNewest(env: Env, workspaceId: string): Promise<void> {

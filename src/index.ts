@@ -3,6 +3,7 @@ import { app } from "./app.js";
 import { openDatabase, type Database } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
 import { requireSettings } from "./base/settings.js";
+import { sweepThrottles } from "./audit/throttle.js";
 import { sweepRefused } from "./connections/confirm.js";
 import { sweepExpiringCredentials } from "./connections/credential-reminders.js";
 import { sweepPreviousSecrets } from "./connections/credential-rotation.js";
@@ -11,6 +12,7 @@ import { sweepCodes } from "./identity/code-limits.js";
 import { sweepChallenges } from "./identity/passkeys.js";
 import { sweepSessions } from "./identity/own-sessions.js";
 import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
+import { sweepSeals } from "./ledger/seal.js";
 import { consumeMail } from "./mail/consumer.js";
 import { sweepClosedLetters, sweepOutbox } from "./mail/outbox.js";
 import { sweepRotations } from "./rotation/advance.js";
@@ -23,6 +25,7 @@ import { sweepWrappings } from "./vault/rewrap.js";
 import { letterWriters } from "./workspaces/letters.js";
 import { sweepPurges } from "./workspaces/purge.js";
 
+export { Ledger } from "./ledger/ledger.do.js";
 export { Router } from "./routing/router.do.js";
 
 const publishesPerSweep = 100;
@@ -58,6 +61,8 @@ export default {
       sweep("rotations", () => sweepRotations(env, (on, id) => publish(on, id, routerFor), now, rotationsPerSweep)),
       sweep("tool_servers", () => refreshServers(env, db, now, toolServersPerSweep)),
       sweep("keyring", () => sweepKeyring(env, db, now)),
+      sweep("seals", () => sweepSeals(env, db, now)),
+      sweep("throttles", () => sweepThrottles(db, now)),
     ]);
   },
 } satisfies ExportedHandler<Env>;

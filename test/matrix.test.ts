@@ -52,6 +52,7 @@ const table: Readonly<Record<string, Row>> = {
   "post /dev/demo-session": { in: "public", status: 403 },
   "post /auth/email-code": { in: "public", status: 422, body: nonsense },
   "post /auth/email-code/verify": { in: "public", status: 422, body: nonsense },
+  "get /.well-known/audit-log-key": { in: "public", status: 200 },
   "get /auth/methods": { in: "public", status: 200 },
   "get /auth/jwks": { in: "public", status: 200 },
   "post /auth/sign-in/social": { in: "public", status: 422, body: nonsense },
@@ -362,6 +363,11 @@ const table: Readonly<Record<string, Row>> = {
   "get /workspaces/{ws}/usage": { in: "workspace", least: "MEMBER", scope: "usage:read" },
   "get /workspaces/{ws}/requests": { in: "workspace", least: "ADMIN", scope: "usage:read" },
   "get /workspaces/{ws}/requests/{id}": { in: "workspace", least: "ADMIN", scope: "usage:read" },
+
+  "get /workspaces/{ws}/audit-log": { in: "workspace", least: "ADMIN", scope: "audit:read" },
+  "get /workspaces/{ws}/audit-log/export": { in: "workspace", least: "ADMIN", scope: "audit:read" },
+  "get /workspaces/{ws}/audit-log/checkpoint": { in: "workspace", least: "ADMIN", scope: "audit:read" },
+  "get /workspaces/{ws}/audit-log/proof": { in: "workspace", least: "ADMIN", scope: "audit:read" },
 
   "get /workspaces/{ws}/vault": { in: "workspace", least: "OWNER", scope: "vault:rotate" },
   "post /workspaces/{ws}/vault/rotate": { in: "workspace", least: "OWNER", scope: "vault:rotate" },

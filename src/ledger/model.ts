@@ -3,8 +3,8 @@ import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 
-/** What keeps a tree from growing. `rolled_back`: the Ledger knows of more, or of other rows; `row_lost`, `row_changed`, `row_slipped_in`: a sealed row is not what it was. */
-export const treeFaults = ["rolled_back", "row_lost", "row_changed", "row_slipped_in"] as const;
+/** What is wrong with a log. `rolled_back`: the Ledger knows of more, or of other rows, and nothing is signed until that is so no more; `row_lost`, `row_changed`, `row_slipped_in`: a sealed row is not what it was; `tree_changed`: its hashes are not. */
+export const treeFaults = ["rolled_back", "tree_changed", "row_lost", "row_changed", "row_slipped_in"] as const;
 export type TreeFault = (typeof treeFaults)[number];
 
 /** One row a workspace, made by a trigger with its first audit row. */
@@ -88,6 +88,7 @@ export const AuditCheckpoint = z
       .describe("What was found to be not as it was sealed; null when all is well."),
   })
   .openapi("AuditCheckpoint");
+export type AuditCheckpoint = z.infer<typeof AuditCheckpoint>;
 
 /** A proof. Hashes in the order of RFC 9162, sections 2.1.3 and 2.1.4. */
 export const AuditProof = z
@@ -102,6 +103,7 @@ export const AuditProof = z
     hashes: z.array(hash),
   })
   .openapi("AuditProof");
+export type AuditProof = z.infer<typeof AuditProof>;
 
 const size = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
@@ -113,3 +115,9 @@ export const ProofQuery = z.object({
   from: size.optional().describe("Consistency: the older tree's size."),
   to: size.optional().describe("Consistency: the younger tree's size; the newest checkpoint's when left out."),
 });
+export type ProofQuery = z.infer<typeof ProofQuery>;
+
+/** The key that signs checkpoints and exports. */
+export const CheckpointKey = z
+  .object({ algorithm: z.literal("Ed25519"), public_key: z.string().describe("32 bytes in base64.") })
+  .openapi("CheckpointKey");
