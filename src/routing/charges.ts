@@ -19,7 +19,7 @@ const thresholds = [80, 100] as const;
  * What an ended call is charged: what its provider says it used. Where nobody says, a whole answer is charged what it held, and a call that was
  * broken off or left at least its input. An attempt that failed before any content, and a request that the provider refused, cost nothing.
  */
-export function chargeOf({ first_byte_ms: firstByteMs, result, ticket, usage }: Outcome): Charge {
+function chargeOf({ first_byte_ms: firstByteMs, result, ticket, usage }: Outcome): Charge {
   const { estimate } = ticket;
   if (usage !== null) {
     const least = usage.estimated === true ? (estimate?.input_tokens ?? 0) : 0;
