@@ -30,6 +30,8 @@ const patienceMs = 2_000;
 const lookMs = 4;
 /** Leases ahead of need are asked for no more often than this. */
 const refillMs = 50;
+/** How soon it is looked again whether something can go back, where an ask is under way. */
+const retryMs = 100;
 /** What is not used for so long goes back, well before a quiet object is let go. */
 const idleMs = 3_000;
 
@@ -147,7 +149,7 @@ export class Leasing {
   }
 
   /** The timer keeps the object in memory until what it does not need has gone back. */
-  #returnLater(): void {
+  #returnLater(afterMs = idleMs): void {
     if (this.#isTimed) {
       return;
     }
@@ -155,7 +157,7 @@ export class Leasing {
     setTimeout(() => {
       this.#isTimed = false;
       this.#shell.waitUntil(this.#returnSpare());
-    }, idleMs);
+    }, afterMs);
   }
 
   async #returnSpare(): Promise<void> {
@@ -164,8 +166,9 @@ export class Leasing {
     if (state.closed || !this.isTenant()) {
       return;
     }
-    if (now - this.#usedAt < idleMs || this.#isAsking) {
-      this.#returnLater();
+    const leftMs = this.#usedAt + idleMs - now;
+    if (leftMs > 0 || this.#isAsking) {
+      this.#returnLater(Math.max(leftMs, retryMs));
       return;
     }
     const meter = meterOf(state, workspaceScope);

@@ -87,7 +87,10 @@ export function sumStates(
 
 function sumInstance(row: KnownInstance, told: readonly InstanceState[]): PoolInstanceState {
   const unheard = !row.enabled || row.weight === 0 ? "drained" : "ready";
-  const status = statuses.find((word) => told.some((state) => state.status === word)) ?? unheard;
+  // Where one shard probes, the others' cool-downs are over and wait for what it finds.
+  const isProbed = told.some((state) => state.status === "probing");
+  const heard = told.filter((state) => !(isProbed && state.probe_due === true));
+  const status = statuses.find((word) => heard.some((state) => state.status === word)) ?? unheard;
   const telling = told.filter((state) => state.status === status);
   const until = telling.flatMap((state) => state.cooling_until ?? []).toSorted();
   const sum = (count: (state: InstanceState) => number): number => told.reduce((all, state) => all + count(state), 0);

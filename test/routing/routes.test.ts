@@ -144,6 +144,11 @@ describe("a pool's live state", () => {
       status: "out",
       cooling_until: null,
     });
+    const due = { ...told("cooling", early), probe_due: true };
+    expect(sumStates([row], [due, told("probing", early), due])[0]).toMatchObject({ status: "probing", picks: 3 });
+    expect(sumStates([row], [due, told("probing", early), told("cooling", late)])[0]).toMatchObject({
+      status: "cooling",
+    });
     expect(sumStates([row], [])[0]).toMatchObject({ status: "ready", picks: 0, share: 0 });
   });
 });

@@ -45,7 +45,7 @@ function sleep(ms: number): Promise<void> {
 
 /** Waits until something is so, looking every few milliseconds. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 400 && !(await isSo()); tries += 1) {
+  for (let tries = 0; tries < 1_000 && !(await isSo()); tries += 1) {
     await sleep(10);
   }
 }
