@@ -82,7 +82,7 @@ export type Lender = Map<string, Account>;
 /** A lease is at most this part of what is left, or what one call needs. */
 const part = 0.05;
 /** Requests and tokens are to be used within this: short, so that what stays unused is soon back; long enough for few asks. */
-export const rateLeaseMs = 5_000;
+const rateLeaseMs = 5_000;
 /** No call runs longer: the longest total time-out and a ticket's grace. */
 const longestCallMs = 3_700_000;
 
