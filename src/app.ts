@@ -15,6 +15,7 @@ import { errorResponse, faceOf } from "./gateway/face.js";
 import { gateway, isGatewayPath } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
 import { checkDoor, secureAnswer } from "./http/door.js";
+import { showErrorIndex, showErrorPage } from "./http/error-pages.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
 import { showOutbox } from "./mail/dev-outbox.js";
 import { toActor, type Endpoint } from "./http/endpoint.js";
@@ -165,6 +166,9 @@ controlPlane.get("/readyz", async (context) => {
 controlPlane.get("/openapi.json", (context) => {
   return context.json(describeApi(endpoints, version, requireSettings(context.env).publicUrl));
 });
+
+controlPlane.get("/docs/errors", () => showErrorIndex());
+controlPlane.get("/docs/errors/:code", (context) => showErrorPage(context.req.param("code")));
 
 controlPlane.get("/dev/outbox", (context) =>
   showOutbox(context.req.raw, context.env, context.get("db"), letterWriters),

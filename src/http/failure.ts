@@ -3,6 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import { errorTable } from "../base/error-table.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
+import { errorPagesPath } from "./error-pages.js";
 
 /** Any thrown thing as an `AppError`; what is unknown becomes `internal` and is logged, never sent. */
 export function toAppError(error: unknown): AppError {
@@ -19,7 +20,7 @@ export function toAppError(error: unknown): AppError {
 export function problem(error: AppError, requestId: string): Response {
   const { status, title } = errorTable[error.code];
   const body = {
-    type: `/docs/errors/${error.code}`,
+    type: `${errorPagesPath}/${error.code}`,
     title,
     status,
     detail: error.detail,

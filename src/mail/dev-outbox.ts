@@ -2,9 +2,10 @@
 import { desc, eq } from "drizzle-orm";
 import { hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
+import { escapeHtml } from "../base/html.js";
 import { requireSettings } from "../base/settings.js";
 import { prefersHtml } from "../http/accept.js";
-import { escapeHtml, type Letter, type LetterWriters } from "./letter.js";
+import type { Letter, LetterWriters } from "./letter.js";
 import { outbox, type LetterKind } from "./model.js";
 
 const shownLetters = 50;

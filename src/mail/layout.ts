@@ -1,5 +1,6 @@
 /** The one shape of all letters: lead, what to act on, notes; as plain text and as a page that needs nothing from anywhere. */
-import { escapeHtml, type Letter } from "./letter.js";
+import { escapeHtml } from "../base/html.js";
+import type { Letter } from "./letter.js";
 
 /** The languages that letters are written in. */
 export type LetterLanguage = "en-US" | "zh-CN";

@@ -28,13 +28,3 @@ export type LetterWriter = (env: Env, db: Database, subject: LetterSubject) => P
 
 /** One writer for each kind of letter; handed in from above. */
 export type LetterWriters = Readonly<Record<LetterKind, LetterWriter>>;
-
-/** A text safe inside HTML, also in quoted attributes. */
-export function escapeHtml(text: string): string {
-  return text
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replaceAll('"', "&quot;")
-    .replaceAll("'", "&#39;");
-}

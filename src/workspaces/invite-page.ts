@@ -1,7 +1,7 @@
 /** The page an invite's link opens: who invites to what, and two buttons. It needs no script, no console, and nothing from anywhere else. */
 import { randomBytes, toBase32 } from "../base/bytes.js";
+import { escapeHtml } from "../base/html.js";
 import { toLine, type LetterLanguage } from "../mail/layout.js";
-import { escapeHtml } from "../mail/letter.js";
 import { pageTexts, type OfferFacts, type PageProblem } from "./invite-texts.js";
 
 /** How the invitee stands: without an account, signed in with the right one, or to be asked for a code. */
