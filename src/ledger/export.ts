@@ -44,7 +44,7 @@ const blockLevel = 8;
 /** The export as bytes, read as fast as they are taken. A failure breaks the stream off and is logged. */
 export function streamAuditLog(env: Env, db: Database, order: ExportOrder): ReadableStream<Uint8Array> {
   const pieces = order.format === "ndjson" ? writeProved(env, db, order) : writePlain(env, db, order);
-  return new ReadableStream<Uint8Array>({
+  const source: UnderlyingSource<Uint8Array> = {
     async pull(controller) {
       try {
         const { done, value } = await pieces.next();
@@ -61,7 +61,9 @@ export function streamAuditLog(env: Env, db: Database, order: ExportOrder): Read
     async cancel() {
       await pieces.return();
     },
-  });
+  };
+  // Nothing is read ahead: the row that tells of this export is committed before the first byte is asked for, and stands in it.
+  return new ReadableStream(source, { highWaterMark: 0 });
 }
 
 type Pieces = AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>;

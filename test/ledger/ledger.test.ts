@@ -1,10 +1,11 @@
 import { env } from "cloudflare:workers";
 import { createExecutionContext, createScheduledController, waitOnExecutionContext } from "cloudflare:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { and, eq, sql } from "drizzle-orm";
 import { describe, it } from "vitest";
 import worker from "../../src/index.js";
 import { auditLog } from "../../src/audit/model.js";
+import { utf8 } from "../../src/base/bytes.js";
 import { requireSettings } from "../../src/base/settings.js";
 import { ledgerFor } from "../../src/ledger/ledger-for.js";
 import { auditTrees } from "../../src/ledger/model.js";
@@ -44,7 +45,7 @@ async function treeHead(leaves: readonly Hash[]): Promise<Hash> {
 }
 
 async function makeLeaves(count: number): Promise<Hash[]> {
-  return await Promise.all(Array.from({ length: count }, (_, at) => hashLeaf(new TextEncoder().encode(`leaf ${at}`))));
+  return await Promise.all(Array.from({ length: count }, (_, at) => hashLeaf(utf8(`leaf ${at}`))));
 }
 
 const path = (id: string, rest = "") => `/workspaces/${id}/audit-log${rest}`;
@@ -77,13 +78,13 @@ describe("the tree", () => {
         expect(isSame(root, await foldHashes(leaves.slice(0, size)))).toBe(true);
 
         const index = a % size;
-        const path = await proveInclusion(index, size, read);
+        const steps = await proveInclusion(index, size, read);
         const leaf = { index, hash: leaves[index] ?? root };
-        expect(await isIncluded(leaf, { size, root }, path)).toBe(true);
-        expect(path.length).toBeLessThanOrEqual(Math.ceil(Math.log2(size)));
+        expect(await isIncluded(leaf, { size, root }, steps)).toBe(true);
+        expect(steps.length).toBeLessThanOrEqual(Math.ceil(Math.log2(size)));
         const other = { index, hash: leaves[(index + 1) % leaves.length] ?? root };
-        expect(await isIncluded(other, { size, root }, path)).toBe(false);
-        expect(await isIncluded(leaf, { size, root }, [...path, root])).toBe(false);
+        expect(await isIncluded(other, { size, root }, steps)).toBe(false);
+        expect(await isIncluded(leaf, { size, root }, [...steps, root])).toBe(false);
 
         const older = b % (size + 1);
         const proof = await proveConsistency(older, size, read);
@@ -133,7 +134,7 @@ describe("sealing", () => {
     // As C2SP signed-note has it: name, newline, algorithm 1, key.
     const named = new Uint8Array([...new TextEncoder().encode(`${origin}\n`), 1, ...raw]);
     const keyId = new Uint8Array(await crypto.subtle.digest("SHA-256", named)).slice(0, 4);
-    expect([...signed.slice(0, 4)]).toEqual([...keyId]);
+    expect(signed.slice(0, 4)).toEqual(keyId);
     expect(second.public_key).toBe(`${origin}+${keyId.toHex()}+${new Uint8Array([1, ...raw]).toBase64()}`);
     const plain = await call("GET", path(id, "/checkpoint"), { token, headers: { accept: "text/plain" } });
     expect([plain.headers.get("content-type"), plain.text]).toEqual(["text/plain; charset=utf-8", second.note]);
