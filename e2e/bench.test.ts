@@ -17,3 +17,16 @@ describe("npm run bench", () => {
     }
   }, 120_000);
 });
+
+describe("npm run bench:sim", () => {
+  it("sees every share and limit hold on one shard and on four, and says when one does not", async ({ expect }) => {
+    const lines: string[] = [];
+    const args = [path.join(root, "bench/simulate.ts"), "--check"];
+    const onLine = (line: string): number => lines.push(line);
+    expect(await runCommand(process.execPath, args, { cwd: root, onLine, limitMs: 60_000 }), lines.join("\n")).toBe(0);
+    expect(lines.filter((line) => /^\| [14] \|/.test(line))).toHaveLength(6);
+    expect(await runCommand(process.execPath, [...args, "--calls", "0"], { cwd: root, onLine, limitMs: 60_000 })).toBe(
+      1,
+    );
+  }, 90_000);
+});

@@ -82,6 +82,7 @@ const checks: readonly Check[] = [
   toolCheck("types of the end-to-end tests", "", "tsc", ["--noEmit", "-p", "e2e"]),
   toolCheck("types of the bench", "", "tsc", ["--noEmit", "-p", "bench"]),
   toolCheck("types of the bench's Workers", "", "tsc", ["--noEmit", "-p", "bench/workers"]),
+  toolCheck("types of the simulation", "", "tsc", ["--noEmit", "-p", "bench/sim"]),
   toolCheck("dead code", "remove it, or its `export`", "knip", []),
   toolCheck("types of the bindings", "npm run types", "wrangler", wranglerTypes),
   toolCheck("migrations fit together", "two branches made one each: drop one and generate it anew", "drizzle-kit", [
