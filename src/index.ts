@@ -12,6 +12,7 @@ import { sweepCodes } from "./identity/code-limits.js";
 import { sweepChallenges } from "./identity/passkeys.js";
 import { sweepSessions } from "./identity/own-sessions.js";
 import { sweepExpiringKeys } from "./keys/expiry-warnings.js";
+import { sweepCare } from "./ledger/care.js";
 import { sweepSeals } from "./ledger/seal.js";
 import { consumeMail } from "./mail/consumer.js";
 import { sweepClosedLetters, sweepOutbox } from "./mail/outbox.js";
@@ -62,6 +63,7 @@ export default {
       sweep("tool_servers", () => refreshServers(env, db, now, toolServersPerSweep)),
       sweep("keyring", () => sweepKeyring(env, db, now)),
       sweep("seals", () => sweepSeals(env, db, now)),
+      sweep("audit_care", () => sweepCare(env, db, now)),
       sweep("throttles", () => sweepThrottles(db, now)),
     ]);
   },

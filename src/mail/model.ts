@@ -11,6 +11,7 @@ export const letterKinds = [
   "credential_state",
   "credential_expiring",
   "budget",
+  "audit_checkpoint",
 ] as const;
 export type LetterKind = (typeof letterKinds)[number];
 

@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { foreignKey, index, integer, sqliteTable, text, unique, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { z } from "@hono/zod-openapi";
 import { roles } from "../access/permissions.js";
-import { users } from "../identity/model.js";
+import { EmailAddress, users } from "../identity/model.js";
 import { ChangedWorkspaceLimits, WorkspaceLimits } from "./limits-schema.js";
 
 /** Regions a key can be made for: the platform's location hints, and `auto` for none. */
@@ -178,6 +178,18 @@ const maxDays = z
   .max(3650)
   .nullable()
   .describe("The longest that a key made from now on may live; null for no limit.");
+const retentionDays = z
+  .number()
+  .int()
+  .min(30)
+  .max(36_500)
+  .nullable()
+  .describe(
+    "How long audit rows are kept, in days; null for ever. Only sealed rows go, and what is left stays provable.",
+  );
+const checkpointEmail = EmailAddress.nullable().describe(
+  "Where the audit log's newest checkpoint is mailed, once a day at most; null for nowhere.",
+);
 const memberKeys = z.boolean().describe("Whether a MEMBER may make keys for their own calls.");
 
 /** Settings with every default filled in. */
@@ -189,6 +201,8 @@ export const WorkspaceSettings = z
     seat_limit: seatLimit.default(0),
     invite_policy: z.object({ expiry_days: expiryDays.default(7) }).prefault({}),
     key_policy: z.object({ max_days: maxDays.default(365), member_keys: memberKeys.default(true) }).prefault({}),
+    audit_retention_days: retentionDays.default(null),
+    audit_checkpoint_email: checkpointEmail.default(null),
     limits: WorkspaceLimits.prefault({}).describe("Of all calls of the workspace together; null means none."),
   })
   .openapi("WorkspaceSettings");
@@ -202,6 +216,8 @@ export const UpdateSettings = z.strictObject({
   seat_limit: seatLimit.optional(),
   invite_policy: z.strictObject({ expiry_days: expiryDays.optional() }).optional(),
   key_policy: z.strictObject({ max_days: maxDays.optional(), member_keys: memberKeys.optional() }).optional(),
+  audit_retention_days: retentionDays.optional(),
+  audit_checkpoint_email: checkpointEmail.optional(),
   limits: ChangedWorkspaceLimits.optional().describe("What is left out stays; null takes a limit away."),
 });
 export type UpdateSettings = z.infer<typeof UpdateSettings>;

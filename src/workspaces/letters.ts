@@ -6,6 +6,7 @@ import { writeCredentialExpiring, writeCredentialState } from "../connections/cr
 import { writeSignInCode } from "../identity/letters.js";
 import { users } from "../identity/model.js";
 import { writeBudgetLetter } from "../keys/budget-letters.js";
+import { writeAuditCheckpoint } from "../ledger/letters.js";
 import { writeKeyExpiring } from "../keys/letters.js";
 import { languageOf, layOut, type LetterLanguage, type LetterTexts, writeTime } from "../mail/layout.js";
 import type { LetterSubject, LetterWriters, WrittenLetter } from "../mail/letter.js";
@@ -22,6 +23,7 @@ export const letterWriters: LetterWriters = {
   key_expiring: writeKeyExpiring,
   credential_state: writeCredentialState,
   credential_expiring: writeCredentialExpiring,
+  audit_checkpoint: writeAuditCheckpoint,
   budget: writeBudgetLetter,
 };
 

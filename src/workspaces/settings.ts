@@ -17,6 +17,10 @@ export function mergeSettings(before: WorkspaceSettings, change: UpdateSettings)
       max_days: keys?.max_days === undefined ? before.key_policy.max_days : keys.max_days,
       member_keys: keys?.member_keys ?? before.key_policy.member_keys,
     },
+    audit_retention_days:
+      change.audit_retention_days === undefined ? before.audit_retention_days : change.audit_retention_days,
+    audit_checkpoint_email:
+      change.audit_checkpoint_email === undefined ? before.audit_checkpoint_email : change.audit_checkpoint_email,
     limits: mergeLimits(before.limits, change.limits ?? {}),
   };
 }
