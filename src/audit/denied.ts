@@ -16,6 +16,10 @@ export interface DeniedAttempt {
 /** Once a minute for each caller and operation. */
 const windowMs = 60_000;
 
+/** What this isolate has written down, and until when it needs no second look: a caller in a loop costs the record nothing. */
+const written = new Map<string, number>();
+const maxWritten = 10_000;
+
 /** Writes a refused attempt down. Never throws: the answer is out already. */
 export async function noteDenied(db: Database, actor: Actor, attempt: DeniedAttempt): Promise<void> {
   const { workspaceId, operation, code } = attempt;
@@ -26,8 +30,16 @@ export async function noteDenied(db: Database, actor: Actor, attempt: DeniedAtte
     after: { code },
     outcome: "denied",
   } as const;
+  const name = `${actor.id}|${operation}`;
+  if ((written.get(`${workspaceId}|${name}`) ?? 0) > actor.at) {
+    return;
+  }
   try {
-    await commit(db, planThrottled(db, actor, event, { name: `${actor.id}|${operation}`, kind: "denied", windowMs }));
+    await commit(db, planThrottled(db, actor, event, { name, kind: "denied", windowMs }));
+    if (written.size >= maxWritten) {
+      written.clear();
+    }
+    written.set(`${workspaceId}|${name}`, actor.at + windowMs);
   } catch (error) {
     log("warn", "denied_attempt_not_noted", { workspace_id: workspaceId, cause: describeError(error) });
   }

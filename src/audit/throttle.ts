@@ -19,10 +19,6 @@ const hourMs = 3_600_000;
 const rowsPerHour = { denied: 100, read: 1_000 } as const;
 const dropsPerSweep = 5_000;
 
-/** What this isolate has written down, and until when it needs no second look. */
-const written = new Map<string, number>();
-const maxWritten = 10_000;
-
 /** Plans the row, unless the same was written within the window or the workspace has had its share of this hour. */
 export function planThrottled(
   db: Database,
@@ -32,10 +28,6 @@ export function planThrottled(
 ): readonly Statement[] {
   const { workspaceId } = event;
   const own = `${kind}|${name}`;
-  if ((written.get(`${workspaceId}|${own}`) ?? 0) > actor.at) {
-    return [];
-  }
-  remember(`${workspaceId}|${own}`, actor.at + windowMs);
   const hour = `${kind}-hour|${Math.floor(actor.at / hourMs)}`;
   const target = [auditThrottle.workspaceId, auditThrottle.name];
   const soFar = sql`coalesce((SELECT count FROM audit_throttle WHERE workspace_id = ${workspaceId} AND name = ${hour}), 0)`;
@@ -60,11 +52,4 @@ export async function sweepThrottles(db: Database, now: number): Promise<void> {
     .where(lt(auditThrottle.at, now - 2 * hourMs))
     .limit(dropsPerSweep);
   await commit(db, [db.delete(auditThrottle).where(inArray(sql`rowid`, old))]);
-}
-
-function remember(name: string, until: number): void {
-  if (written.size >= maxWritten) {
-    written.clear();
-  }
-  written.set(name, until);
 }

@@ -248,6 +248,35 @@ describe("sealing", () => {
     });
   });
 
+  it("keeps no request waiting: they are answered between its steps", { timeout: 600_000 }, async ({ expect }) => {
+    const { id, token } = await seedWorkspace();
+    const rows = deep(3_000, 100_000);
+    await fillLog(id, rows);
+    const waits: number[] = [];
+    const running = { is: true };
+    const began = Date.now();
+    const sealing = sealWorkspace(env, db, id, Date.now(), 1_000_000).finally(() => {
+      running.is = false;
+    });
+    while (running.is) {
+      const asked = Date.now();
+      const answer = await call("PATCH", `/workspaces/${id}`, { token, body: { name: `At ${waits.length}` } });
+      expect(answer.status).toBe(200);
+      waits.push(Date.now() - asked);
+    }
+    expect(await sealing).toBeGreaterThanOrEqual(rows);
+    const [took, sorted] = [Date.now() - began, waits.toSorted((a, b) => a - b)];
+    const at = (share: number) => sorted[Math.floor((sorted.length - 1) * share)];
+    console.log(
+      `${rows} rows sealed in ${took} ms; ${waits.length} writes meanwhile: ${at(0.5)} ms, worst ${at(1)} ms`,
+    );
+    expect(waits.length).toBeGreaterThan(3);
+    // One write at a time waits for a step at most, never for the whole.
+    expect(at(1)).toBeLessThan(took);
+    const tree = await findTree(db, id);
+    expect(tree?.signedSize).toBeGreaterThanOrEqual(rows);
+  });
+
   it("runs by cron, which leaves nothing open", async ({ expect }) => {
     const { id } = await seedWorkspace();
     const context = createExecutionContext();
