@@ -19,6 +19,7 @@ const meant: readonly RegExp[] = [
   // Partial indexes that hold the very rows which are looked for, in no order or the right one.
   /^SCAN workspaces USING INDEX workspaces_unapplied$/,
   /^SCAN outbox USING INDEX outbox_open$/,
+  /^SCAN audit_trees USING INDEX audit_trees_open$/,
   /^SCAN data_key_rotations USING INDEX data_key_rotations_open$/,
   // As many rows as the Worker has live versions, and as KEYRING has had entries.
   /^SCAN keyring_reports$/,

@@ -6,6 +6,7 @@ import { auditLog } from "../../src/audit/model.js";
 import { openDatabase } from "../../src/base/database.js";
 import { sha256Hex } from "../../src/base/bytes.js";
 import { noteBudget } from "../../src/keys/budget-notices.js";
+import { sealWorkspace } from "../../src/ledger/seal.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import type { RouterRows } from "../../src/snapshot/model.js";
 import { sweepUnapplied } from "../../src/snapshot/publish.js";
@@ -43,6 +44,8 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
   const news = { scope: "workspace", span: "day", start: 0, threshold: 80, spent: 8, budget: 10 } as const;
   await noteBudget(db, id, news, Date.now());
   await tellUsage(db, { workspaceId: id, shard: "auto" }, [{ ...makeDelta(), revision: 1 }], Date.now());
+  await call("GET", `/workspaces/${id}/audit-log`, { token });
+  await sealWorkspace(env, db, id, Date.now(), 1_000);
   await call("DELETE", `/workspaces/${id}`, { token, body: { slug } });
   await db
     .update(workspaces)
@@ -76,6 +79,7 @@ async function assertPurged(expect: ExpectStatic, workspace: SeededWorkspace, ke
   expect(left).toEqual([
     ["audit_log", expect.any(Number)],
     ["audit_targets", expect.any(Number)],
+    ["audit_tiles", 1],
     ["audit_trees", 1],
     ["members", 1],
   ]);
