@@ -19,6 +19,8 @@ describe("a workspace's settings", () => {
       seat_limit: 0,
       invite_policy: { expiry_days: 3 },
       key_policy: { max_days: 365, member_keys: true },
+      audit_retention_days: null,
+      audit_checkpoint_email: null,
       limits: { rpm: null, tpm: null, concurrent: null, budget_usd: { day: null, month: null } },
     });
     await patch({ key_policy: { member_keys: false } });

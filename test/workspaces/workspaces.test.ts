@@ -30,6 +30,8 @@ describe("creating a workspace", () => {
       seat_limit: 0,
       invite_policy: { expiry_days: 7 },
       key_policy: { max_days: 365, member_keys: true },
+      audit_retention_days: null,
+      audit_checkpoint_email: null,
       limits: { rpm: null, tpm: null, concurrent: null, budget_usd: { day: null, month: null } },
     });
     const read = await call("GET", made.headers.get("location") ?? "", { token });
