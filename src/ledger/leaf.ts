@@ -8,7 +8,7 @@ import { hashLeaf, type Hash } from "./tree.js";
  * `JSON.stringify` does with texts and numbers. A lone surrogate, which that refuses, stays its escape: a name must not be able to stop
  * the sealing.
  */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) {
     return `[${value.map(canonicalJson).join(",")}]`;
   }
@@ -20,7 +20,7 @@ export function canonicalJson(value: unknown): string {
 }
 
 /** The leaf hash of an entry of a workspace. */
-export async function hashEntry(workspaceId: string, entry: AuditEntry): Promise<Hash> {
+async function hashEntry(workspaceId: string, entry: AuditEntry): Promise<Hash> {
   return await hashLeaf(utf8(canonicalJson({ ...entry, workspace_id: workspaceId })));
 }
 

@@ -87,7 +87,7 @@ export async function readProof(env: Env, db: Database, workspaceId: string, que
 }
 
 /** The place of a row among the leaves, or null. */
-export async function findIndexOf(db: Database, workspaceId: string, seq: number | null): Promise<number | null> {
+async function findIndexOf(db: Database, workspaceId: string, seq: number | null): Promise<number | null> {
   const tile = seq === null ? null : await findTileOf(db, workspaceId, seq);
   const place = tile === null || seq === null ? -1 : tile.seqs.indexOf(seq);
   return tile === null || place === -1 ? null : tile.tile * tileWidth + place;
