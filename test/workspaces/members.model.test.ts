@@ -519,7 +519,11 @@ async function readRecord(workspaceId: string) {
       .select()
       .from(apiKeys)
       .where(and(eq(apiKeys.workspaceId, workspaceId), isNull(apiKeys.revokedAt))),
-    db.select({ id: auditLog.id }).from(auditLog).where(eq(auditLog.workspaceId, workspaceId)),
+    // Refused attempts are written down beside the changes, once a minute at most.
+    db
+      .select({ id: auditLog.id })
+      .from(auditLog)
+      .where(and(eq(auditLog.workspaceId, workspaceId), eq(auditLog.outcome, "success"))),
     db.select({ id: members.id }).from(members).where(eq(members.workspaceId, workspaceId)),
   ]);
   const [house] = houses;
