@@ -57,18 +57,20 @@ export interface CredentialInput {
 export type CredentialOptions = Readonly<Record<string, string>>;
 
 /** Endpoints an upstream may serve: OpenAI's by their path, `messages` and `messages/count_tokens` in Anthropic's wire format, `rerank` in Cohere's. */
-export type UpstreamEndpoint =
-  | "chat/completions"
-  | "responses"
-  | "completions"
-  | "embeddings"
-  | "images/generations"
-  | "audio/speech"
-  | "audio/transcriptions"
-  | "moderations"
-  | "rerank"
-  | "messages"
-  | "messages/count_tokens";
+export const upstreamEndpoints = [
+  "chat/completions",
+  "responses",
+  "completions",
+  "embeddings",
+  "images/generations",
+  "audio/speech",
+  "audio/transcriptions",
+  "moderations",
+  "rerank",
+  "messages",
+  "messages/count_tokens",
+] as const;
+export type UpstreamEndpoint = (typeof upstreamEndpoints)[number];
 
 /** One upstream call, ready to be addressed. The body is already spliced to the instance's model. */
 export interface UpstreamCall {

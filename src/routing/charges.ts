@@ -36,6 +36,9 @@ function chargeOf({ first_byte_ms: firstByteMs, result, ticket, usage }: Outcome
 
 /** Takes the charge of a settled call and gives its hold back. A second settling changes nothing; one that comes after the ticket's end corrects what was charged then. */
 export function chargeOutcome(state: RouterState, request: OpenRequest, outcome: Outcome, now: number): void {
+  if (isOnDisk(state, request, now)) {
+    return;
+  }
   const known = request.charge ?? forgottenCharge(request, outcome.ticket, now);
   if (known?.expired !== false) {
     take(state, request, { ...chargeOf(outcome), at: now, expired: false }, known, outcome.ticket, now);
@@ -78,6 +81,11 @@ export function noteLease(state: RouterState, short: LeaseAnswer["short"]): void
       noteRefusal(state, workspaceScope, { scope: "workspace", name, limit }, waitMs);
     }
   }
+}
+
+/** A request that the Router had settled before it lost its memory. One whose deadline has come may have been charged what it held, and is corrected. */
+function isOnDisk({ log }: RouterState, { charge, deadline_at: end, hold, request_id: id }: OpenRequest, now: number) {
+  return charge === null && hold === null && now < end && log.recent.has(id);
 }
 
 /** A request that this Router knows nothing of, although it ended by its deadline: it was charged then what it held. */

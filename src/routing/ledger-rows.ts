@@ -1,5 +1,6 @@
 /** Single things of the Router's memory as rows and back. A row that can't be read is passed over: losing one ticket beats losing the object. */
 import { z } from "zod";
+import { upstreamEndpoints } from "../providers/contract.js";
 import { ConfigAddress, PoolPolicy, RouterInstance, RouterPrice } from "../snapshot/model.js";
 import type { Cooldowns } from "./cooldown.js";
 import { type RateWindow, windowMs } from "./limits.js";
@@ -9,6 +10,8 @@ import type { OpenRequest } from "./tickets.js";
 
 const StoredLanes = z.array(z.tuple([z.string(), z.number(), z.number(), z.number()]));
 const StoredReason = z.enum(failureClasses);
+
+const StoredRate = z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() });
 
 const StoredTicket = z.object({
   kind: z.literal("ticket"),
@@ -23,7 +26,9 @@ const StoredTicket = z.object({
   issued_at: z.number(),
   deadline_at: z.number(),
   probe: z.boolean(),
-  rate: z.object({ limit: z.number(), remaining: z.number(), reset_ms: z.number() }).nullable(),
+  rate: StoredRate.nullable(),
+  token_rate: StoredRate.exactOptional(),
+  endpoint: z.enum(upstreamEndpoints).exactOptional(),
   blamed: z.boolean().default(false),
   stream: z.boolean().default(false),
   sticky: z.number().nullable().default(null),

@@ -62,7 +62,7 @@ describe("the Router's memory", () => {
     "loses no lag, window, cool-down, tombstone or open ticket by %s after the stated second",
     async (how, { expect }) => {
       const router = makeWorkspace();
-      const keys = [makeKey("k", { rpm: 100, concurrent: 9 }), makeKey("dead", { revoked: true })];
+      const keys = [makeKey("k", { rpm: 100, concurrent: 9, tpm: 1e6 }), makeKey("dead", { revoked: true })];
       const rows = makeRows([makePool("chat", pair), makePool("hot", [makeInstance("c"), makeInstance("d")])], keys);
       await router().apply(address(1), rows);
       const order: string[] = [];
@@ -71,11 +71,13 @@ describe("the Router's memory", () => {
         order.push(ticket.instance.id);
         await router().settle([makeOutcome(ticket)]);
       }
-      const open = makeRequest();
+      const estimate = { input_tokens: 10, output_tokens: 90, choices: 1 };
+      const open = makeRequest({ endpoint: "chat/completions", estimate });
       const opened = ticketOf(await router().admit(open));
       order.push(opened.instance.id);
-      const hot = ticketOf(await router().admit(makeRequest({ model: "hot" })));
+      const hot = ticketOf(await router().admit(makeRequest({ model: "hot", endpoint: "chat/completions" })));
       const moved = ticketOf(await router().next(hot, makeFailure("rate_limit", { retry_after_ms: 50_000 })));
+      expect([opened.endpoint, moved.endpoint, opened.token_rate?.limit]).toEqual([open.endpoint, open.endpoint, 1e6]);
       await flushed();
       const before = [await router().state("pool-chat"), await router().state("pool-hot")];
       await end(how, router());
