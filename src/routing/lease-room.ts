@@ -166,7 +166,7 @@ function tenantCaps(state: LeasedState, caps: Caps, meter: Meter, now: number): 
     parts[name] = caps[name] === null ? null : windows[name].total + freeRate(tenant, name, now);
   }
   for (const name of gauges) {
-    parts[name] = caps[name] === null ? null : ceilingOf(tenant, taken, name);
+    parts[name] = caps[name] === null ? null : ceilingOf(tenant, taken, name, now);
   }
   return parts;
 }

@@ -172,7 +172,7 @@ export class Leasing {
       return;
     }
     const meter = meterOf(state, workspaceScope);
-    if (hasSpare(tenantOf(state, meter, now), takenHere(state, meter, now))) {
+    if (hasSpare(tenantOf(state, meter, now), takenHere(state, meter, now), now)) {
       await this.#ask({ kind: "return" });
     }
   }

@@ -29,6 +29,7 @@ export interface LeaseAsk {
   readonly shard: string;
   /** Another one whenever the shard's memory began anew. */
   readonly incarnation: string;
+  /** When it was asked, or later where two asks fell on one millisecond. */
   readonly seq: number;
   /** What the shard knew to be taken when it began: what its predecessor may have taken beyond that is nobody's any more. */
   readonly loaded: Gauges;
@@ -85,6 +86,8 @@ const part = 0.05;
 const rateLeaseMs = 5_000;
 /** No call runs longer: the longest total time-out and a ticket's grace. */
 const longestCallMs = 3_700_000;
+/** A shard takes no call into a place that it has not asked about for so long: one that is gone, and never asks again, keeps none for good. */
+export const placesMs = 600_000;
 
 /** How much of a limit is leased out or lost. */
 export function lentOf(lender: Lender, name: Rate | Gauge, now: number): number {
@@ -169,14 +172,22 @@ function lentTo(account: Account, name: Rate | Gauge, now: number): number {
     case "tpm":
       return sum(account.rates[name]);
     case "concurrent":
-      return account.ceilings.concurrent + sum(account.running);
+      return placesOf(account, now) + sum(account.running);
     case "day":
     case "month": {
-      const isTurned = account.spans[name] < spanStart(name, now);
-      // Of the span before only what was not spent can still come: calls that ran over its end.
-      return account.ceilings[name] - (isTurned ? account.spent[name] : 0) + (isTurned ? 0 : account.lost[name]);
+      const start = spanStart(name, now);
+      if (account.spans[name] >= start) {
+        return account.ceilings[name] + account.lost[name];
+      }
+      // Of the span before only what was not spent can still come, from calls that ran over its end.
+      return now < start + longestCallMs ? account.ceilings[name] - account.spent[name] : 0;
     }
   }
+}
+
+/** Places that may still be taken: the last ask says when they were known. */
+function placesOf({ ceilings, seq }: Account, now: number): number {
+  return now < seq + placesMs + longestCallMs ? ceilings.concurrent : 0;
 }
 
 function openAccount(lender: Lender, ask: LeaseAsk, now: number): Account {
@@ -201,7 +212,7 @@ function openAccount(lender: Lender, ask: LeaseAsk, now: number): Account {
   known.running = known.running.filter(({ until }) => until > now);
   if (known.incarnation !== ask.incarnation && ask.seq > known.seq) {
     known.incarnation = ask.incarnation;
-    const lostCalls = known.ceilings.concurrent - ask.loaded.concurrent;
+    const lostCalls = placesOf(known, now) - ask.loaded.concurrent;
     if (lostCalls > 0) {
       known.running.push({ amount: lostCalls, until: now + longestCallMs });
     }

@@ -9,6 +9,7 @@ import {
   type Gauges,
   type LeaseAnswer,
   type LeaseAsk,
+  placesMs,
   type Rate,
   type Spans,
 } from "./lender.js";
@@ -32,6 +33,8 @@ export interface Tenant {
   seq: number;
   readonly loaded: Gauges;
   ceilings: Record<keyof Gauges, number>;
+  /** When the ask was sent that was answered last. */
+  leased_at: number;
   spans: Spans;
   readonly slices: Record<Rate, Slice[]>;
   /** Used beyond all slices: calls that used more than they held. The next lease pays. */
@@ -58,6 +61,7 @@ export function createTenant(incarnation: string, taken: Taken): Tenant {
     seq: 0,
     loaded: taken.gauges,
     ceilings: { ...taken.gauges },
+    leased_at: 0,
     spans: taken.spans,
     slices: { rpm: [], tpm: [] },
     debts: { rpm: 0, tpm: 0 },
@@ -111,14 +115,14 @@ export function findLow(
       const use = recentUse(tenant.recent[name], now);
       return use > 1 && freeRate(tenant, name, now) < use / 2;
     }
-    const room = ceilingOf(tenant, taken, name) - taken.gauges[name];
+    const room = ceilingOf(tenant, taken, name, now) - taken.gauges[name];
     return tenant.steps[name] > 1 && room < tenant.steps[name] / 2;
   });
 }
 
 /** Whether anything is leased that is not taken and can be given back. */
-export function hasSpare(tenant: Tenant, taken: Taken): boolean {
-  return gauges.some((name) => ceilingOf(tenant, taken, name) > taken.gauges[name]);
+export function hasSpare(tenant: Tenant, taken: Taken, now: number): boolean {
+  return gauges.some((name) => ceilingOf(tenant, taken, name, now) > taken.gauges[name]);
 }
 
 /** What an ask is for: a call's needs and more of what is named, or nothing but giving back what is not taken. */
@@ -140,7 +144,7 @@ export function makeAsk(tenant: Tenant, shard: string, taken: Taken, purpose: Pu
   tenant.seq = Math.max(now, tenant.seq + 1);
   for (const name of gauges) {
     const { [name]: own } = taken.gauges;
-    tenant.ceilings[name] = purpose.kind === "return" ? own : Math.max(ceilingOf(tenant, taken, name), own);
+    tenant.ceilings[name] = purpose.kind === "return" ? own : Math.max(ceilingOf(tenant, taken, name, now), own);
   }
   tenant.spans = taken.spans;
   for (const name of purpose.kind === "lease" ? purpose.more : []) {
@@ -165,6 +169,7 @@ export function takeLease(tenant: Tenant, ask: LeaseAsk, answer: LeaseAnswer, se
   if (answer.seq !== tenant.seq) {
     return;
   }
+  tenant.leased_at = sentAt;
   for (const name of gauges) {
     if (name === "concurrent" || (answer.spans[name] === ask.spans[name] && tenant.spans[name] === ask.spans[name])) {
       tenant.steps[name] = Math.max(0, answer.ceilings[name] - ask.ceilings[name]);
@@ -184,8 +189,9 @@ export function takeLease(tenant: Tenant, ask: LeaseAsk, answer: LeaseAnswer, se
 }
 
 /** What of money and places may be taken here in all. */
-export function ceilingOf(tenant: Tenant, taken: Taken, name: keyof Gauges): number {
-  return name === "concurrent" || tenant.spans[name] === taken.spans[name] ? tenant.ceilings[name] : 0;
+export function ceilingOf(tenant: Tenant, taken: Taken, name: keyof Gauges, now: number): number {
+  const isOver = name === "concurrent" ? now >= tenant.leased_at + placesMs : tenant.spans[name] !== taken.spans[name];
+  return isOver ? 0 : tenant.ceilings[name];
 }
 
 function isAny(amounts: Amounts): boolean {

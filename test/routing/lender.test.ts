@@ -185,7 +185,7 @@ class World {
   giveBack(index: number, fate: Fate): void {
     const shard = this.at(index);
     const taken = takenHere(shard.state, shard.meter, this.now);
-    if (shard.name !== "first" && hasSpare(tenantOf(shard.state, shard.meter, this.now), taken)) {
+    if (shard.name !== "first" && hasSpare(tenantOf(shard.state, shard.meter, this.now), taken, this.now)) {
       this.ask(shard, { kind: "return" }, fate);
     }
   }
@@ -378,6 +378,31 @@ describe("limits shared out to four shards", () => {
     expect([free(start + 64_900), free(start + 66_000)]).toEqual([1, 2]);
   });
 
+  it("take back what a shard held that never asks again: places when no call can run there, money when its day's calls have ended", ({
+    expect,
+  }) => {
+    const limits = { ...none, concurrent: 10, day: 1_000 };
+    const first = new Shard("first", limits, "a");
+    const other = new Shard("second", limits, "b");
+    const tenant = tenantOf(other.state, other.meter, start);
+    const lease = (now: number): void => {
+      const needs = { ...noAmounts, concurrent: 4, day: 300 };
+      const taken = takenHere(other.state, other.meter, now);
+      const ask = makeAsk(tenant, "second", taken, { kind: "lease", needs, more: [], waiting: 0 }, now);
+      takeLease(tenant, ask, lendTo(first.state, ask, first.meter, now), now, now);
+    };
+    const lent = (name: "concurrent" | "day", now: number) => lentOf(first.state.leases.lender, name, now);
+    const places = (now: number) => workspaceCaps(other.state, limits, other.meter, now).concurrent;
+    lease(start);
+    expect([places(start + 599_999), places(start + 600_000)]).toEqual([4, 0]);
+    const unused = start + 600_000 + 3_700_000;
+    expect([lent("concurrent", unused - 1), lent("concurrent", unused)]).toEqual([4, 0]);
+    const ended = start + 180_000 + 3_700_000;
+    expect([lent("day", ended - 1), lent("day", ended)]).toEqual([300, 0]);
+    lease(unused);
+    expect([places(unused), lent("concurrent", unused), lent("day", unused)]).toEqual([4, 4, 300]);
+  });
+
   it("void an ask that a later one overtook, and an answer that a later ask gave up", ({ expect }) => {
     const first = new Shard("first", { ...none, day: 1_000 }, "a");
     const other = new Shard("second", { ...none, day: 1_000 }, "b");
@@ -391,7 +416,7 @@ describe("limits shared out to four shards", () => {
     const answer = lendTo(first.state, early, first.meter, start);
     expect([answer.ceilings.day, lent()]).toEqual([300, 300]);
     takeLease(tenant, early, answer, start, start);
-    expect(hasSpare(tenant, takenHere(other.state, other.meter, start))).toBe(false);
+    expect(hasSpare(tenant, takenHere(other.state, other.meter, start), start)).toBe(false);
     lendTo(first.state, late, first.meter, start);
     expect(lent()).toBe(0);
     lendTo(first.state, early, first.meter, start);
