@@ -90,7 +90,7 @@ export const endpoints: readonly Endpoint[] = [
     name: "completions",
     path: "/v1/completions",
     modelType: "llm",
-    fields: ["model", "stream", "stream_options", "max_tokens", "n", "best_of", "user"],
+    fields: ["model", "stream", "stream_options", "max_tokens", "n", "best_of", "prompt", "user"],
     streamBy: streamField,
     asksUsage: true,
     capField: "max_tokens",

@@ -1,6 +1,7 @@
 /** What a call may use, told from its body before it is sent: what limits and budgets hold until it settles. Estimates, by the figures that stand here. */
 import type { UpstreamEndpoint } from "../providers/contract.js";
 import type { Estimate } from "../routing/model.js";
+import { countItems, skipSpace } from "./json.js";
 import type { ReadField, Scan } from "./scan.js";
 
 /** Bytes of a JSON body for each token of text in it. */
@@ -20,22 +21,25 @@ const soundBytesPerInput = 400;
 const soundBytesPerOutput = 1_000;
 /** Beyond any model, so that no sum leaves the whole numbers. */
 const mostTokens = 100_000_000;
+/** Beyond any provider's `n` and number of prompts. */
+const mostChoices = 100_000;
 /** So far before data it is said what it is. */
 const dataHead = 96;
 const quote = 0x22;
+const openBracket = 0x5b;
 
 type Reader = (body: Uint8Array, scan: Scan) => Partial<Estimate>;
 
 /** What differs from text in, text out, one answer. */
 const readers: Readonly<Partial<Record<UpstreamEndpoint, Reader>>> = {
   "chat/completions": (_, scan) => ({
-    output_tokens: readCount(scan, "max_completion_tokens") ?? readCount(scan, "max_tokens"),
+    output_tokens: readCap(scan),
     choices: readCount(scan, "n") ?? 1,
   }),
   responses: (_, scan) => ({ output_tokens: readCount(scan, "max_output_tokens") }),
-  completions: (_, scan) => ({
+  completions: (body, scan) => ({
     output_tokens: readCount(scan, "max_tokens"),
-    choices: Math.max(readCount(scan, "n") ?? 1, readCount(scan, "best_of") ?? 1),
+    choices: Math.max(readCount(scan, "n") ?? 1, readCount(scan, "best_of") ?? 1) * countPrompts(body, scan),
   }),
   messages: (_, scan) => ({ output_tokens: readCount(scan, "max_tokens") }),
   "messages/count_tokens": () => ({ input_tokens: 0, output_tokens: 0 }),
@@ -58,7 +62,7 @@ export function estimateCall(endpoint: UpstreamEndpoint, body: Uint8Array, scan:
   return {
     input_tokens: input ?? countInput(body),
     output_tokens: output,
-    choices: Math.max(1, Math.min(choices, 1_000)),
+    choices: Math.max(1, Math.min(choices, mostChoices)),
   };
 }
 
@@ -101,6 +105,21 @@ function lastOther(body: Uint8Array, start: number, end: number): number {
 const base64 = new Uint8Array(256);
 for (const letter of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\\") {
   base64[letter.charCodeAt(0)] = 1;
+}
+
+/** The larger one where both names are used: providers differ in which they know. */
+function readCap(scan: Scan): number | null {
+  const caps = [readCount(scan, "max_completion_tokens"), readCount(scan, "max_tokens")].filter((cap) => cap !== null);
+  return caps.length === 0 ? null : Math.max(...caps);
+}
+
+/** Each prompt of a list is answered by itself. A list of numbers is one prompt, given as tokens. */
+function countPrompts(body: Uint8Array, { fields: { prompt } }: Scan): number {
+  if (prompt === undefined || body[prompt.start] !== openBracket) {
+    return 1;
+  }
+  const first = body[skipSpace(body, prompt.start + 1)];
+  return first === quote || first === openBracket ? countItems(body, prompt.start) : 1;
 }
 
 function readCount({ fields }: Scan, name: ReadField): number | null {

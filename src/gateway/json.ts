@@ -92,12 +92,22 @@ function skipValue(bytes: Uint8Array, at: number, depth: number): number {
   return byte === openBrace ? walkObject(bytes, at, depth + 1) : skipArray(bytes, at, depth + 1);
 }
 
-function skipArray(bytes: Uint8Array, open: number, depth: number): number {
+/** How many items the array has that opens at `open`. Throws `malformed_json`. */
+export function countItems(bytes: Uint8Array, open: number): number {
+  let count = 0;
+  skipArray(bytes, open, 1, () => {
+    count += 1;
+  });
+  return count;
+}
+
+function skipArray(bytes: Uint8Array, open: number, depth: number, visit?: () => void): number {
   let at = skipSpace(bytes, open + 1);
   if (bytes[at] === closeBracket) {
     return at + 1;
   }
   for (;;) {
+    visit?.();
     at = skipSpace(bytes, skipValue(bytes, at, depth));
     if (bytes[at] === closeBracket) {
       return at + 1;

@@ -1,5 +1,5 @@
 /** What this isolate remembers of refusals, so that a dead key in a loop doesn't fill the Router. Acceptances are never remembered. */
-import type { Refusal, RefusalCode } from "../routing/model.js";
+import type { RateState, Refusal, RefusalCode } from "../routing/model.js";
 
 /** A bounded memory of refusals by key digest. */
 export interface RefusalMemory {
@@ -9,6 +9,8 @@ export interface RefusalMemory {
 }
 
 const deadKeyMs = 600_000;
+/** A window that is full is believed so long at most, whatever it says: an admin may widen it. */
+const fullWindowMs = 5_000;
 /** A key that is unknown today may be made tomorrow, and a slot in flight may end any moment: those are not here. */
 const deadKeyCodes: ReadonlySet<RefusalCode> = new Set(["key_revoked", "key_expired"]);
 
@@ -52,14 +54,16 @@ function lastingMs(refusal: Refusal): number {
   if (deadKeyCodes.has(refusal.code)) {
     return deadKeyMs;
   }
-  return refusal.code === "rate_limited" ? (refusal.retry_after_ms ?? 0) : 0;
+  return refusal.code === "rate_limited" ? Math.min(refusal.retry_after_ms ?? 0, fullWindowMs) : 0;
 }
 
 function age(refusal: Refusal, ms: number): Refusal {
-  const { rate, retry_after_ms: wait } = refusal;
+  const { rate, retry_after_ms: wait, token_rate: tokenRate } = refusal;
+  const later = (told: RateState): RateState => ({ ...told, reset_ms: Math.max(0, told.reset_ms - ms) });
   return {
     ...refusal,
     retry_after_ms: wait === null ? null : Math.max(1, wait - ms),
-    rate: rate === null ? null : { ...rate, reset_ms: Math.max(0, rate.reset_ms - ms) },
+    rate: rate === null ? null : later(rate),
+    ...(tokenRate === undefined ? {} : { token_rate: later(tokenRate) }),
   };
 }

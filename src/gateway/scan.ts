@@ -14,6 +14,7 @@ export type ReadField =
   | "max_output_tokens"
   | "n"
   | "best_of"
+  | "prompt"
   | "user"
   | "metadata"
   | "background"
@@ -101,7 +102,7 @@ interface Patch {
   readonly text: string;
 }
 
-/** Behind the model, which every call has; in the place of an explicit null. */
+/** Behind the model, which every call has; in the place of what is no cap, such as null, -1 or a text that a lenient provider would take for a number. */
 function capPatch({ fields, isForm }: Scan, cap: Edit["cap"]): readonly Patch[] {
   const { model } = fields;
   if (cap === null || model === undefined || isForm) {
@@ -110,7 +111,7 @@ function capPatch({ fields, isForm }: Scan, cap: Edit["cap"]): readonly Patch[] 
   const known = fields[cap.field];
   return known === undefined
     ? [{ start: model.end, end: model.end, text: `,${JSON.stringify(cap.field)}:${cap.tokens}` }]
-    : known.value === null
+    : typeof known.value !== "number" || known.value < 0
       ? [{ start: known.start, end: known.end, text: String(cap.tokens) }]
       : [];
 }

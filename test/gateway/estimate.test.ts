@@ -13,6 +13,7 @@ const fields: readonly ReadField[] = [
   "max_output_tokens",
   "n",
   "best_of",
+  "prompt",
   "input",
 ];
 
@@ -28,15 +29,28 @@ describe("what a call may use", () => {
     const bytes = JSON.stringify(chat).length;
     const plain = { input_tokens: Math.ceil(bytes / 3.5), output_tokens: null, choices: 1 };
     expect(estimate("chat/completions", chat)).toEqual(plain);
-    expect(estimate("chat/completions", { max_tokens: 7, max_completion_tokens: 9, n: 3 })).toMatchObject({
-      output_tokens: 9,
-      choices: 3,
-    });
+    for (const [cap, other] of [
+      [7, 9],
+      [9, 7],
+    ]) {
+      const capped = estimate("chat/completions", { max_tokens: cap, max_completion_tokens: other, n: 3 });
+      expect(capped).toMatchObject({ output_tokens: 9, choices: 3 });
+    }
     expect(estimate("responses", { max_output_tokens: 5, max_tokens: 1 })).toMatchObject({ output_tokens: 5 });
     expect(estimate("completions", { max_tokens: 5, n: 2, best_of: 4 })).toMatchObject({
       output_tokens: 5,
       choices: 4,
     });
+    const prompts: readonly (readonly [unknown, number])[] = [
+      ["one, [two]", 4],
+      [["one", "two, three", "[four"], 12],
+      [[[15_496], [995, 42]], 8],
+      [[15_496, 995, 42], 4],
+      [[], 4],
+    ];
+    for (const [prompt, choices] of prompts) {
+      expect([prompt, estimate("completions", { max_tokens: 5, n: 4, prompt }).choices]).toEqual([prompt, choices]);
+    }
     expect(estimate("messages", { max_tokens: 100 })).toMatchObject({ output_tokens: 100, choices: 1 });
   });
 
@@ -58,7 +72,7 @@ describe("what a call may use", () => {
     }
     expect(estimate("chat/completions", { max_tokens: 1e300, n: 1e300 })).toMatchObject({
       output_tokens: 100_000_000,
-      choices: 1_000,
+      choices: 100_000,
     });
   });
 

@@ -306,6 +306,18 @@ describe("refusal memory", () => {
     expect(remembered()).toEqual([]);
   });
 
+  it("believes a full window for five seconds at most, so that a wider one is soon in force", ({ expect }) => {
+    let now = 0;
+    const memory = createRefusalMemory(100, () => now);
+    const window = { limit: 400, remaining: 0, reset_ms: 58_000 };
+    memory.remember("key", { ...refusal("rate_limited", 60_000), rate: window, token_rate: window });
+    now = 4_000;
+    const aged = { ...window, reset_ms: 54_000 };
+    expect(memory.recall("key")).toMatchObject({ retry_after_ms: 56_000, rate: aged, token_rate: aged });
+    now = 5_000;
+    expect(memory.recall("key")).toBeNull();
+  });
+
   it("stays within its size, and a flood of dead keys pushes out only the oldest", ({ expect }) => {
     const memory = createRefusalMemory(3);
     for (const key of ["a", "b", "c", "d", "e"]) {

@@ -193,6 +193,9 @@ describe("splice", () => {
     expect(capped('{"n":1, "model" : "mix" }')).toBe('{"n":1, "model" : "m","max_tokens":77 }');
     expect(capped('{"model":"m","n":1}')).toBe('{"model":"m","max_tokens":77,"n":1}');
     expect(capped('{"max_tokens":null,"model":"mix"}')).toBe('{"max_tokens":77,"model":"m"}');
+    for (const odd of ["-1", '"9000"', "true", "{}", "[1]"]) {
+      expect(capped(`{"max_tokens":${odd},"model":"m"}`)).toBe('{"max_tokens":77,"model":"m"}');
+    }
     expect(capped('{"max_tokens":5,"model":"m"}')).toBe('{"max_tokens":5,"model":"m"}');
   });
 
