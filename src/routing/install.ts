@@ -49,6 +49,7 @@ export function installConfig(state: RouterState, address: ConfigAddress, rows: 
   for (const id of state.latencies.keys()) {
     if (!instances.has(id)) {
       state.latencies.delete(id);
+      state.served.delete(id);
     }
   }
   pruneCooldowns(

@@ -28,10 +28,27 @@ export function reportFailure(
     releaseProbe(state.cooldowns, site);
     return;
   }
+  if (isMisled(state, ticket, failure)) {
+    releaseProbe(state.cooldowns, site);
+    countFailure(state, ticket);
+    return;
+  }
   const validatedAt = state.config?.credentials.get(ticket.instance.credential_id)?.validated_at_ms ?? null;
   request.blamed = failCall(state.cooldowns, site, failure, request.blamed, validatedAt, now) || request.blamed;
+  if (failure.class !== "caller_fault") {
+    countFailure(state, ticket);
+  }
+}
+
+/** A chat asked for embeddings is told that there is no such model. Where it answers another endpoint it is not missing, and callers of that must not lose it. */
+function isMisled(state: RouterState, { endpoint, instance }: Ticket, failure: Failure): boolean {
+  const served = state.served.get(instance.id);
+  return failure.class === "model_missing" && endpoint !== undefined && served !== undefined && served !== endpoint;
+}
+
+function countFailure(state: RouterState, ticket: Ticket): void {
   const instance = state.config?.instances.get(ticket.instance.id);
-  if (instance !== undefined && failure.class !== "caller_fault") {
+  if (instance !== undefined) {
     instance.failures += 1;
     state.dirty_pools.add(instance.pool_id);
   }
@@ -96,6 +113,9 @@ function takeEvidence(state: RouterState, request: OpenRequest, outcome: Outcome
     const { id } = ticket.instance;
     const tookMs = outcome.first_byte_ms ?? outcome.duration_ms;
     state.latencies.set(id, noteLatency(state.latencies.get(id), tookMs, now));
+    if (ticket.endpoint !== undefined) {
+      state.served.set(id, ticket.endpoint);
+    }
   }
   if (result === "ok" || result === "caller_fault") {
     succeedCall(state.cooldowns, siteOf(ticket));

@@ -1,4 +1,5 @@
 /** What the Router holds in memory: the configuration in force, indexed for look-ups without scans, and everything that moves. */
+import type { UpstreamEndpoint } from "../providers/contract.js";
 import type {
   ConfigAddress,
   RouterDefault,
@@ -132,6 +133,8 @@ export interface RouterState {
   readonly meters: Meters;
   /** How long instances lately took, by id. Memory only: it is learned again within a few calls. */
   readonly latencies: Map<string, Latency>;
+  /** The endpoint that instances last answered on, by id. Memory only: learned again by the next answer. */
+  readonly served: Map<string, UpstreamEndpoint>;
   /** When keys were used; see `noteUse`. */
   readonly uses: Uses;
   /** When credentials were sent, at the picks that sent them. */
@@ -154,6 +157,7 @@ export function createState(): RouterState {
     tickets: createTickets(),
     meters: createMeters(),
     latencies: new Map(),
+    served: new Map(),
     uses: createUses(),
     credential_uses: createUses(),
     log: createRequestLog(),

@@ -630,3 +630,24 @@ describe("any interleaving", () => {
     expect(probes).toBeGreaterThan(200);
   });
 });
+
+describe("a model that is missing on one endpoint", () => {
+  it("stays where it answers another, and cools where it answered or never did", ({ expect }) => {
+    const state = makeState(pool(1, 1));
+    for (const at of [1, 2]) {
+      settle(
+        state,
+        [makeOutcome(ticketOf(admit(state, makeRequest({ endpoint: "chat/completions" }), start + at)))],
+        start + at,
+      );
+    }
+    const miss = (endpoint: "embeddings" | "chat/completions", at: number): void => {
+      const first = ticketOf(admit(state, makeRequest({ endpoint, request_id: `r${at}` }), at));
+      next(state, ticketOf(next(state, first, makeFailure("model_missing"), at)), makeFailure("model_missing"), at);
+    };
+    miss("embeddings", start + 10);
+    expect(surveyInstances(state, "pool-chat", start + 10)).toMatchObject([{ status: "ready" }, { status: "ready" }]);
+    miss("chat/completions", start + 20);
+    expect([statusOf(state, 0, start + 20), statusOf(state, 1, start + 20)]).toEqual(["cooling", "cooling"]);
+  });
+});
