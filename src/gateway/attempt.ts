@@ -10,7 +10,7 @@ import { classifyAnswer, transientFailure } from "../routing/classify.js";
 import type { Estimate, Failure, Ticket } from "../routing/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import { type Answer, passOnError, passOnInBandError, readErrorBody, readResult } from "./answer.js";
-import { type Budget, openHold } from "./budget.js";
+import { type Budget, type Hold, openHold } from "./budget.js";
 import type { Dialect } from "./dialect.js";
 import type { Endpoint } from "./endpoints.js";
 import { upstreamHeaders } from "./headers.js";
@@ -212,7 +212,7 @@ interface Prepared {
   /** Either the call, or what a translation answers without one. */
   readonly outgoing: Request | Response;
   /** Puts the upstream's answer into the wire that was asked; null where it speaks that itself. */
-  readonly respond: ((response: Response) => Response) | null;
+  readonly respond: ((hold: Hold, response: Response) => Response) | null;
 }
 
 /** Writes the call in the words of the instance's provider. Throws `endpoint_not_supported`, `untranslatable`, or `internal` for an address that is not the credential's. */
@@ -251,7 +251,7 @@ async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Prom
       cause: new Error(`a call of ${provider.name} would leave its credential's origin`),
     });
   }
-  const respond = translation === null ? null : (response: Response) => translation.respond(response);
+  const respond = translation === null ? null : (hold: Hold, response: Response) => translation.respond(hold, response);
   return { isUsageAdded: usageAdded, outgoing: request, respond };
 }
 
@@ -269,7 +269,12 @@ async function dispatch(
   const sending = deps.send(provider, outgoing, leash.signal, timeoutMs);
   leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
   const response = await leash.hold(sending);
-  return respond === null ? response : respond(response);
+  if (respond === null) {
+    return response;
+  }
+  const hold = openHold(deps.answerBudget);
+  leash.whenOver(() => hold.release());
+  return respond(hold, response);
 }
 
 /** The Router's cap, in the field by which the provider knows it; a translator reads the asked wire's own. */

@@ -1,4 +1,5 @@
 /** Which calls need translating between OpenAI's and Anthropic's wire, and what a translation gives the relay. The translators themselves load on first use. */
+import type { Hold } from "../budget.js";
 import type { Provider, UpstreamEndpoint } from "../../providers/contract.js";
 import { upstreamEndpoint } from "../../providers/serving.js";
 
@@ -12,8 +13,11 @@ export interface TranslationFacts {
 
 /** One call, translated. */
 export type Translation =
-  /** `respond` turns the upstream's answer, whatever its status, into one in the wire that was asked. A cut stream stays cut. */
-  | { readonly kind: "call"; readonly body: Uint8Array<ArrayBuffer>; respond(response: Response): Response }
+  /**
+   * `respond` turns the upstream's answer, whatever its status, into one in the wire that was asked. A cut stream stays cut. What it keeps of the answer
+   * counts in `hold`; its body breaks off with `overloaded` when there is no room.
+   */
+  | { readonly kind: "call"; readonly body: Uint8Array<ArrayBuffer>; respond(hold: Hold, response: Response): Response }
   /** Nothing is sent upstream: the answer is made here. */
   | { readonly kind: "answer"; readonly response: Response };
 

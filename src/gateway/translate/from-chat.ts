@@ -15,8 +15,8 @@ export function beginFromChat(body: Uint8Array): Translation {
   return {
     kind: "call",
     body: utf8(JSON.stringify(toMessagesRequest(asked))),
-    respond: (response) =>
-      respondWith(response, {
+    respond: (hold, response) =>
+      respondWith(hold, response, {
         answer: toChatAnswer,
         error: toOpenAiError,
         startEvents: () => toChatEvents(tellsUsage),

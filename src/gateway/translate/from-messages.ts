@@ -17,8 +17,8 @@ export function beginFromMessages(body: Uint8Array, facts: TranslationFacts): Tr
   return {
     kind: "call",
     body: utf8(JSON.stringify(toChatRequest(asked, facts))),
-    respond: (response) =>
-      respondWith(response, {
+    respond: (hold, response) =>
+      respondWith(hold, response, {
         answer: (value) => toMessagesAnswer(value, showsThinking),
         error: toAnthropicError,
         startEvents: () => toMessagesEvents(showsThinking),

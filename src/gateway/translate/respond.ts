@@ -1,5 +1,7 @@
 /** Turns an upstream's answer into the asked wire: errors, whole answers, and streams event by event. What breaks off upstream breaks off here. */
 import { utf8 } from "../../base/bytes.js";
+import { AppError } from "../../base/errors.js";
+import type { Hold } from "../budget.js";
 import { createSplitter, readEvent, type SseEvent } from "../sse.js";
 import { asRecord, isSaid, type Json, type JsonRecord, parse } from "./json.js";
 
@@ -23,7 +25,7 @@ const maxEventBytes = 4_194_304;
 const maxErrorBytes = 65_536;
 
 /** The answer in the asked wire, under the upstream's status and headers. A body that cannot be read as the upstream's wire stays as it is, or ends empty. */
-export function respondWith(response: Response, translation: AnswerTranslation): Response {
+export function respondWith(hold: Hold, response: Response, translation: AnswerTranslation): Response {
   if (response.body === null) {
     return response;
   }
@@ -32,8 +34,8 @@ export function respondWith(response: Response, translation: AnswerTranslation):
   headers.delete("content-encoding");
   const isStream = response.ok && /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
   const body = isStream
-    ? translateEvents(response.body, translation.startEvents())
-    : translateWhole(response.body, response.ok ? maxAnswerBytes : maxErrorBytes, (text) =>
+    ? translateEvents(hold, response.body, translation.startEvents())
+    : translateWhole(hold, response.body, response.ok ? maxAnswerBytes : maxErrorBytes, (text) =>
         translateText(text, response.status, translation),
       );
   return new Response(body, { status: response.status, headers });
@@ -57,7 +59,11 @@ function translateText(text: string, status: number, translation: AnswerTranslat
 }
 
 /** Events as the caller takes them. The source's end is this stream's end, whatever has come by then. */
-function translateEvents(source: ReadableStream<Uint8Array>, translate: EventTranslator): ReadableStream<Uint8Array> {
+function translateEvents(
+  hold: Hold,
+  source: ReadableStream<Uint8Array>,
+  translate: EventTranslator,
+): ReadableStream<Uint8Array> {
   const reader = source.getReader();
   const splitter = createSplitter();
   return new ReadableStream<Uint8Array>(
@@ -75,6 +81,7 @@ function translateEvents(source: ReadableStream<Uint8Array>, translate: EventTra
             await reader.cancel();
             throw new Error("an event of the upstream has no end");
           }
+          await keep(hold, splitter.held(), reader);
           if (enqueueText(controller, text)) {
             return;
           }
@@ -108,6 +115,7 @@ function enqueueText(controller: ReadableStreamDefaultController<Uint8Array>, te
 
 /** A body gathered, translated and given as one chunk. */
 function translateWhole(
+  hold: Hold,
   source: ReadableStream<Uint8Array>,
   maxBytes: number,
   translate: (text: string) => string,
@@ -131,6 +139,7 @@ function translateWhole(
             await reader.cancel();
             throw new Error("the upstream's answer is too large to translate");
           }
+          await keep(hold, size, reader);
           text += decoder.decode(value, { stream: true });
         }
       },
@@ -138,4 +147,12 @@ function translateWhole(
     },
     { highWaterMark: 0 },
   );
+}
+
+/** Counts what is kept, twice: as it came, and in its new form. Throws `overloaded`. */
+async function keep(hold: Hold, bytes: number, reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  if (!hold.resize(bytes * 2)) {
+    await reader.cancel();
+    throw new AppError("overloaded", { retryAfterMs: 1_000 });
+  }
 }

@@ -7,6 +7,7 @@ import type { TranslationFacts } from "../../../src/gateway/translate/contract.j
 import { beginFromChat } from "../../../src/gateway/translate/from-chat.js";
 import { beginFromMessages } from "../../../src/gateway/translate/from-messages.js";
 import { toMessagesEvents } from "../../../src/gateway/translate/messages-stream.js";
+import { openHold } from "../../../src/gateway/budget.js";
 import { createSplitter } from "../../../src/gateway/sse.js";
 import { dialectOf } from "../fake-stream.js";
 import { deep, seed } from "../../support/deep.js";
@@ -16,6 +17,8 @@ import { chatWire, messagesWire } from "./wires.js";
 type Fields = Readonly<Record<string, unknown>>;
 
 const hi: Fields = { role: "user", content: "Hi" };
+
+const room = openHold({ maxBytes: 64 * 1_048_576, usedBytes: 0 });
 
 function begin(request: Fields): Extract<ReturnType<typeof beginFromChat>, { kind: "call" }> {
   const begun = beginFromChat(utf8(JSON.stringify({ model: "claude-sonnet-4-5", messages: [hi], ...request })));
@@ -40,7 +43,7 @@ function refusal(request: Fields): unknown {
 }
 
 async function answer(message: unknown, status = 200): Promise<unknown> {
-  return await begin({}).respond(Response.json(message, { status })).json();
+  return await begin({}).respond(room, Response.json(message, { status })).json();
 }
 
 function thinking(model: string, more: Fields = {}): unknown {
@@ -59,12 +62,12 @@ function cap(model: string): unknown {
 }
 
 async function respond(body: string, status: number): Promise<string> {
-  return await begin({}).respond(new Response(body, { status })).text();
+  return await begin({}).respond(room, new Response(body, { status })).text();
 }
 
 async function read(response: Response): Promise<string> {
   const asked = begin({ stream: true, stream_options: { include_usage: true } });
-  const text = await asked.respond(response).text();
+  const text = await asked.respond(room, response).text();
   // The clock may move on between two readings.
   return text.replaceAll(/"created":\d+/g, '"created":0');
 }
@@ -511,7 +514,7 @@ describe("a stream of Anthropic on OpenAI's wire", () => {
       },
     });
     expect(events.at(-1)).toBe("[DONE]");
-    const unasked = await begin({ stream: true }).respond(upstreamOf(whole, 1_000)).text();
+    const unasked = await begin({ stream: true }).respond(room, upstreamOf(whole, 1_000)).text();
     expect(unasked).not.toContain('"usage"');
   });
 
@@ -565,12 +568,31 @@ describe("a stream of Anthropic on OpenAI's wire", () => {
       { highWaterMark: 0 },
     );
     const reader = begin({ stream: true })
-      .respond(new Response(body, { headers: { "content-type": "text/event-stream" } }))
+      .respond(room, new Response(body, { headers: { "content-type": "text/event-stream" } }))
       .body?.getReader();
     expect(pulls).toBe(0);
     await reader?.read();
     expect(pulls).toBe(1);
     await reader?.cancel("gone");
     expect(await left.promise).toBe("gone");
+  });
+});
+
+describe("the memory of a translation", () => {
+  const pieces = (type: string, kept: string): Response => {
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.enqueue(utf8(kept));
+      },
+    });
+    return new Response(body, { headers: { "content-type": type } });
+  };
+
+  test.for(["application/json", "text/event-stream"])("counts what is kept of an answer as %s", async (type) => {
+    const budget = { maxBytes: 100_000, usedBytes: 0 };
+    const hold = openHold(budget);
+    const answer = begin({ stream: true }).respond(hold, pieces(type, "x".repeat(10_000)));
+    await expect(answer.text()).rejects.toMatchObject({ code: "overloaded" });
+    expect(budget.usedBytes).toBe(100_000);
   });
 });

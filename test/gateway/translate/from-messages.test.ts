@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.js";
 import { AppError } from "../../../src/base/errors.js";
 import { classifyAnswer, classifyInBand } from "../../../src/routing/classify.js";
+import { openHold } from "../../../src/gateway/budget.js";
 import { createSplitter } from "../../../src/gateway/sse.js";
 import { findTranslator, type TranslationFacts } from "../../../src/gateway/translate/contract.js";
 import { beginFromMessages } from "../../../src/gateway/translate/from-messages.js";
@@ -18,6 +19,8 @@ type Fields = Readonly<Record<string, unknown>>;
 const hi: Fields = { role: "user", content: "Hi" };
 const facts: TranslationFacts = { takesStreamOptions: true, capField: null };
 const enabled: Fields = { thinking: { type: "enabled", budget_tokens: 2_000 } };
+
+const room = openHold({ maxBytes: 64 * 1_048_576, usedBytes: 0 });
 
 function begin(request: Fields): Extract<ReturnType<typeof beginFromMessages>, { kind: "call" }> {
   const body = utf8(JSON.stringify({ model: "gpt-5", max_tokens: 100, messages: [hi], ...request }));
@@ -42,12 +45,12 @@ function refusal(request: Fields): unknown {
 }
 
 async function answer(completion: unknown, status = 200, request: Fields = {}): Promise<Fields> {
-  return await begin(request).respond(Response.json(completion, { status })).json();
+  return await begin(request).respond(room, Response.json(completion, { status })).json();
 }
 
 async function read(response: Response, request: Fields = enabled): Promise<string> {
   return await begin({ stream: true, ...request })
-    .respond(response)
+    .respond(room, response)
     .text();
 }
 
@@ -294,7 +297,7 @@ describe("an answer of OpenAI on Anthropic's wire", () => {
     ]);
     expect(
       await begin({})
-        .respond(Response.json(completion({ message: broken })))
+        .respond(room, Response.json(completion({ message: broken })))
         .text(),
     ).toBe("");
   });
