@@ -64,9 +64,18 @@ const idle: Readonly<Record<string, readonly Json[]>> = {
   modalities: [["text"]],
 };
 
+/** Of OpenRouter's `reasoning`: how its steps are told is a hint, a budget in tokens is not. */
+const reasoning = {
+  known: ["effort", "summary"],
+  idle: { enabled: [true, false], exclude: [false] },
+  path: ["reasoning"],
+  otherWire: "A translation to Anthropic's messages",
+};
+
 /** The body for `messages`. Throws `untranslatable` or `validation_failed`. */
 export function toMessagesRequest(asked: JsonRecord): JsonRecord {
   refuseUnknown(asked, { known: [...carried, ...hints], idle, path: [], otherWire: "Anthropic's messages" });
+  refuseUnknown(asRecord(asked["reasoning"]) ?? {}, reasoning);
   const model = asText(asked["model"]) ?? "";
   const { system, messages, isThinkingCarried } = toMessages(asList(asked["messages"]));
   const maxTokens =

@@ -134,6 +134,9 @@ function toParts(message: JsonRecord, path: Path): readonly JsonRecord[] {
   if (typeof content === "string") {
     return content.trim() === "" ? [] : [{ type: "text", text: content, ...cacheOf(message) }];
   }
+  if (isSaid(content) && !Array.isArray(content)) {
+    throw refuse("validation_failed", [...path, "content"], "Send a text or a list of parts.");
+  }
   return asList(content).flatMap((part, index) => toPart(asRecord(part) ?? {}, [...path, "content", index]));
 }
 

@@ -1,5 +1,5 @@
 /** Pictures and documents, between OpenAI's data URLs and Anthropic's sources. */
-import { asList, asRecord, asText, type JsonRecord, type Path, refuse } from "./json.js";
+import { asList, asRecord, asText, type JsonRecord, type Path, refuse, refuseUnknown } from "./json.js";
 
 const pictures = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 const dataUrl = /^data:([^;,]*)((?:;[^;,]*)*),/i;
@@ -47,6 +47,12 @@ export function fromImage(block: JsonRecord, path: Path): JsonRecord {
 
 /** A document block as parts of a message. Throws `untranslatable`. */
 export function fromDocument(block: JsonRecord, path: Path): readonly JsonRecord[] {
+  refuseUnknown(block, {
+    known: ["type", "source", "title", "cache_control"],
+    idle: { citations: [{ enabled: false }] },
+    path,
+    otherWire: "OpenAI's chat",
+  });
   const source = asRecord(block["source"]) ?? {};
   if (source["type"] === "text") {
     return [{ type: "text", text: asText(source["data"]) ?? "" }];
@@ -64,7 +70,13 @@ export function fromDocument(block: JsonRecord, path: Path): readonly JsonRecord
 }
 
 function fromInner(block: JsonRecord, path: Path): JsonRecord {
-  return block["type"] === "image" ? fromImage(block, path) : { type: "text", text: asText(block["text"]) ?? "" };
+  if (block["type"] === "image") {
+    return fromImage(block, path);
+  }
+  if (block["type"] !== "text") {
+    throw refuse("untranslatable", [...path, "type"], "Only text and images within a document can be translated.");
+  }
+  return { type: "text", text: asText(block["text"]) ?? "" };
 }
 
 function sourceUrl(source: JsonRecord, path: Path): string {

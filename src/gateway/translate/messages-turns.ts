@@ -20,8 +20,8 @@ export function toChatMessages(system: Json | undefined, list: readonly Json[]):
 }
 
 function toTurn(message: JsonRecord, path: Path): readonly JsonRecord[] {
-  const blocks = blocksOf(message["content"]);
   const inner = [...path, "content"];
+  const blocks = blocksOf(message["content"], inner);
   switch (asText(message["role"]) ?? "") {
     case "user":
       return toUserMessages(blocks, inner);
@@ -41,7 +41,8 @@ function toUserMessages(blocks: readonly JsonRecord[], path: Path): readonly Jso
   for (const [index, block] of blocks.entries()) {
     const at = [...path, index];
     if (block["type"] === "tool_result") {
-      const inner = toUserParts(blocksOf(block["content"]), [...at, "content"]);
+      const within = [...at, "content"];
+      const inner = toUserParts(blocksOf(block["content"], within), within);
       results.push(toToolMessage(block, inner));
       parts.push(...inner.filter(({ type }) => type !== "text"));
     } else {
@@ -115,7 +116,7 @@ function toContent(parts: readonly JsonRecord[]): Json {
 }
 
 function plainText(content: Json | undefined, path: Path): string {
-  return blocksOf(content)
+  return blocksOf(content, path)
     .map((block, index) => {
       if (block["type"] !== "text") {
         throw unsayable([...path, index]);
@@ -125,11 +126,14 @@ function plainText(content: Json | undefined, path: Path): string {
     .join("\n\n");
 }
 
-function blocksOf(content: Json | undefined): readonly JsonRecord[] {
+function blocksOf(content: Json | undefined, path: Path): readonly JsonRecord[] {
   if (typeof content === "string") {
     return content === "" ? [] : [{ type: "text", text: content }];
   }
-  return isSaid(content) ? asList(content).map((block) => asRecord(block) ?? {}) : [];
+  if (isSaid(content) && !Array.isArray(content)) {
+    throw refuse("validation_failed", path, "Send a text or a list of blocks.");
+  }
+  return asList(content).map((block) => asRecord(block) ?? {});
 }
 
 function unsayable(path: Path): Error {

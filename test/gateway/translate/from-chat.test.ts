@@ -18,7 +18,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const hi: Fields = { role: "user", content: "Hi" };
 
-const room = openHold({ maxBytes: 64 * 1_048_576, usedBytes: 0 });
+const anyRoom = openHold({ maxBytes: 64 * 1_048_576, usedBytes: 0 });
 
 function begin(request: Fields): Extract<ReturnType<typeof beginFromChat>, { kind: "call" }> {
   const begun = beginFromChat(utf8(JSON.stringify({ model: "claude-sonnet-4-5", messages: [hi], ...request })));
@@ -43,7 +43,7 @@ function refusal(request: Fields): unknown {
 }
 
 async function answer(message: unknown, status = 200): Promise<unknown> {
-  return await begin({}).respond(room, Response.json(message, { status })).json();
+  return await begin({}).respond(anyRoom, Response.json(message, { status })).json();
 }
 
 function thinking(model: string, more: Fields = {}): unknown {
@@ -62,12 +62,12 @@ function cap(model: string): unknown {
 }
 
 async function respond(body: string, status: number): Promise<string> {
-  return await begin({}).respond(room, new Response(body, { status })).text();
+  return await begin({}).respond(anyRoom, new Response(body, { status })).text();
 }
 
 async function read(response: Response): Promise<string> {
   const asked = begin({ stream: true, stream_options: { include_usage: true } });
-  const text = await asked.respond(room, response).text();
+  const text = await asked.respond(anyRoom, response).text();
   // The clock may move on between two readings.
   return text.replaceAll(/"created":\d+/g, '"created":0');
 }
@@ -224,6 +224,12 @@ describe("a chat request on Anthropic's wire", () => {
       expect(refusal(request)).toEqual(["untranslatable", pointer]);
     }
     expect(refusal({ messages: "Hi" })).toEqual(["validation_failed", "/messages"]);
+    expect(refusal({ messages: [{ role: "user", content: { text: "Hi" } }] })).toEqual([
+      "validation_failed",
+      "/messages/0/content",
+    ]);
+    expect(refusal({ reasoning: { max_tokens: 2_000 } })).toEqual(["untranslatable", "/reasoning/max_tokens"]);
+    expect(refusal({ reasoning: { effort: "low", exclude: true } })).toEqual(["untranslatable", "/reasoning/exclude"]);
     expect(refusal({ messages: [hi, { role: "tool", content: "1" }] })).toEqual([
       "validation_failed",
       "/messages/1/tool_call_id",
@@ -514,7 +520,7 @@ describe("a stream of Anthropic on OpenAI's wire", () => {
       },
     });
     expect(events.at(-1)).toBe("[DONE]");
-    const unasked = await begin({ stream: true }).respond(room, upstreamOf(whole, 1_000)).text();
+    const unasked = await begin({ stream: true }).respond(anyRoom, upstreamOf(whole, 1_000)).text();
     expect(unasked).not.toContain('"usage"');
   });
 
@@ -568,7 +574,7 @@ describe("a stream of Anthropic on OpenAI's wire", () => {
       { highWaterMark: 0 },
     );
     const reader = begin({ stream: true })
-      .respond(room, new Response(body, { headers: { "content-type": "text/event-stream" } }))
+      .respond(anyRoom, new Response(body, { headers: { "content-type": "text/event-stream" } }))
       .body?.getReader();
     expect(pulls).toBe(0);
     await reader?.read();
@@ -578,21 +584,21 @@ describe("a stream of Anthropic on OpenAI's wire", () => {
   });
 });
 
-describe("the memory of a translation", () => {
-  const pieces = (type: string, kept: string): Response => {
-    const body = new ReadableStream<Uint8Array>({
-      pull(controller) {
-        controller.enqueue(utf8(kept));
-      },
-    });
-    return new Response(body, { headers: { "content-type": type } });
-  };
+function endless(type: string, piece: string): Response {
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      controller.enqueue(utf8(piece));
+    },
+  });
+  return new Response(body, { headers: { "content-type": type } });
+}
 
+describe("the memory of a translation", () => {
   test.for(["application/json", "text/event-stream"])("counts what is kept of an answer as %s", async (type) => {
-    const budget = { maxBytes: 100_000, usedBytes: 0 };
-    const hold = openHold(budget);
-    const answer = begin({ stream: true }).respond(hold, pieces(type, "x".repeat(10_000)));
-    await expect(answer.text()).rejects.toMatchObject({ code: "overloaded" });
-    expect(budget.usedBytes).toBe(100_000);
+    const room = { maxBytes: 100_000, usedBytes: 0 };
+    const hold = openHold(room);
+    const response = begin({ stream: true }).respond(hold, endless(type, "x".repeat(10_000)));
+    await expect(response.text()).rejects.toMatchObject({ code: "overloaded" });
+    expect(room.usedBytes).toBe(100_000);
   });
 });

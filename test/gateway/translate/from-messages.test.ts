@@ -20,7 +20,7 @@ const hi: Fields = { role: "user", content: "Hi" };
 const facts: TranslationFacts = { takesStreamOptions: true, capField: null };
 const enabled: Fields = { thinking: { type: "enabled", budget_tokens: 2_000 } };
 
-const room = openHold({ maxBytes: 64 * 1_048_576, usedBytes: 0 });
+const anyRoom = openHold({ maxBytes: 64 * 1_048_576, usedBytes: 0 });
 
 function begin(request: Fields): Extract<ReturnType<typeof beginFromMessages>, { kind: "call" }> {
   const body = utf8(JSON.stringify({ model: "gpt-5", max_tokens: 100, messages: [hi], ...request }));
@@ -45,12 +45,12 @@ function refusal(request: Fields): unknown {
 }
 
 async function answer(completion: unknown, status = 200, request: Fields = {}): Promise<Fields> {
-  return await begin(request).respond(room, Response.json(completion, { status })).json();
+  return await begin(request).respond(anyRoom, Response.json(completion, { status })).json();
 }
 
 async function read(response: Response, request: Fields = enabled): Promise<string> {
   return await begin({ stream: true, ...request })
-    .respond(room, response)
+    .respond(anyRoom, response)
     .text();
 }
 
@@ -239,6 +239,18 @@ describe("messages on OpenAI's wire", () => {
       [{ messages: [hi, { role: "assistant", content: "{" }] }, "/messages/1"],
       [{ messages: [{ role: "tool", content: "x" }] }, "/messages/0/role"],
       [block({ type: "search_result", source: "s" }), "/messages/0/content/0/type"],
+      [
+        block({ type: "document", source: { type: "text", data: "x" }, citations: { enabled: true } }),
+        "/messages/0/content/0/citations",
+      ],
+      [
+        block({ type: "document", source: { type: "text", data: "x" }, context: "Signed in 1815." }),
+        "/messages/0/content/0/context",
+      ],
+      [
+        block({ type: "document", source: { type: "content", content: [{ type: "search_result" }] } }),
+        "/messages/0/content/0/source/content/0/type",
+      ],
       [block({ type: "image", source: { type: "file", file_id: "f" } }), "/messages/0/content/0/source"],
       [
         block({ type: "document", source: { type: "url", url: "https://x.example/a.pdf" } }),
@@ -297,7 +309,7 @@ describe("an answer of OpenAI on Anthropic's wire", () => {
     ]);
     expect(
       await begin({})
-        .respond(room, Response.json(completion({ message: broken })))
+        .respond(anyRoom, Response.json(completion({ message: broken })))
         .text(),
     ).toBe("");
   });
