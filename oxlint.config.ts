@@ -11,7 +11,7 @@ const slope = [
   ["identity"],
   ["tenancy"],
   ["vault", "ledger"],
-  ["keys", "connections", "toolbox", "usage"],
+  ["keys", "connections", "toolbox", "usage", "webhooks"],
   ["models"],
   ["snapshot"],
   ["rotation", "workspaces"],

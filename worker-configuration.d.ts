@@ -4,6 +4,7 @@ interface __BaseEnv_Env {
 	CONFIG: KVNamespace;
 	DB: D1Database;
 	MAIL: Queue;
+	WEBHOOKS: Queue;
 	CF_VERSION_METADATA: WorkerVersionMetadata;
 	ASSETS: Fetcher;
 	PUBLIC_URL: string;

@@ -43,6 +43,8 @@ import { findMissingEntries, isReportDue, reportKeyring, sealingEntry } from "./
 import { answerInvitee } from "./workspaces/invite-page-routes.js";
 import { inviteEndpoints } from "./workspaces/invite-routes.js";
 import { letterWriters } from "./workspaces/letters.js";
+import { kickWebhooks } from "./webhooks/deliveries.js";
+import { webhookEndpoints } from "./webhooks/routes.js";
 import { lifeEndpoints } from "./workspaces/life-routes.js";
 import { meEndpoints } from "./workspaces/me-routes.js";
 import { memberEndpoints } from "./workspaces/member-routes.js";
@@ -66,6 +68,7 @@ export const endpoints: readonly Endpoint[] = [
   ...usageEndpoints,
   ...auditEndpoints,
   ...ledgerEndpoints,
+  ...webhookEndpoints,
   ...toolRoomEndpoints,
 ];
 
@@ -147,6 +150,10 @@ controlPlane.use(async (context, next) => {
   });
   if (context.res.status === 403) {
     noteRefusal(context, startedAt);
+  }
+  const access = context.get("access");
+  if (access !== undefined && context.req.method !== "GET" && context.res.ok) {
+    context.executionCtx.waitUntil(kickWebhooks(context.env, context.get("db"), access.id, Date.now()));
   }
 });
 

@@ -24,6 +24,8 @@ import { refreshServers } from "./tools/mcp/refresh.js";
 import { sweepEntries } from "./vault/entries.js";
 import { sweepWrappings } from "./vault/rewrap.js";
 import { letterWriters } from "./workspaces/letters.js";
+import { consumeWebhooks } from "./webhooks/consumer.js";
+import { sweepWebhooks } from "./webhooks/deliveries.js";
 import { sweepPurges } from "./workspaces/purge.js";
 
 export { Ledger } from "./ledger/ledger.do.js";
@@ -39,7 +41,9 @@ const wrappingsPerSweep = 50;
 export default {
   fetch: app.fetch,
   async queue(batch, env) {
-    await consumeMail(batch, env, letterWriters);
+    await (batch.queue.startsWith("gatehouse-webhooks")
+      ? consumeWebhooks(batch, env)
+      : consumeMail(batch, env, letterWriters));
   },
   async scheduled(_controller, env) {
     const db = openDatabase(env.DB);
@@ -64,6 +68,7 @@ export default {
       sweep("keyring", () => sweepKeyring(env, db, now)),
       sweep("seals", () => sweepSeals(env, db, now)),
       sweep("audit_care", () => sweepCare(env, db, now)),
+      sweep("webhooks", () => sweepWebhooks(env, db, now)),
       sweep("throttles", () => sweepThrottles(db, now)),
     ]);
   },

@@ -494,6 +494,59 @@ const table: Readonly<Record<string, Row>> = {
     body: { input: { q: 1 } },
   },
 
+  "get /workspaces/{ws}/webhooks": { in: "workspace", least: "ADMIN", scope: "workspace:manage" },
+  "post /workspaces/{ws}/webhooks": { in: "workspace", least: "ADMIN", scope: "workspace:manage", body: nonsense },
+  "get /workspaces/{ws}/webhooks/{id}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+  },
+  // Who may not read the audit log is not told it either.
+  "patch /workspaces/{ws}/webhooks/{id}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+    alone: 403,
+    body: { description: "Renamed" },
+    ifMatch: stale,
+  },
+  "delete /workspaces/{ws}/webhooks/{id}": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+    ifMatch: stale,
+  },
+  "post /workspaces/{ws}/webhooks/{id}/rotate-secret": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+    alone: 403,
+    body: {},
+    ifMatch: stale,
+  },
+  "post /workspaces/{ws}/webhooks/{id}/test": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+  },
+  "get /workspaces/{ws}/webhooks/{id}/deliveries": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+  },
+  "post /workspaces/{ws}/webhooks/{id}/deliveries/{delivery}/redeliver": {
+    in: "workspace",
+    least: "ADMIN",
+    scope: "workspace:manage",
+    thing: "webhook",
+  },
+
   // Last: it brings the deleted workspace back, at which the others knock.
   "post /workspaces/{ws}/restore": { in: "workspace", least: "OWNER", scope: null, afterDeletion: true },
 };
@@ -511,6 +564,8 @@ const absentThings: Readonly<Record<ThingKind, string>> = {
   provider: "no_such_provider",
   toolProvider: "no-such-provider",
   toolCredential: "cred_01h455vb4pex5vsknk084sn02q",
+  webhook: "wh_01h455vb4pex5vsknk084sn02q",
+  delivery: "whd_01h455vb4pex5vsknk084sn02q",
 };
 
 let world: World;
@@ -656,6 +711,7 @@ function fill(pattern: string, row: Row, { id, things }: House): string {
     .replace("{tool}", "echo")
     .replace("{pool}", things.pool)
     .replace("{model}", things.model)
+    .replace("{delivery}", things.delivery)
     .replace(/\{(id|token)\}/, thing);
 }
 

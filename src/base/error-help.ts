@@ -137,6 +137,10 @@ export const errorHelp: Readonly<Record<ErrorCode, ErrorHelp>> = {
     means: "Names of this kind are unique in a workspace, and this one is in use.",
     remedy: "Choose another name, or change the thing that has it.",
   },
+  webhook_disabled: {
+    means: "The webhook was switched off, or went out by itself; its `disabled_reason` says why.",
+    remedy: "Mend its address and enable it by `PATCH` with `enabled: true`, then ask again.",
+  },
   in_use: {
     means: "What should go is still used elsewhere; the answer names where.",
     remedy: "Take it out of those places first, then delete it.",

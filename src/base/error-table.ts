@@ -142,6 +142,11 @@ export const errorTable = {
     title: "Name taken",
     detail: "Something of this kind already has that name here. Choose another name.",
   },
+  webhook_disabled: {
+    status: 409,
+    title: "Webhook disabled",
+    detail: "Nothing is sent to a webhook that is disabled. Enable it first by PATCH with `enabled: true`.",
+  },
   in_use: { status: 409, title: "In use", detail: "It is still used. Take it out of the places named here first." },
   model_predefined: {
     status: 409,

@@ -23,6 +23,9 @@ export const idPrefixes = {
   identity: "idn",
   transfer: "xfer",
   toolProvider: "tprov",
+  webhook: "wh",
+  webhookSecret: "whk",
+  webhookDelivery: "whd",
 } as const;
 
 /** A kind of row that has ids. */

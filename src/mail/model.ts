@@ -12,6 +12,7 @@ export const letterKinds = [
   "credential_expiring",
   "budget",
   "audit_checkpoint",
+  "webhook_disabled",
 ] as const;
 export type LetterKind = (typeof letterKinds)[number];
 

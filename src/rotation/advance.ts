@@ -16,9 +16,11 @@ import { deleteSnapshots } from "../snapshot/store.js";
 import { workspaces } from "../tenancy/model.js";
 import { loadActiveDataKey, openDataKey, type DataKey } from "../vault/data-keys.js";
 import { dataKeyRotations, dataKeys } from "../vault/model.js";
+import { webhooks, webhookSecrets } from "../webhooks/model.js";
 import type { DataKeyRow, RotationRow } from "./model.js";
 import { planReseal, type OpenKeys } from "./reseal.js";
-import { namesRetired } from "./rotation.js";
+import { planResealWebhook, webhookSecretColumns } from "./reseal-webhooks.js";
+import { isWebhookRetired, namesRetired } from "./rotation.js";
 
 /** Brings a workspace's newest version into force. */
 export type Publish = (env: Env, workspaceId: string) => Promise<void>;
@@ -118,14 +120,27 @@ async function reencrypt(job: Job, retired: readonly DataKeyRow[]): Promise<void
     retired: new Map(opened),
   };
   const query = db.select().from(credentials).where(namesRetired(workspaceId)).limit(rowsPerBatch);
+  const ofWebhooks = db
+    .select(webhookSecretColumns)
+    .from(webhookSecrets)
+    .innerJoin(
+      webhooks,
+      and(eq(webhooks.workspaceId, webhookSecrets.workspaceId), eq(webhooks.id, webhookSecrets.webhookId)),
+    )
+    .where(isWebhookRetired(workspaceId))
+    .limit(rowsPerBatch);
   for (let batch = 0; batch < batchesPerPass; batch += 1) {
     const rows = await hideSql(query.all());
-    if (rows.length === 0) {
+    const secrets = await hideSql(ofWebhooks.all());
+    if (rows.length === 0 && secrets.length === 0) {
       await endReencrypting(job);
       return;
     }
     const actor = systemActor(Date.now());
-    const plans = await Promise.all(rows.map((row) => planReseal(db, actor, keys, row)));
+    const plans = await Promise.all([
+      ...rows.map((row) => planReseal(db, actor, keys, row)),
+      ...secrets.map((row) => planResealWebhook(db, keys, row, actor.at)),
+    ]);
     await commit(db, plans.flat());
   }
   await publish(env, workspaceId);
@@ -156,6 +171,7 @@ async function endReencrypting(job: Job): Promise<void> {
     eq(dataKeyRotations.workspaceId, workspaceId),
     eq(dataKeyRotations.state, "re_encrypting"),
     sql`NOT EXISTS (SELECT 1 FROM ${credentials} WHERE ${namesRetired(workspaceId)})`,
+    sql`NOT EXISTS (SELECT 1 FROM ${webhookSecrets} WHERE ${isWebhookRetired(workspaceId)})`,
   );
   const version = sql`(SELECT ${workspaces.configVersion} FROM ${workspaces} WHERE ${workspaces.id} = ${workspaceId})`;
   const begun = { state: "waiting", cleanVersion: version, waitingUntil: null } as const;

@@ -1,5 +1,5 @@
 /** A workspace's change of data key: begun in one batch, and what shows how far it is. */
-import { and, asc, eq, inArray, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, count, eq, inArray, or, sql, type SQL } from "drizzle-orm";
 import type { Actor, WorkspaceAccess } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { guardChanged, guardThat, hideSql, type Change, type Database } from "../base/database.js";
@@ -10,6 +10,7 @@ import { workspaces } from "../tenancy/model.js";
 import { insertDataKey, newDataKey } from "../vault/data-keys.js";
 import { sealingEntry } from "../vault/entries.js";
 import { dataKeyRotations, dataKeys } from "../vault/model.js";
+import { webhookSecrets } from "../webhooks/model.js";
 import { toVault, type RotationRow, type Vault } from "./model.js";
 
 /**
@@ -61,7 +62,7 @@ export async function planRotation(
 /** A workspace's data keys, oldest first, and how far the last change of them is. */
 export async function readVault(db: Database, workspaceId: string): Promise<Vault> {
   const ofWorkspace = eq(dataKeys.workspaceId, workspaceId);
-  const [keys, rotations, left] = await hideSql(
+  const [keys, rotations, left, signing] = await hideSql(
     db.batch([
       db.select().from(dataKeys).where(ofWorkspace).orderBy(asc(dataKeys.createdAt), asc(dataKeys.id)),
       db.select().from(dataKeyRotations).where(eq(dataKeyRotations.workspaceId, workspaceId)),
@@ -69,9 +70,10 @@ export async function readVault(db: Database, workspaceId: string): Promise<Vaul
         .select({ secrets: countUnder(retiredKeys(workspaceId)) })
         .from(credentials)
         .where(eq(credentials.workspaceId, workspaceId)),
+      db.select({ secrets: count() }).from(webhookSecrets).where(isWebhookRetired(workspaceId)),
     ]),
   );
-  return toVault(keys, rotations[0], left[0]?.secrets ?? 0);
+  return toVault(keys, rotations[0], (left[0]?.secrets ?? 0) + (signing[0]?.secrets ?? 0));
 }
 
 /** Whether a credential of the workspace has a secret, present or previous, under a retired data key. */
@@ -81,10 +83,21 @@ export function namesRetired(workspaceId: string): SQL {
   return sql`${credentials.workspaceId} = ${workspaceId} AND (${isUnder})`;
 }
 
+/** Whether a webhook's signing secret is under a retired data key of the workspace. */
+export function isWebhookRetired(workspaceId: string): SQL {
+  const isUnder = inArray(webhookSecrets.dataKeyId, retiredKeys(workspaceId));
+  return sql`${webhookSecrets.workspaceId} = ${workspaceId} AND ${isUnder}`;
+}
+
 async function countSecrets(db: Database, workspaceId: string): Promise<number> {
   const secrets = sql<number>`count(*) + count(${credentials.previousSealed})`;
   const query = db.select({ secrets }).from(credentials).where(eq(credentials.workspaceId, workspaceId));
-  return (await hideSql(query.all()))[0]?.secrets ?? 0;
+  const ofWebhooks = db
+    .select({ secrets: count() })
+    .from(webhookSecrets)
+    .where(eq(webhookSecrets.workspaceId, workspaceId));
+  const [own, signing] = await hideSql(db.batch([query, ofWebhooks]));
+  return (own[0]?.secrets ?? 0) + (signing[0]?.secrets ?? 0);
 }
 
 function retiredKeys(workspaceId: string): SQL {

@@ -12,6 +12,7 @@ import { defaultModels, models } from "../models/model.js";
 import { toStoredModel } from "../models/model-schema.js";
 import { invites, members, toWorkspace, workspaces } from "../tenancy/model.js";
 import { readToolProviders, readTools } from "./export-tools.js";
+import { readWebhooks } from "./export-webhooks.js";
 import { readUsage } from "./export-usage.js";
 import { ownershipTransfers } from "./model.js";
 
@@ -51,6 +52,7 @@ export function exportSections(db: Database, workspaceId: string, now: number): 
     { name: "tool_providers", read: (after) => readToolProviders(db, workspaceId, after, pageRows) },
     { name: "tools", read: (after) => readTools(db, workspaceId, after, pageRows) },
     { name: "usage", read: (after) => readUsage(db, workspaceId, after, pageRows) },
+    { name: "webhooks", read: (after) => readWebhooks(db, workspaceId, after, pageRows, now) },
     { name: "audit_log", read: (after) => readAuditLog(db, workspaceId, after) },
   ];
 }

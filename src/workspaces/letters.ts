@@ -12,6 +12,7 @@ import { languageOf, layOut, type LetterLanguage, type LetterTexts, writeTime } 
 import type { LetterSubject, LetterWriters, WrittenLetter } from "../mail/letter.js";
 import { invites, members, workspaces } from "../tenancy/model.js";
 import { writeInviteToken } from "./invite-token.js";
+import { writeWebhookDisabled } from "../webhooks/disable.js";
 import { mayInvite } from "./invites.js";
 import { writeTransferCode } from "./transfer-letter.js";
 
@@ -25,6 +26,7 @@ export const letterWriters: LetterWriters = {
   credential_expiring: writeCredentialExpiring,
   audit_checkpoint: writeAuditCheckpoint,
   budget: writeBudgetLetter,
+  webhook_disabled: writeWebhookDisabled,
 };
 
 interface InviteFacts {

@@ -23,6 +23,7 @@ import type { PurgeState, Region, WorkspaceRow } from "../tenancy/model.js";
 import { toolProviders, tools } from "../toolbox/model.js";
 import { usageHours } from "../usage/model.js";
 import { dataKeyRotations, dataKeys } from "../vault/model.js";
+import { webhookDeliveries, webhooks, webhookSecrets } from "../webhooks/model.js";
 import { ownershipTransfers } from "./model.js";
 
 /** The part of a Router that the purge needs. */
@@ -56,6 +57,9 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
   [tools, tools.workspaceId],
   [toolProviders, toolProviders.workspaceId],
   [usageHours, usageHours.workspaceId],
+  [webhookDeliveries, webhookDeliveries.workspaceId],
+  [webhookSecrets, webhookSecrets.workspaceId],
+  [webhooks, webhooks.workspaceId],
   [dataKeyRotations, dataKeyRotations.workspaceId],
   [dataKeys, dataKeys.workspaceId],
   [budgetNotices, budgetNotices.workspaceId],

@@ -2,7 +2,9 @@
 import { env } from "cloudflare:workers";
 import { eq, sql } from "drizzle-orm";
 import { scopes, tokenScopes, type Role, type Scope, type TokenScope } from "../../src/access/permissions.js";
+import { newId } from "../../src/base/ids.js";
 import { invites } from "../../src/tenancy/model.js";
+import { webhookDeliveries } from "../../src/webhooks/model.js";
 import { call } from "./client.js";
 import { deep } from "./deep.js";
 import {
@@ -27,7 +29,9 @@ export type ThingKind =
   | "invite"
   | "model"
   | "toolProvider"
-  | "toolCredential";
+  | "toolCredential"
+  | "webhook"
+  | "delivery";
 
 /** A workspace with its people, a key of every scope, and one thing of each kind. */
 export interface House {
@@ -159,6 +163,7 @@ async function buildHouse(): Promise<House> {
       model,
       invite: inviteId,
       ...(await buildTools(workspace)),
+      ...(await buildWebhook(workspace)),
     },
   };
 }
@@ -174,6 +179,18 @@ async function buildTools(workspace: SeededWorkspace) {
     body: { name: "mine", credentials: { api_key: "tool-secret" }, validate: false },
   });
   return { toolProvider, toolCredential: made.body.id as string };
+}
+
+/** A webhook that is out, so that nothing is sent while the record is compared, with a delivery that failed. */
+async function buildWebhook(workspace: SeededWorkspace) {
+  const path = `/workspaces/${workspace.id}/webhooks`;
+  const body = { url: "https://hooks.example.com/", events: ["pool.created"] };
+  const webhook = (await call("POST", path, { token: workspace.token, body })).body.id as string;
+  await call("PATCH", `${path}/${webhook}`, { token: workspace.token, body: { enabled: false } });
+  const delivery = newId("webhookDelivery");
+  const ended = { auditSeq: 1, type: "pool.created", state: "failed", dueAt: 1, lookAt: 1, createdAt: 1 } as const;
+  await db.insert(webhookDeliveries).values({ id: delivery, workspaceId: workspace.id, webhookId: webhook, ...ended });
+  return { webhook, delivery };
 }
 
 /** Credentials that were good or look it: each is nobody. They are refused before any route is chosen, so CI tries four of them at every door. */
