@@ -2,6 +2,8 @@
 import { authorizeKey, refuse } from "./authorize.js";
 import { checkRequests, rateOf, takeRequests } from "./holds.js";
 import type { AdmitToolRequest, Refusal, ToolAdmitted } from "./model.js";
+import { toolEndpoint } from "./request-log-entry.js";
+import { logRefusal } from "./request-log.js";
 import type { RouterState } from "./state.js";
 
 /** Admits one invocation and counts it in the key's and the workspace's window, or says why not. A refusal consumes nothing. */
@@ -21,6 +23,20 @@ export function admitTool(state: RouterState, request: AdmitToolRequest, now: nu
   }
   takeRequests(state, config, key, now);
   return { kind: "admitted", key_id: id, rate: rateOf(state, key, now) };
+}
+
+/** Takes into the log that a known key's invocation was refused, once the answer stands. A caller of the release before names no request. */
+export function logToolRefused(
+  state: RouterState,
+  { key_digest: digest, request_id, tool }: AdmitToolRequest,
+  answer: ToolAdmitted | Refusal,
+  now: number,
+): void {
+  const key = answer.kind === "refused" ? state.config?.keys.get(digest) : undefined;
+  if (answer.kind === "refused" && key !== undefined && request_id !== undefined) {
+    const call = { request_id, key_id: key.row.id, model: tool, endpoint: toolEndpoint, pool_id: null };
+    logRefusal(state.log, call, answer, now);
+  }
 }
 
 /** Whether an allow-list (null: everything) names a tool, by itself or by `provider/*`. */

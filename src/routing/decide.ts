@@ -40,15 +40,6 @@ const leaseGraceMs = 40_000;
  * gets the same ticket until the deadline; the id must therefore be the gateway's own, never the client's.
  */
 export function admit(state: RouterState, request: AdmitRequest, now: number): Admission {
-  const answer = judge(state, request, now);
-  const key = answer.kind === "refused" ? state.config?.keys.get(request.key_digest) : undefined;
-  if (answer.kind === "refused" && key !== undefined && state.config !== null) {
-    logRefusal(state.log, { ...request, key_id: key.row.id }, state.config.pools_by_name, answer, now);
-  }
-  return answer;
-}
-
-function judge(state: RouterState, request: AdmitRequest, now: number): Admission {
   expire(state, now);
   const known = findRequest(state.tickets, request.request_id);
   const verdict = authorizeKey(state, request, now);
@@ -68,6 +59,15 @@ function judge(state: RouterState, request: AdmitRequest, now: number): Admissio
   }
   const found = findPool(config, request);
   return found.kind === "pool" ? issueFirst(state, verdict, found.pool, request, now) : refuseName(found);
+}
+
+/** Takes into the log that a known key's call was refused, once the answer stands: a shard that leases its limits may decide several times. */
+export function logRefused(state: RouterState, request: AdmitRequest, answer: Admission, now: number): void {
+  const key = answer.kind === "refused" ? state.config?.keys.get(request.key_digest) : undefined;
+  if (answer.kind === "refused" && key !== undefined) {
+    const poolId = state.config?.pools_by_name.get(request.model)?.row.id ?? null;
+    logRefusal(state.log, { ...request, key_id: key.row.id, pool_id: poolId }, answer, now);
+  }
 }
 
 /**

@@ -5,7 +5,7 @@ import { ConfigAddress, PoolPolicy, RouterInstance, RouterPrice } from "../snaps
 import type { Cooldowns } from "./cooldown.js";
 import { type RateWindow, windowMs } from "./limits.js";
 import { failureClasses, type Ticket } from "./model.js";
-import { packTrace, StoredTrace, unpackTrace } from "./request-log-entry.js";
+import { packTrace, StoredTrace, unpackTrace } from "./request-log-stored.js";
 import type { OpenRequest } from "./tickets.js";
 
 const StoredLanes = z.array(z.tuple([z.string(), z.number(), z.number(), z.number()]));

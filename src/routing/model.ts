@@ -187,6 +187,8 @@ export type Admission = Ticket | Refusal;
 export interface AdmitToolRequest extends Pick<AdmitRequest, "key_digest" | "scope"> {
   /** `provider/tool`, by their wire names. */
   readonly tool: string;
+  /** Under which a refusal stands in the log. */
+  readonly request_id?: string;
 }
 
 /** Leave to invoke a tool: it counts in the key's window, and nothing of it stays open. */

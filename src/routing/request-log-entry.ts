@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { failureClasses, type Outcome, type Refusal, type Ticket } from "./model.js";
 import { refusalError } from "./refusal.js";
-import { maxNoted, type PickTrace, type PoolSurvey, type RefusalTrace, type RequestTrace } from "./request-trace.js";
+import type { EndCharge, PickTrace, PoolSurvey, RefusalTrace, RequestTrace } from "./request-trace.js";
 
 /** How a request can end. `lost`: nobody ever said how. */
 export const logResults = ["ok", "caller_fault", "failed", "departed", "lost", "refused"] as const;
@@ -11,6 +11,8 @@ export type LogResult = (typeof logResults)[number];
 /** A pool has more fallbacks than this in nobody's log. */
 const maxPools = 8;
 const maxPicks = 10;
+/** Instances that one entry names as candidates or left out. More are counted only: so an entry stays below some 30 KB, whatever the pools. */
+const maxNames = 128;
 
 const LoggedPool = z.object({
   pool_id: z.string(),
@@ -20,32 +22,15 @@ const LoggedPool = z.object({
   more: z.number(),
 });
 
-const LoggedPick = z.object({
+/** One pick as it is kept. */
+export const LoggedPick = z.object({
   attempt: z.number(),
   at: z.number(),
   cause: z.string(),
   instance_id: z.string(),
   pools: z.array(LoggedPool),
 });
-type LoggedPick = z.infer<typeof LoggedPick>;
-
-const StoredFailure = z.object({
-  class: z.enum(failureClasses),
-  status: z.number().nullable(),
-  code: z.string().nullable(),
-  retry_after_ms: z.number().nullable(),
-  timed_out: z.boolean(),
-  ours: z.boolean().exactOptional(),
-});
-
-/** A trace on disk. */
-export const StoredTrace = z.object({
-  at: z.number(),
-  endpoint: z.string().nullable(),
-  model: z.string().nullable(),
-  failures: z.array(z.object({ attempt: z.number(), at: z.number(), failure: StoredFailure })),
-  picks: z.array(LoggedPick),
-});
+export type LoggedPick = z.infer<typeof LoggedPick>;
 
 const LoggedInstance = z.object({
   id: z.string(),
@@ -117,7 +102,7 @@ export interface EndedRequest {
   readonly trace: RequestTrace;
   readonly outcome: Outcome | null;
   /** What it was charged; null where nothing was. */
-  readonly charge: { readonly cost: number; readonly estimated: boolean } | null;
+  readonly charge: EndCharge | null;
   readonly at: number;
 }
 
@@ -133,7 +118,8 @@ export interface ToolUse {
   readonly member_id: string | null;
   readonly provider: string;
   readonly tool: string;
-  readonly result: "ok" | "failed";
+  /** `refused`: it was let in but never run, for what was asked. */
+  readonly result: "ok" | "failed" | "refused";
   readonly status: number | null;
   readonly code: string | null;
   readonly duration_ms: number;
@@ -149,8 +135,12 @@ export function entryOfCall({ at, charge, outcome, request_id: id, tickets, trac
   const result = outcome?.result ?? "lost";
   const isFailed = result === "failed" || result === "caller_fault";
   return {
-    ...blankEntry(id, trace.at, at),
+    id,
+    kind: "model",
+    at: Math.min(trace.at, at),
+    ended_at: at,
     key_id: last?.key_id ?? null,
+    member_id: null,
     endpoint: trace.endpoint ?? last?.endpoint ?? "chat/completions",
     model: trace.model,
     pool_id: last?.pool_id ?? null,
@@ -160,7 +150,7 @@ export function entryOfCall({ at, charge, outcome, request_id: id, tickets, trac
     code: isFailed ? (failure?.code ?? failure?.class ?? null) : null,
     instance: last === undefined ? null : nameInstance(last),
     attempts: listAttempts(tickets.length === 0 && last !== undefined ? [last] : tickets, trace, outcome, at),
-    picks: trace.picks.slice(0, maxPicks).map(writePick),
+    picks: writePicks(trace),
     usage: describeUsage(outcome),
     cost_micro_usd: last?.price === undefined ? null : (charge?.cost ?? 0),
     estimated: outcome?.usage?.estimated === true || charge?.estimated === true,
@@ -173,9 +163,10 @@ export function entryOfCall({ at, charge, outcome, request_id: id, tickets, trac
 /** A refused call as an entry. */
 export function entryOfRefusal(refused: RefusalTrace): LogEntry {
   const { at, request_id: id, surveys } = refused;
-  const pick = { attempt: 1, at, cause: "none", instance_id: "", pools: writeSurveys(surveys) };
+  const pick = { attempt: 1, at, cause: "none", instance_id: "", pools: writeSurveys(surveys, { left: maxNames }) };
   return {
     ...blankEntry(id, at, at),
+    kind: refused.endpoint === toolEndpoint ? "tool" : "model",
     key_id: refused.key_id,
     endpoint: refused.endpoint ?? "chat/completions",
     model: refused.model,
@@ -204,45 +195,20 @@ export function entryOfTool(use: ToolUse, at: number): LogEntry {
   };
 }
 
-/** A trace as plain data, for the disk while its request is open. */
-export function packTrace({ at, endpoint, failures, model, picks }: RequestTrace): z.input<typeof StoredTrace> {
-  return { at, endpoint, model, failures: [...failures], picks: picks.slice(0, maxPicks).map(writePick) };
+/** The first picks of a trace as plain data. */
+export function writePicks({ picks }: Pick<RequestTrace, "picks">): LoggedPick[] {
+  const names = { left: maxNames };
+  return picks.slice(0, maxPicks).map((pick) => writePick(pick, names));
 }
 
-/** A trace that was on disk, in the form that it has in memory. */
-export function unpackTrace({ at, endpoint, failures, model, picks }: z.output<typeof StoredTrace>): RequestTrace {
-  return { at, endpoint, model, failures, picks: picks.map(readPick), is_ended: false };
+/** How many more instances an entry may name. */
+interface Names {
+  left: number;
 }
 
-function writePick({ at, attempt, cause, instance_id: id, surveys }: PickTrace): LoggedPick {
-  return { attempt, at, cause, instance_id: id, pools: writeSurveys(surveys) };
+function writePick({ at, attempt, cause, instance_id: id, surveys }: PickTrace, names: Names): LoggedPick {
+  return { attempt, at, cause, instance_id: id, pools: writeSurveys(surveys, names) };
 }
-
-function readPick(pick: LoggedPick): PickTrace {
-  const surveys = pick.pools.map((pool): PoolSurvey => ({
-    pool_id: pool.pool_id,
-    candidates: pool.candidates.map(({ alias, id, weight }) => ({ row: { id, alias }, weight })),
-    excluded: pool.excluded.flatMap(({ alias, id, reason, until }) => {
-      const known = reasons.find((word) => word === reason);
-      return known === undefined ? [] : [{ instance: { row: { id, alias }, weight: 0 }, reason: known, until }];
-    }),
-  }));
-  const cause = (["strategy", "sticky", "probe"] as const).find((word) => word === pick.cause) ?? "strategy";
-  return { attempt: pick.attempt, at: pick.at, cause, instance_id: pick.instance_id, surveys };
-}
-
-/** Every reason there is, to read them back. */
-const reasons: readonly PoolSurvey["excluded"][number]["reason"][] = [
-  "drained",
-  "credential_unusable",
-  "endpoint_not_served",
-  "not_priced",
-  "over_budget",
-  "tried",
-  "probing",
-  "probe_due",
-  ...failureClasses,
-];
 
 function blankEntry(id: string, at: number, endedAt: number): LogEntry {
   return {
@@ -321,17 +287,25 @@ function describeUsage(outcome: Outcome | null): LogEntry["usage"] {
       };
 }
 
-function writeSurveys(surveys: readonly PoolSurvey[]): LoggedPick["pools"] {
+function writeSurveys(surveys: readonly PoolSurvey[], names: Names): LoggedPick["pools"] {
   // A pool is looked at twice where a first look was for who is no probe: the later one counts.
-  const latest = [...new Map(surveys.map((survey) => [survey.pool_id, survey])).values()];
-  return latest.slice(0, maxPools).map(({ candidates, excluded, pool_id: poolId }) => ({
-    pool_id: poolId,
-    candidates: candidates.slice(0, maxNoted).map(({ row, weight }) => ({ id: row.id, alias: row.alias, weight })),
-    excluded: excluded.slice(0, maxNoted).map(({ instance, reason, until }) => {
-      return { id: instance.row.id, alias: instance.row.alias, reason, until };
-    }),
-    more: Math.max(0, candidates.length - maxNoted) + Math.max(0, excluded.length - maxNoted),
-  }));
+  const latest = surveys.length < 2 ? surveys : [...new Map(surveys.map((one) => [one.pool_id, one])).values()];
+  return latest.slice(0, maxPools).map(({ candidates, excluded, pool_id: poolId }) => {
+    const ready = takeNames(candidates, names);
+    const out = takeNames(excluded, names);
+    return {
+      pool_id: poolId,
+      candidates: ready.map(({ row, weight }) => ({ id: row.id, alias: row.alias, weight })),
+      excluded: out.map(({ instance: { row }, reason, until }) => ({ id: row.id, alias: row.alias, reason, until })),
+      more: candidates.length - ready.length + excluded.length - out.length,
+    };
+  });
+}
+
+function takeNames<T>(list: readonly T[], names: Names): readonly T[] {
+  const taken = list.length > names.left ? list.slice(0, names.left) : list;
+  names.left -= taken.length;
+  return taken;
 }
 
 function statusOf(refusal: Refusal): number {

@@ -4,7 +4,7 @@
  */
 import { LogEntry, type LogResult } from "./request-log-entry.js";
 import { parseText } from "./ledger-rows.js";
-import type { LogBatch } from "./request-log.js";
+import type { LateEnd, LogBatch, LogPage } from "./request-log.js";
 
 /** Where a list goes on: an entry by its end and id. Later ends come first. */
 export interface LogPosition {
@@ -46,13 +46,12 @@ type Table = "log_calls" | "log_refusals";
 const kept: Readonly<Record<Table, number>> = { log_calls: 10_000, log_refusals: 2_000 };
 /** Older entries are shown to nobody, and leave the disk. */
 export const keptMs = 7 * 24 * 3_600_000;
-const pageEntries = 200;
 /** Pages that one flush takes away at most: more than it ever writes. */
 const prunedPages = 24;
 /** Entries that one question looks through at most; a list goes on from there. */
 const maxLookedAt = 2_000;
 /** Pages whose entries are remembered after a restart. */
-const recentPages = 4;
+const recentPages = 10;
 /** A call is not settled again later than this. */
 const recentMs = 180_000;
 
@@ -69,6 +68,50 @@ export function writeLog(sql: SqlStorage, batch: Pick<LogBatch, "calls" | "refus
   writePages(sql, "log_refusals", batch.refusals, now);
 }
 
+/** What a lost call was, and what it is after all. */
+export interface Correction {
+  readonly was: LogEntry;
+  readonly is: LogEntry;
+}
+
+/**
+ * Puts a call that was lost in its place as it ended after all, and answers how it stood there; as memory knows it where the log does not have
+ * it any more; null where it was settled before. Run inside a transaction.
+ */
+export function correctLost(sql: SqlStorage, { after, before, since }: LateEnd): Correction | null {
+  const { id } = after;
+  const page = sql
+    .exec<Page>(
+      "SELECT * FROM log_calls WHERE last_at >= ? AND instr(body, ?) > 0 ORDER BY upto LIMIT 1",
+      since,
+      `"id":${JSON.stringify(id)}`,
+    )
+    .toArray()[0];
+  const list = page === undefined ? [] : listPage(page);
+  const place = list.findIndex((one) => one["id"] === id);
+  const was = LogEntry.safeParse(list[place]).data;
+  if (page === undefined || was === undefined) {
+    return { was: before, is: after };
+  }
+  if (was.result !== "lost") {
+    return null;
+  }
+  const is = complete(after, was);
+  list[place] = is;
+  sql.exec("UPDATE log_calls SET body = ? WHERE upto = ?", JSON.stringify(list), page.upto);
+  return { was, is };
+}
+
+/** An end in the place of the one that stood there, with the trace that memory may have forgotten. */
+function complete(after: LogEntry, was: LogEntry): LogEntry {
+  const { attempts, at, ended_at: endedAt, endpoint, model, picks } = was;
+  const first = after.attempts[0]?.attempt ?? 1;
+  const earlier = attempts.filter(({ attempt }) => attempt < first);
+  return after.picks.length > 0
+    ? { ...after, ended_at: endedAt }
+    : { ...after, at, ended_at: endedAt, endpoint, model, picks, attempts: [...earlier, ...after.attempts] };
+}
+
 /** Takes away what has become too old, for an object that nobody calls; answers when the next entry will, null when there is none. */
 export function ageLog(sql: SqlStorage, now: number): number | null {
   const oldest = (["log_calls", "log_refusals"] as const).flatMap((table) => {
@@ -78,19 +121,19 @@ export function ageLog(sql: SqlStorage, now: number): number | null {
   return oldest.length === 0 ? null : Math.min(...oldest.map(({ last_at: at }) => at)) + keptMs;
 }
 
-/** Requests that ended in the last minutes, and the newest end, as the disk tells. */
+/** Requests that ended in the last minutes, with whether they were lost, and the newest end, as the disk tells. */
 export function readRecent(
   sql: SqlStorage,
   now: number,
-): { readonly ids: ReadonlySet<string>; readonly last_at: number } {
+): { readonly ended: ReadonlyMap<string, boolean>; readonly last_at: number } {
   const pages = sql.exec<Page>("SELECT * FROM log_calls ORDER BY upto DESC LIMIT ?", recentPages).toArray();
-  const ids = pages
+  const ended = pages
     .filter((page) => page.last_at > now - recentMs)
-    .flatMap((page) => readPage(page).map(({ id }) => id));
+    .flatMap((page) => listPage(page).map(({ id, result }) => [String(id), result === "lost"] as const));
   const refused = sql
     .exec<{ last_at: number }>("SELECT last_at FROM log_refusals ORDER BY upto DESC LIMIT 1")
     .toArray();
-  return { ids: new Set(ids), last_at: Math.max(0, ...[...pages, ...refused].map((page) => page.last_at)) };
+  return { ended: new Map(ended), last_at: Math.max(0, ...[...pages, ...refused].map((page) => page.last_at)) };
 }
 
 /** Entries by a query. Looks through 2,000 of each kind at most, and says how far it came. */
@@ -114,10 +157,12 @@ export function findEntry(sql: SqlStorage, id: string, now: number): LogEntry | 
       now - keptMs,
       `"id":${JSON.stringify(id)}`,
     );
-    const entry = found
-      .toArray()
-      .flatMap(readPage)
-      .find((one) => one.id === id);
+    const [entry] = readEntries(
+      found
+        .toArray()
+        .flatMap(listPage)
+        .filter((one) => one["id"] === id),
+    );
     if (entry !== undefined) {
       return entry;
     }
@@ -150,21 +195,15 @@ function isBefore(one: LogPosition, other: LogPosition): boolean {
   return one.time === other.time ? one.id > other.id : one.time > other.time;
 }
 
-function writePages(sql: SqlStorage, table: Table, entries: readonly LogEntry[], now: number): void {
-  if (entries.length === 0) {
+function writePages(sql: SqlStorage, table: Table, pages: readonly LogPage[], now: number): void {
+  if (pages.length === 0) {
     return;
   }
   let { upto } = sql.exec<{ upto: number }>(`SELECT coalesce(max(upto), 0) AS upto FROM ${table}`).one();
-  for (let start = 0; start < entries.length; start += pageEntries) {
-    const page = entries.slice(start, start + pageEntries);
-    upto += page.length;
-    sql.exec(
-      `INSERT INTO ${table} (upto, first_at, last_at, body) VALUES (?, ?, ?, ?)`,
-      upto,
-      page[0]?.ended_at ?? now,
-      page.at(-1)?.ended_at ?? now,
-      JSON.stringify(page),
-    );
+  for (const { count, first_at: firstAt, last_at: lastAt, text } of pages) {
+    upto += count;
+    const insert = `INSERT INTO ${table} (upto, first_at, last_at, body) VALUES (?, ?, ?, ?)`;
+    sql.exec(insert, upto, firstAt, lastAt, `[${text}]`);
   }
   prune(sql, table, now);
 }
@@ -195,36 +234,50 @@ function queryTable(sql: SqlStorage, table: Table, query: LogQuery): LogAnswer {
     if (isOver && (entries.length > limit || lookedAt >= maxLookedAt)) {
       return { entries, known_to: last };
     }
-    const found = readPage(page);
+    const found = listPage(page);
     lookedAt += found.length;
-    entries.push(...found.filter((entry) => isAsked(entry, query)));
+    entries.push(...readEntries(found.filter((entry) => isAsked(entry, query))));
     last = { time: page.first_at, id: "" };
   }
   return { entries, known_to: null };
 }
 
-function isAsked(entry: LogEntry, query: LogQuery): boolean {
+/** Before it is read, which costs more: most entries that a rare filter looks through are not asked for. */
+function isAsked(entry: Stored, query: LogQuery): boolean {
   const { after } = query;
-  const isInTime = entry.ended_at >= query.from && entry.ended_at < query.to;
+  const { attempts, ended_at: time, id } = entry;
+  if (typeof time !== "number" || typeof id !== "string" || time < query.from || time >= query.to) {
+    return false;
+  }
   return (
-    isInTime &&
-    (after === null || isBefore(after, positionOf(entry))) &&
-    isSame(query.key_id, entry.key_id) &&
-    isSame(query.pool_id, entry.pool_id) &&
-    isSame(query.endpoint, entry.endpoint) &&
-    isSame(query.model, entry.model) &&
-    isSame(query.result, entry.result) &&
-    isSame(query.status, entry.status) &&
-    (query.instance_id === undefined || entry.attempts.some(({ instance }) => instance.id === query.instance_id))
+    (after === null || isBefore(after, { time, id })) &&
+    isSame(query.key_id, entry["key_id"]) &&
+    isSame(query.pool_id, entry["pool_id"]) &&
+    isSame(query.endpoint, entry["endpoint"]) &&
+    isSame(query.model, entry["model"]) &&
+    isSame(query.result, entry["result"]) &&
+    isSame(query.status, entry["status"]) &&
+    (query.instance_id === undefined || JSON.stringify(attempts).includes(`"id":${JSON.stringify(query.instance_id)}`))
   );
 }
 
-function isSame<T>(asked: T | undefined, found: T | null): boolean {
+function isSame(asked: unknown, found: unknown): boolean {
   return asked === undefined || asked === found;
 }
 
-/** The entries of a page; one that cannot be read is passed over. */
-function readPage({ body }: Page): LogEntry[] {
+type Stored = Readonly<Record<string, unknown>>;
+
+/** What a page holds; nothing where it cannot be read. */
+function listPage({ body }: Pick<Page, "body">): Stored[] {
   const list: unknown = parseText(body);
-  return Array.isArray(list) ? list.flatMap((one) => LogEntry.safeParse(one).data ?? []) : [];
+  return Array.isArray(list) ? list.filter(isStored) : [];
+}
+
+function isStored(one: unknown): one is Stored {
+  return typeof one === "object" && one !== null;
+}
+
+/** Entries as they were written; one that cannot be read is passed over. */
+function readEntries(list: readonly Stored[]): LogEntry[] {
+  return list.flatMap((one) => LogEntry.safeParse(one).data ?? []);
 }

@@ -65,8 +65,22 @@ export interface RequestTrace {
   readonly model: string | null;
   readonly picks: PickTrace[];
   readonly failures: FailureTrace[];
-  /** It stands in the log, or never will. */
-  is_ended: boolean;
+  /** What the log took for its end; null before. Whoever was lost can still be settled; nothing else moves an end. */
+  end: TakenEnd | null;
+}
+
+/** An end as it was counted. */
+export interface TakenEnd {
+  readonly at: number;
+  readonly is_lost: boolean;
+  /** What it was charged by then; null where nothing was. */
+  readonly charge: EndCharge | null;
+}
+
+/** A charge, as far as the log tells it. */
+export interface EndCharge {
+  readonly cost: number;
+  readonly estimated: boolean;
 }
 
 /** A call that was refused before it had an instance. */
@@ -83,10 +97,7 @@ export interface RefusalTrace {
   readonly surveys: readonly PoolSurvey[];
 }
 
-/** More of a pool is not noted: a pool has a hundred instances at most, and the first tell the story. */
-export const maxNoted = 16;
-
 /** The trace of a request that begins now, or that is only known by its ticket. */
 export function createTrace(at: number, endpoint: string | null, model: string | null): RequestTrace {
-  return { at, endpoint, model, picks: [], failures: [], is_ended: false };
+  return { at, endpoint, model, picks: [], failures: [], end: null };
 }

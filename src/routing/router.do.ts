@@ -3,11 +3,11 @@ import { DurableObject } from "cloudflare:workers";
 import { openDatabase } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
 import type { ConfigAddress, RouterRows } from "../snapshot/model.js";
-import { admitTool } from "./admit-tool.js";
+import { admitTool, logToolRefused } from "./admit-tool.js";
 import { tellBudgets } from "./budget-news.js";
 import { expire } from "./charges.js";
 import { clearCooldown, cooldownKey } from "./cooldown.js";
-import { admit, next } from "./decide.js";
+import { admit, logRefused, next } from "./decide.js";
 import { dryRun } from "./dry-run.js";
 import { armAlarm, runDue, setDue } from "./due.js";
 import { installConfig, isNewer } from "./install.js";
@@ -115,6 +115,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
     const asked = askForAdmit(this.#state, request, Date.now());
     const isAlone = asked === null && !this.#leasing.isTenant();
     const answer = isAlone ? decide(Date.now()) : await this.#decide(asked, decide);
+    logRefused(this.#state, request, answer, Date.now());
     this.#writeBehind();
     return answer;
   }
@@ -158,6 +159,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
   /** Admits one invocation of a tool, or refuses. */
   async admitTool(request: AdmitToolRequest): Promise<ToolAdmitted | Refusal> {
     const answer = await this.#leasing.decide<ToolAdmitted>((now) => admitTool(this.#state, request, now));
+    logToolRefused(this.#state, request, answer, Date.now());
     this.#writeBehind();
     return answer;
   }
@@ -267,8 +269,7 @@ export class Router extends DurableObject<Env> implements RouterApi, SiblingApi,
       this.#flush();
     };
     const { sql } = this.ctx.storage;
-    let isUsageDue = false;
-    let areBudgetsDue = false;
+    let [isUsageDue, areBudgetsDue] = [false, false];
     const tasks = {
       expire_tickets: end,
       tell_siblings: (): void => this.#siblings.tellNews(),

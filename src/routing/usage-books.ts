@@ -4,9 +4,27 @@ import { describeError, log as logLine } from "../base/log.js";
 import { tellUsage, type UsageTeller } from "../usage/tell.js";
 import { dropDue, setDue } from "./due.js";
 import type { LogEntry, ToolUse } from "./request-log-entry.js";
-import { ageLog, keptMs, logTables, readRecent, writeLog, type LogAnswer, type LogQuery } from "./request-log-pages.js";
+import {
+  ageLog,
+  correctLost,
+  keptMs,
+  logTables,
+  readRecent,
+  writeLog,
+  type LogAnswer,
+  type LogQuery,
+} from "./request-log-pages.js";
 import { dropBatch, takeBatch, type RequestLog } from "./request-log.js";
-import { isUntold, markTold, pruneSums, readUntold, usageTables, writeDeltas } from "./usage-sums.js";
+import {
+  addEntry,
+  createSums,
+  isUntold,
+  markTold,
+  pruneSums,
+  readUntold,
+  usageTables,
+  writeDeltas,
+} from "./usage-sums.js";
 
 /** What a Router tells of its books. A Router of the release before knows none of it. */
 export interface BooksApi {
@@ -35,20 +53,29 @@ export function openBooks(sql: SqlStorage): void {
 
 /** What a log that begins must know of what is on disk. */
 export function resumeLog(sql: SqlStorage, log: RequestLog, now: number): void {
-  const { ids, last_at: lastAt } = readRecent(sql, now);
-  log.recent = ids;
+  const { ended, last_at: lastAt } = readRecent(sql, now);
+  log.recent = ended;
   log.last_at = lastAt;
 }
 
 /** Writes out what waits, within the transaction that the caller has open. Answers what to call when it has held. */
 export function writeBooks(sql: SqlStorage, log: RequestLog, now: number): () => void {
   const batch = takeBatch(log, now);
-  if (batch.taken > 0) {
+  if (batch.calls.length + batch.refusals.length > 0) {
     writeLog(sql, batch, now);
     setDue(sql, "age_log", now + keptMs);
   }
-  if (batch.deltas.length > 0) {
-    writeDeltas(sql, batch.deltas);
+  const corrections = createSums();
+  for (const late of batch.late) {
+    const corrected = correctLost(sql, late);
+    if (corrected !== null) {
+      addEntry(corrections, corrected.was, -1);
+      addEntry(corrections, corrected.is, 1);
+    }
+  }
+  const deltas = [...batch.sums.values(), ...corrections.values()];
+  if (deltas.length > 0) {
+    writeDeltas(sql, deltas);
     setDue(sql, "tell_usage", now + tellAfterMs);
   }
   return () => dropBatch(log, batch);

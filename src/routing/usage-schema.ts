@@ -55,7 +55,7 @@ export const UsageReport = z
       .datetime()
       .nullable()
       .describe(
-        "Every call that had ended by then is counted. Where a shard could not be asked it is when the newest figures came, null where there are none; its calls of the last minutes may be missing.",
+        "Every call whose end a shard had heard of by then is counted; that takes a moment. Where a shard could not be asked it is when the newest figures came, null where there are none; its calls of the last minutes may be missing.",
       ),
     complete: z.boolean().describe("Every shard was asked."),
     totals: Sums.describe("Over the whole time and all pages."),

@@ -6,6 +6,8 @@ import type { RefusalTrace } from "./request-trace.js";
 const hourMs = 3_600_000;
 /** Rows that the record has are kept here for this long beside. */
 const keptMs = 3 * 24 * hourMs;
+/** Rows in one statement: as JSON some 500 KB. */
+const rowsPerStatement = 1_000;
 
 /** What is to be added to one place's sums. */
 export interface UsageDelta extends UsagePlace, Record<UsageSum, number> {}
@@ -25,61 +27,67 @@ export const usageTables = `
   CREATE INDEX IF NOT EXISTS usage_untold ON usage_hours (hour) WHERE told < revision;
 `;
 
-/** What an entry adds: to the instance that served it, and to each other one an attempt that failed. */
-export function deltasOf(entry: LogEntry): readonly UsageDelta[] {
-  const own = blankDelta(placeOf(entry, entry.instance));
-  const deltas = [own];
-  own.requests = entry.result === "refused" ? 0 : 1;
-  own.refusals = 1 - own.requests;
-  own.errors = entry.result === "failed" || entry.result === "lost" ? 1 : 0;
-  own.caller_faults = entry.result === "caller_fault" ? 1 : 0;
-  own.departures = entry.result === "departed" ? 1 : 0;
-  own.prompt_tokens = entry.usage?.prompt_tokens ?? 0;
-  own.completion_tokens = entry.usage?.completion_tokens ?? 0;
-  own.cached_tokens = entry.usage?.cached_tokens ?? 0;
-  own.cost_micro_usd = entry.cost_micro_usd ?? 0;
-  own.unpriced = entry.usage !== null && entry.cost_micro_usd === null ? 1 : 0;
-  own.estimated = entry.estimated ? 1 : 0;
-  own.duration_ms = entry.duration_ms ?? 0;
-  for (const { failure, instance } of entry.attempts) {
-    if (failure === null || failure.ours || failure.class === "caller_fault") {
-      continue;
-    }
-    if (instance.id === entry.instance?.id) {
-      own.failed_attempts += 1;
-    } else {
-      deltas.push({ ...blankDelta(placeOf(entry, instance)), failed_attempts: 1 });
-    }
-  }
-  return deltas;
+/** Sums that gather, by their places. */
+export type Sums = Map<string, UsageDelta>;
+
+/** No sums. */
+export function createSums(): Sums {
+  return new Map();
 }
 
-/** What a refusal adds that gets no entry. */
-export function refusalDelta({ at, endpoint, key_id, pool_id }: RefusalTrace): UsageDelta {
-  const place = { ended_at: at, key_id, member_id: null, pool_id, endpoint, kind: "model", model: null } as const;
-  return { ...blankDelta(placeOf(place, null)), refusals: 1 };
-}
-
-/** Adds to the sums of the same place. */
-export function addDelta(deltas: Map<string, UsageDelta>, delta: UsageDelta): void {
-  const place = JSON.stringify(usagePlaces.map((name) => delta[name]));
-  const known = deltas.get(place);
-  if (known === undefined) {
-    deltas.set(place, { ...delta });
+/** Adds what an entry comes to, to the instance that served it and to each other one an attempt that failed. `sign` −1 takes it away again. */
+export function addEntry(sums: Sums, entry: LogEntry, sign: 1 | -1): void {
+  const { cost_micro_usd: cost, instance, result, usage } = entry;
+  const own = sumsAt(sums, entry, instance);
+  if (result === "refused") {
+    own.refusals += sign;
     return;
   }
-  for (const name of usageSums) {
-    known[name] += delta[name];
+  own.requests += sign;
+  own.errors += result === "failed" || result === "lost" ? sign : 0;
+  own.caller_faults += result === "caller_fault" ? sign : 0;
+  own.departures += result === "departed" ? sign : 0;
+  own.cost_micro_usd += sign * (cost ?? 0);
+  own.estimated += entry.estimated ? sign : 0;
+  own.duration_ms += sign * (entry.duration_ms ?? 0);
+  if (usage !== null) {
+    own.prompt_tokens += sign * usage.prompt_tokens;
+    own.completion_tokens += sign * usage.completion_tokens;
+    own.cached_tokens += sign * usage.cached_tokens;
+    own.unpriced += cost === null ? sign : 0;
   }
+  for (const attempt of entry.attempts) {
+    const { failure } = attempt;
+    if (failure !== null && !failure.ours && failure.class !== "caller_fault") {
+      const place = attempt.instance.id === instance?.id ? own : sumsAt(sums, entry, attempt.instance);
+      place.failed_attempts += sign;
+    }
+  }
+}
+
+/** Adds a refusal that gets no entry. */
+export function addRefusal(sums: Sums, { at, endpoint, key_id, pool_id }: RefusalTrace): void {
+  const place = {
+    ended_at: at,
+    key_id,
+    member_id: null,
+    pool_id,
+    endpoint: endpoint ?? "chat/completions",
+    model: null,
+  };
+  sumsAt(sums, { ...place, kind: "model", result: "refused" }, null).refusals += 1;
 }
 
 /** Adds deltas to the sums on disk. Run inside the transaction that writes their entries. */
 export function writeDeltas(sql: SqlStorage, deltas: readonly UsageDelta[]): void {
-  if (deltas.length === 0) {
-    return;
-  }
   const columns = [...usagePlaces, ...usageSums];
-  const list = JSON.stringify(deltas.map((delta) => columns.map((name) => delta[name])));
+  for (let first = 0; first < deltas.length; first += rowsPerStatement) {
+    const some = deltas.slice(first, first + rowsPerStatement);
+    writeSome(sql, columns, JSON.stringify(some.map((delta) => columns.map((name) => delta[name]))));
+  }
+}
+
+function writeSome(sql: SqlStorage, columns: readonly string[], list: string): void {
   sql.exec(
     `INSERT INTO usage_hours (${placeColumns}, ${sumColumns})
      SELECT ${columns.map((_, index) => `value ->> ${index}`).join(", ")} FROM json_each(?) WHERE true
@@ -117,21 +125,35 @@ export function pruneSums(sql: SqlStorage, now: number): void {
   );
 }
 
-function placeOf(
-  entry: Pick<LogEntry, "ended_at" | "key_id" | "member_id" | "pool_id" | "endpoint" | "kind" | "model">,
-  instance: LogEntry["instance"],
-): UsagePlace {
-  const isTool = entry.kind === "tool";
-  return {
-    hour: entry.ended_at - (entry.ended_at % hourMs),
-    key_id: entry.key_id ?? "",
-    member_id: entry.member_id ?? "",
-    pool_id: entry.pool_id ?? "",
+type Placed = Pick<
+  LogEntry,
+  "ended_at" | "key_id" | "member_id" | "pool_id" | "endpoint" | "kind" | "model" | "result"
+>;
+
+function sumsAt(sums: Sums, entry: Placed, instance: LogEntry["instance"]): UsageDelta {
+  const { endpoint, key_id: keyId, member_id: memberId, pool_id: poolId } = entry;
+  const hour = entry.ended_at - (entry.ended_at % hourMs);
+  // A refused tool may be any word that somebody sends, and each would be a row.
+  const tool = entry.kind === "tool" && entry.result !== "refused" ? (entry.model ?? "") : null;
+  const model = tool ?? instance?.model ?? "";
+  // A line's end stands in none of them but, at worst, in the last one.
+  const name = `${hour}\n${keyId}\n${instance?.id}\n${poolId}\n${memberId}\n${endpoint}\n${instance?.provider_name}\n${model}`;
+  const known = sums.get(name);
+  if (known !== undefined) {
+    return known;
+  }
+  const blank = blankDelta({
+    hour,
+    key_id: keyId ?? "",
+    member_id: memberId ?? "",
+    pool_id: poolId ?? "",
     instance_id: instance?.id ?? "",
-    provider_name: isTool ? (entry.model?.split("/")[0] ?? "") : (instance?.provider_name ?? ""),
-    model: isTool ? (entry.model ?? "") : (instance?.model ?? ""),
-    endpoint: entry.endpoint ?? "",
-  };
+    provider_name: tool === null ? (instance?.provider_name ?? "") : (tool.split("/")[0] ?? ""),
+    model,
+    endpoint: endpoint ?? "",
+  });
+  sums.set(name, blank);
+  return blank;
 }
 
 function blankDelta(place: UsagePlace): UsageDelta {

@@ -52,7 +52,8 @@ export async function allowedTools(
 }
 
 /**
- * Takes leave for one invocation of `provider/tool`; the answer is the key's window, null without a limit. Throws `unauthenticated`,
+ * Takes leave for one invocation of `provider/tool`; the answer is the key's window, null without a limit. A refusal stands in the request log
+ * under the request's id. Throws `unauthenticated`,
  * `scope_missing`, `tool_not_allowed`, `rate_limited` and `router_unavailable`.
  */
 export async function admitCaller(
@@ -60,14 +61,15 @@ export async function admitCaller(
   workspaceId: string,
   caller: ToolCaller,
   tool: string,
+  requestId: string,
 ): Promise<RateState | null> {
   if (caller.kind === "person") {
     return null;
   }
-  let answer = await askRouter(env, workspaceId, caller, tool);
+  let answer = await askRouter(env, workspaceId, caller, tool, requestId);
   if (answer.kind === "refused" && answer.code === "not_configured") {
     await republish(env, workspaceId, routerFor);
-    answer = await askRouter(env, workspaceId, caller, tool);
+    answer = await askRouter(env, workspaceId, caller, tool, requestId);
   }
   if (answer.kind === "refused") {
     throw refusalError(answer);
@@ -80,8 +82,9 @@ function askRouter(
   workspaceId: string,
   caller: Extract<ToolCaller, { kind: "key" }>,
   tool: string,
+  requestId: string,
 ): Promise<ToolAdmitted | Refusal> {
   const makeStub = () => routerFor(env, workspaceId, caller.region);
-  const request = { key_digest: caller.digest, scope: "tools:invoke", tool };
+  const request = { key_digest: caller.digest, scope: "tools:invoke", tool, request_id: requestId };
   return callRouter("admitTool", makeStub, (router) => router.admitTool(request));
 }

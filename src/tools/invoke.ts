@@ -47,14 +47,9 @@ export interface Invocation {
  * `tool_failed` (502, with `upstream_status` and `reason` in `extra`), `tool_timeout` (504), `client_closed_request`.
  */
 export async function invokeTool(context: InvokeContext, invocation: Invocation): Promise<ToolOutcome> {
-  const { db, env, workspaceId, caller } = context;
-  const { provider, tool: name } = invocation;
-  await admitCaller(env, workspaceId, caller, `${provider}/${name}`);
-  const found = await findEnabledTool(db, workspaceId, { provider, name });
-  if (found === null) {
-    throw new AppError("not_found");
-  }
-  checkInput(readSchema(found.tool), invocation.input);
+  const { env, workspaceId, caller, actor } = context;
+  await admitCaller(env, workspaceId, caller, `${invocation.provider}/${invocation.tool}`, actor.requestId);
+  const found = await findAsked(context, invocation);
   const running = run(context, found, invocation);
   // A caller's reset drops the handler; what was begun is still told of.
   waitUntil(
@@ -64,6 +59,26 @@ export async function invokeTool(context: InvokeContext, invocation: Invocation)
     ),
   );
   return await running;
+}
+
+/** The tool, if there is one that takes this input; what is asked amiss is told to the request log as refused. */
+async function findAsked(context: InvokeContext, { input, provider, tool: name }: Invocation): Promise<FoundTool> {
+  const startedAt = Date.now();
+  try {
+    const found = await findEnabledTool(context.db, context.workspaceId, { provider, name });
+    if (found === null) {
+      throw new AppError("not_found");
+    }
+    checkInput(readSchema(found.tool), input);
+    return found;
+  } catch (error) {
+    const { code, status } = toAppError(error);
+    if (status < 500) {
+      const refused = { provider, tool: name, result: "refused", status, code } as const;
+      waitUntil(tellToolUse(context, { ...refused, duration_ms: Date.now() - startedAt }));
+    }
+    throw error;
+  }
 }
 
 /** How an invocation ended, for the audit log. */

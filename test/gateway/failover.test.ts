@@ -19,7 +19,7 @@ import { createState, type RouterState } from "../../src/routing/state.js";
 import { surveyInstances } from "../../src/routing/survey.js";
 import type { PoolPolicy } from "../../src/snapshot/model.js";
 import { deep, seed } from "../support/deep.js";
-import { address, makeInstance, makePool, makeRows } from "../routing/fixture.js";
+import { address, entriesOf, makeInstance, makePool, makeRows } from "../routing/fixture.js";
 import { recordedErrors } from "../routing/recorded-errors.js";
 import { delta, done, endpointOf, fakeStream, role } from "./fake-stream.js";
 
@@ -236,7 +236,7 @@ describe("dead instances", () => {
         expect(world.failures.map((failure) => failure.class)).toEqual(tried.slice(0, -1));
         expect(tried.at(-1)).toBe("ok");
         await Promise.all(world.waits);
-        const logged = takeBatch(world.state.log, now(world)).calls;
+        const logged = entriesOf(takeBatch(world.state.log, now(world)).calls);
         expect(logged.map(({ endpoint, result }) => [endpoint, result])).toEqual([[name, "ok"]]);
         const attempts = logged.flatMap((entry) => entry.attempts);
         expect(attempts.map(({ instance }) => instance.id)).toEqual(world.sent);

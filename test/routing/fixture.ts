@@ -8,6 +8,8 @@ import type {
   Refusal,
   Ticket,
 } from "../../src/routing/model.js";
+import { LogEntry } from "../../src/routing/request-log-entry.js";
+import type { LogPage } from "../../src/routing/request-log.js";
 import type { UsageDelta } from "../../src/routing/usage-sums.js";
 import type {
   ConfigAddress,
@@ -127,4 +129,21 @@ export function makeDelta(more: Partial<UsageDelta> = {}): UsageDelta {
     duration_ms: 5,
     ...more,
   };
+}
+
+/** The entries of pages that wait for the disk. */
+export function entriesOf(pages: readonly LogPage[]): LogEntry[] {
+  return pages.flatMap(({ count, text }) => {
+    const list = LogEntry.array().parse(JSON.parse(`[${text}]`));
+    if (list.length !== count) {
+      throw new Error(`a page of ${count} holds ${list.length}`);
+    }
+    return list;
+  });
+}
+
+/** Entries as one page. */
+export function pageOf(entries: readonly LogEntry[]): LogPage {
+  const [first_at, last_at] = [entries[0]?.ended_at ?? 0, entries.at(-1)?.ended_at ?? 0];
+  return { first_at, last_at, count: entries.length, text: JSON.stringify(entries).slice(1, -1) };
 }

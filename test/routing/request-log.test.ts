@@ -1,20 +1,22 @@
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
+import { admitTool, logToolRefused } from "../../src/routing/admit-tool.js";
 import { expire } from "../../src/routing/charges.js";
-import { admit, next } from "../../src/routing/decide.js";
+import { admit as decide, logRefused, next } from "../../src/routing/decide.js";
 import { installConfig } from "../../src/routing/install.js";
-import type { Failure, FailureClass, Outcome, Ticket } from "../../src/routing/model.js";
+import type { AdmitRequest, Admission, Failure, FailureClass, Outcome, Ticket } from "../../src/routing/model.js";
 import { costOf } from "../../src/routing/price.js";
 import { abandon, settle } from "../../src/routing/report.js";
 import type { LogEntry } from "../../src/routing/request-log-entry.js";
 import { mergeAnswers, type LogAnswer } from "../../src/routing/request-log-pages.js";
-import { dropBatch, logTool, takeBatch } from "../../src/routing/request-log.js";
+import { dropBatch, hasEntries, logTool, takeBatch } from "../../src/routing/request-log.js";
 import { createState, type RouterState } from "../../src/routing/state.js";
-import type { UsageDelta } from "../../src/routing/usage-sums.js";
+import { addEntry, createSums, type UsageDelta } from "../../src/routing/usage-sums.js";
 import { usageSums, type UsageSum } from "../../src/usage/model.js";
 import { deep, seed } from "../support/deep.js";
 import {
   address,
+  entriesOf,
   makeFailure,
   makeInstance,
   makeKey,
@@ -42,18 +44,35 @@ interface Books {
   readonly deltas: UsageDelta[];
 }
 
-/** Writes out everything as the object does, a second at a time. */
+/** Admits as the object does: a refusal is logged when it stands. */
+function admit(state: RouterState, request: AdmitRequest, now: number): Admission {
+  const answer = decide(state, request, now);
+  logRefused(state, request, answer, now);
+  return answer;
+}
+
+/** Writes out everything as the object does, with corrections of what is in the books already. */
 function writeAll(state: RouterState, now: number, books: Books = { calls: [], refusals: [], deltas: [] }): Books {
-  for (;;) {
+  while (hasEntries(state.log)) {
     const batch = takeBatch(state.log, now);
-    books.calls.push(...batch.calls);
-    books.refusals.push(...batch.refusals);
-    books.deltas.push(...batch.deltas);
+    books.calls.push(...entriesOf(batch.calls));
+    books.refusals.push(...entriesOf(batch.refusals));
+    books.deltas.push(...Array.from(batch.sums.values(), (delta) => ({ ...delta })));
+    const corrections = createSums();
+    for (const { after, before } of batch.late) {
+      const place = books.calls.findIndex(({ id }) => id === after.id);
+      books.calls[place] = after;
+      addEntry(corrections, before, -1);
+      addEntry(corrections, after, 1);
+    }
+    books.deltas.push(...corrections.values());
+    const isMoved = batch.calls.length + batch.refusals.length + batch.late.length + batch.sums.size > 0;
     dropBatch(state.log, batch);
-    if (batch.taken === 0) {
-      return books;
+    if (!isMoved) {
+      break;
     }
   }
+  return books;
 }
 
 function total(deltas: readonly UsageDelta[], name: UsageSum): number {
@@ -163,6 +182,15 @@ describe("the trace of a call", () => {
     expect(refusals[0]?.picks[0]?.pools[0]?.excluded.map(({ reason }) => reason)).toEqual(["rate_limit", "rate_limit"]);
   });
 
+  it("tells nothing of a refusal that did not stand, as before a lease", ({ expect }) => {
+    const state = makeState(1);
+    const asked = makeRequest({ model: "none" });
+    const answer = decide(state, asked, start);
+    expect([answer.kind, hasEntries(state.log)]).toEqual(["refused", false]);
+    logRefused(state, asked, answer, start);
+    expect(writeAll(state, start).refusals.length).toBe(1);
+  });
+
   it("ends a call that nobody settles as lost, and one that next refused half a minute later", ({ expect }) => {
     const state = makeState(1);
     const lost = ticketOf(admit(state, makeRequest(), start));
@@ -187,10 +215,88 @@ describe("the trace of a call", () => {
   });
 });
 
+describe("a lost call that is settled after all", () => {
+  it.for([
+    ["before it is on disk", false, false],
+    ["after it", true, false],
+    ["and failed", true, true],
+  ] as const)(
+    "%s: its entry, the sums and the charge say what it came to, once",
+    ([, isFlushed, isFailed], { expect }) => {
+      const state = makeState(2);
+      const estimate = { input_tokens: 50, output_tokens: 100, choices: 1 };
+      const ticket = ticketOf(admit(state, makeRequest({ estimate, endpoint: "chat/completions" }), start));
+      const books: Books = { calls: [], refusals: [], deltas: [] };
+      expire(state, ticket.deadline_at);
+      const spent = (): number => state.meters.scopes.get("k")?.spend.day.spent ?? 0;
+      expect(spent()).toBe(ticket.hold?.cost);
+      if (isFlushed) {
+        expect(writeAll(state, ticket.deadline_at, books).calls).toMatchObject([{ result: "lost" }]);
+        expect(total(books.deltas, "cost_micro_usd")).toBe(spent());
+      }
+      const usage = { prompt_tokens: 10, completion_tokens: 2 };
+      const failure = isFailed ? makeFailure("transient") : null;
+      const outcome: Outcome = { ...makeOutcome(ticket, isFailed ? "failed" : "ok", failure), usage, status: 200 };
+      settle(state, [outcome], ticket.deadline_at + 5);
+      settle(state, [outcome], ticket.deadline_at + 9);
+      writeAll(state, ticket.deadline_at + 10, books);
+      settle(state, [outcome], ticket.deadline_at + 20);
+      writeAll(state, ticket.deadline_at + 30, books);
+      expect(spent()).toBe(costOf(usage, prices));
+      expect(books.calls).toMatchObject([
+        { result: outcome.result, usage, cost_micro_usd: spent(), ended_at: ticket.deadline_at, estimated: false },
+      ]);
+      expect(books.calls[0]?.picks.length).toBe(1);
+      const sums = usageSums.map((name) => [name, total(books.deltas, name)] as const).filter(([, sum]) => sum !== 0);
+      expect(Object.fromEntries(sums)).toEqual({
+        requests: 1,
+        prompt_tokens: 10,
+        completion_tokens: 2,
+        cost_micro_usd: spent(),
+        duration_ms: 10,
+        ...(isFailed ? { errors: 1, failed_attempts: 1 } : {}),
+      });
+    },
+  );
+});
+
+describe("an entry", () => {
+  it("stays small whatever the pools, and says how many it does not name", ({ expect }) => {
+    const state = createState();
+    const alias = "x".repeat(60);
+    const pools = ["chat", "one", "two"].map((name) => {
+      const instances = Array.from({ length: 100 }, (_, at) => makeInstance(`ins_${name}_${at}`, 1, { alias }));
+      return { ...makePool(name, instances, { max_attempts: 10 }), fallbacks: name === "chat" ? ["one", "two"] : [] };
+    });
+    installConfig(state, address(1), makeRows(pools), start);
+    let ticket = ticketOf(admit(state, makeRequest(), start));
+    for (let attempt = 1; attempt < 10; attempt += 1) {
+      ticket = ticketOf(next(state, ticket, makeFailure("transient"), start + attempt));
+    }
+    settle(state, [makeOutcome(ticket)], start + 20);
+    const { calls } = takeBatch(state.log, start + 20);
+    expect(calls[0]?.text.length).toBeLessThan(30_000);
+    const [entry] = entriesOf(calls);
+    expect(entry?.attempts.length).toBe(10);
+    expect(entry?.picks.map(({ pools: [pool] }) => pool?.more)).toEqual([0, 72, ...Array(8).fill(100)]);
+  });
+});
+
 describe("the sums", () => {
   it("are what the log says and what the calls did, whatever comes twice, late or never", ({ expect }) => {
     const step = fc.record({
-      deed: fc.constantFrom("admit", "fail", "ok", "departed", "failed", "repeat", "abandon", "refused", "flush"),
+      deed: fc.constantFrom(
+        "admit",
+        "fail",
+        "ok",
+        "departed",
+        "failed",
+        "repeat",
+        "abandon",
+        "refused",
+        "flush",
+        "late",
+      ),
       at: fc.nat(20),
       ms: fc.integer({ min: 0, max: hour / 4 }),
       tokens: fc.nat(1_000),
@@ -200,6 +306,7 @@ describe("the sums", () => {
       const books: Books = { calls: [], refusals: [], deltas: [] };
       const open: Ticket[] = [];
       const settled: Outcome[] = [];
+      const lost: Ticket[] = [];
       const did = { requests: 0, refusals: 0, tokens: 0, cost: 0, departures: 0 };
       let now = start;
       const end = (outcome: Outcome): void => {
@@ -217,12 +324,19 @@ describe("the sums", () => {
           const answer = admit(state, makeRequest(deed === "refused" ? { model: "none" } : {}), now);
           did.refusals += answer.kind === "refused" ? 1 : 0;
           open.push(...(answer.kind === "ticket" ? [answer] : []));
+        } else if (deed === "late") {
+          const [gone] = lost.splice(0, 1);
+          if (gone !== undefined) {
+            end({ ...makeOutcome(gone), usage: { prompt_tokens: tokens, completion_tokens: 1 } });
+            did.requests -= 1;
+          }
         } else if (deed === "repeat") {
           settle(state, settled.slice(-3), now);
         } else if (deed === "flush") {
           now += ms;
           did.requests += expire(state, now).length;
           const living = open.filter((one) => now < one.deadline_at);
+          lost.push(...open.filter((one) => now >= one.deadline_at));
           open.splice(0, open.length, ...living);
           writeAll(state, now, books);
         } else if (ticket !== undefined && deed === "fail") {
@@ -286,6 +400,40 @@ describe("the sums", () => {
     expect(calls).toMatchObject([{ kind: "tool", endpoint: "tool", model: "p/t", member_id: null }, {}]);
     const tools = deltas.filter(({ endpoint }) => endpoint === "tool");
     expect(tools).toMatchObject([{ provider_name: "p", model: "p/t", key_id: "k", requests: 2, duration_ms: 10 }]);
+    for (let call = 0; call < 150; call += 1) {
+      const asked = {
+        key_digest: "digest-k",
+        scope: "tools:invoke",
+        tool: `p/t${call}`,
+        request_id: `t${call}`,
+      } as const;
+      const answer = admitTool(state, asked, start);
+      expect(answer).toMatchObject({ kind: "refused", code: "scope_missing" });
+      logToolRefused(state, asked, answer, start);
+      logTool(
+        state.log,
+        { ...use, call_id: `no-${call}`, tool: `no-${call}`, result: "refused", code: "not_found" },
+        start,
+      );
+    }
+    const later = writeAll(state, start);
+    expect(later.refusals.length).toBe(100);
+    expect(later.refusals.slice(0, 2)).toMatchObject([
+      {
+        kind: "tool",
+        id: "t0",
+        result: "refused",
+        endpoint: "tool",
+        model: "p/t0",
+        code: "scope_missing",
+        status: 403,
+      },
+      { kind: "tool", result: "refused", endpoint: "tool", model: "p/no-0", code: "not_found" },
+    ]);
+    // Whatever words are sent: one row, no name of theirs in it.
+    expect(later.deltas).toMatchObject([
+      { endpoint: "tool", model: "", provider_name: "", requests: 0, refusals: 300 },
+    ]);
   });
 
   it("hold every name that a sum has", ({ expect }) => {
@@ -297,16 +445,19 @@ describe("the sums", () => {
 
   it("hold no more in memory and in one flush than they may, and lose no call of it", ({ expect }) => {
     const state = makeState(3);
-    const calls = deep(2_000, 20_000);
+    const calls = deep(4_000, 30_000);
     const ended: Ticket[] = [];
     for (let call = 0; call < calls; call += 1) {
       ended.push(ticketOf(admit(state, makeRequest({ endpoint: "chat/completions" }), start)));
       settle(state, [makeOutcome(ended[call] as Ticket)], start);
     }
     // Bounded whatever the pace: what does not fit is summed, and one flush writes out no more than its share.
-    expect(state.log.waiting.length).toBeLessThanOrEqual(10_000);
+    expect(state.log.waiting.length).toBeLessThan(20);
+    expect(state.log.chars).toBeLessThan(16_100_000);
     const batch = takeBatch(state.log, start);
-    expect(batch.taken).toBe(Math.min(2_000, state.log.waiting.length));
+    expect(batch.calls.length).toBe(12);
+    expect(batch.calls.every(({ text }) => text.length <= 300_000)).toBe(true);
+    expect(takeBatch(state.log, start)).toEqual(batch);
     expect(total(writeAll(state, start).deltas, "requests")).toBe(calls);
   });
 });

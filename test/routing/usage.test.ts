@@ -1,6 +1,6 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, it, type ExpectStatic } from "vitest";
+import { describe, it, vi, type ExpectStatic } from "vitest";
 import { openDatabase } from "../../src/base/database.js";
 import type { LogEntry } from "../../src/routing/request-log-entry.js";
 import { queryLog, writeLog } from "../../src/routing/request-log-pages.js";
@@ -21,6 +21,7 @@ import {
   makePool,
   makeRequest,
   makeRows,
+  pageOf,
   ticketOf,
 } from "./fixture.js";
 
@@ -45,6 +46,18 @@ async function chat(workspace: SeededWorkspace, key: string, more: Record<string
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   throw new Error(`the log never told of ${id}: ${answer.status} ${answer.text}`);
+}
+
+/** What the log tells of an answer, when it does. */
+async function loggedOf(workspace: SeededWorkspace, { headers }: Answer): Promise<LogEntry | null> {
+  for (let tries = 0; tries < 200; tries += 1) {
+    const entry = await routerOf(workspace.id).request(headers.get("x-request-id") ?? "");
+    if (entry !== null) {
+      return entry;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return null;
 }
 
 function get(workspace: SeededWorkspace, path: string, token = workspace.token): ReturnType<typeof call> {
@@ -152,6 +165,17 @@ describe("a customer's requests and usage", () => {
     expect(invoked.map(({ status }) => status)).toEqual([200, 200]);
     const ids = invoked.map(({ headers }) => headers.get("x-request-id"));
     expect((await invoke(ownerKey)).status).toBe(403);
+    const bound = await call("POST", `/workspaces/${workspace.id}/api-keys`, {
+      token: workspace.token,
+      body: { name: "bound", scopes: ["tools:invoke"], limits: { tools: ["other/*"] } },
+    });
+    const notAllowed = await invoke(bound.body.secret);
+    expect(notAllowed.status).toBe(403);
+    const amiss = await call("POST", `/workspaces/${workspace.id}/tools/fake/echo/invoke`, {
+      token: made.body.secret,
+      body: { input: { q: 5 } },
+    });
+    expect(amiss.status).toBe(422);
     await chat(workspace, ownerKey);
     await chat(workspace, made.body.secret);
     for (const id of ids) {
@@ -159,11 +183,18 @@ describe("a customer's requests and usage", () => {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     }
+    for (const [answer, code] of [
+      [notAllowed, "tool_not_allowed"],
+      [amiss, "validation_failed"],
+    ] as const) {
+      const entry = await loggedOf(workspace, answer);
+      expect(entry).toMatchObject({ kind: "tool", result: "refused", status: answer.status, code, model: "fake/echo" });
+    }
     const all = (await get(workspace, "/usage?group_by=member,endpoint")).body;
-    expect(all.totals.requests).toBe(4);
+    expect(all.totals).toMatchObject({ requests: 4, refusals: 2 });
     expect(all.data.filter((row: Told) => row.member_id === member.memberId)).toMatchObject([
       { endpoint: "chat/completions", requests: 1 },
-      { endpoint: "tool", requests: 2 },
+      { endpoint: "tool", requests: 2, refusals: 1 },
     ]);
     const own = (await get(workspace, "/usage?group_by=member,endpoint", member.token)).body;
     expect(own.totals.requests).toBe(3);
@@ -181,7 +212,7 @@ describe("a customer's requests and usage", () => {
     } while (cursor !== null);
     expect(pages).toEqual(all.data);
     const exported = await get(workspace, "/export");
-    expect(exported.text.split("\n").filter((line) => line.startsWith('{"section":"usage"')).length).toBe(4);
+    expect(exported.text.split("\n").filter((line) => line.startsWith('{"section":"usage"')).length).toBe(6);
   });
 
   it("refuse a question that cannot be answered, with the field", async ({ expect }) => {
@@ -226,6 +257,7 @@ async function totalsOf(workspaceId: string): Promise<Record<string, unknown> | 
   return await env.DB.prepare(query).bind(workspaceId).first();
 }
 
+const forgetful = (): ReturnType<typeof routerFor> => routerOf("ws-late");
 const evicted = (): ReturnType<typeof routerFor> => routerOf("ws-evicted");
 
 describe("telling the record", () => {
@@ -324,6 +356,12 @@ function makeEntry(number: number, at: number, more: Partial<LogEntry> = {}): Lo
   return { ...entry, attempts: [], picks: [], ...more };
 }
 
+function inPages(entries: readonly LogEntry[]): ReturnType<typeof pageOf>[] {
+  return Array.from({ length: Math.ceil(entries.length / 200) }, (_page, at) =>
+    pageOf(entries.slice(200 * at, 200 * (at + 1))),
+  );
+}
+
 describe("the log on disk", () => {
   it("keeps the last 10,000 calls and 2,000 refusals for seven days, and goes through them in bounded steps", async ({
     expect,
@@ -339,7 +377,9 @@ describe("the log on disk", () => {
         const refusals = calls
           .slice(0, 400)
           .map((entry) => ({ ...entry, id: `no-${entry.id}`, result: "refused" as const }));
-        storage.transactionSync(() => writeLog(sql, { calls, refusals }, now + flush));
+        storage.transactionSync(() =>
+          writeLog(sql, { calls: inPages(calls), refusals: inPages(refusals) }, now + flush),
+        );
         written += 2_000;
       }
       const bytes = sql.databaseSize;
@@ -362,13 +402,13 @@ describe("the log on disk", () => {
       expect(steps).toBeLessThan(12);
       expect(queryLog(sql, everything, now + 7 * day + 8).entries.length).toBe(0);
       storage.transactionSync(() =>
-        writeLog(sql, { calls: [makeEntry(-1, now + 8 * day)], refusals: [] }, now + 8 * day),
+        writeLog(sql, { calls: [pageOf([makeEntry(-1, now + 8 * day)])], refusals: [] }, now + 8 * day),
       );
       // What has become old leaves bit by bit: no flush takes away more than it may.
       expect(Number(count("log_calls"))).toBeGreaterThan(1);
       for (let flush = 0; flush < 3; flush += 1) {
         storage.transactionSync(() =>
-          writeLog(sql, { calls: [makeEntry(-2 - flush, now + 8 * day)], refusals: [] }, now + 8 * day),
+          writeLog(sql, { calls: [pageOf([makeEntry(-2 - flush, now + 8 * day)])], refusals: [] }, now + 8 * day),
         );
       }
       expect(count("log_calls")).toBe(4);
@@ -403,5 +443,55 @@ describe("the log on disk", () => {
       ["a", 0, 1],
       ["b", 1, 0],
     ]);
+  });
+
+  it("corrects a call that was lost and is settled after all, in its place, also when the Router forgot it", async ({
+    expect,
+  }) => {
+    const prices = { input: 1_000_000, output: 1_000_000 };
+    const pool = makePool("chat", [makeInstance("a", 1, { prices })], { total_timeout_ms: 1_000 });
+    await forgetful().apply(address(1), makeRows([pool]));
+    const estimate = { input_tokens: 50, output_tokens: 100, choices: 1 };
+    const tickets = [];
+    for (const name of ["known", "forgotten"]) {
+      const request = makeRequest({ endpoint: "chat/completions", estimate, request_id: `late-${name}` });
+      tickets.push(ticketOf(await forgetful().admit(request)));
+    }
+    vi.useFakeTimers({ now: Date.now() + 62_000, toFake: ["Date"] });
+    try {
+      await forgetful().settle([]);
+      const sums = async (): Promise<unknown> =>
+        await runInDurableObject(forgetful(), (_router, { storage }) =>
+          storage.sql
+            .exec(
+              "SELECT sum(requests) AS n, sum(errors) AS e, sum(prompt_tokens) AS p, sum(cost_micro_usd) AS c FROM usage_hours",
+            )
+            .toArray(),
+        );
+      const held = tickets.reduce((sum, { hold }) => sum + (hold?.cost ?? 0), 0);
+      for (const { request_id: id } of tickets) {
+        expect(await forgetful().request(id)).toMatchObject({ result: "lost" });
+      }
+      expect(await sums()).toEqual([{ n: 2, e: 2, p: 0, c: held }]);
+      const usage = { prompt_tokens: 10, completion_tokens: 2 };
+      for (const [at, ticket] of tickets.entries()) {
+        if (at === 1) {
+          await evictDurableObject(forgetful());
+        }
+        const before = await forgetful().request(ticket.request_id);
+        const outcome = { ...makeOutcome(ticket), usage, status: 200 };
+        await forgetful().settle([outcome]);
+        await forgetful().settle([outcome]);
+        const corrected = { result: "ok", status: 200, usage, cost_micro_usd: 12, model: "chat" };
+        const entry = await forgetful().request(ticket.request_id);
+        expect(entry).toMatchObject({ ...corrected, ended_at: before?.ended_at, picks: before?.picks });
+        expect(entry?.attempts.length).toBe(1);
+      }
+      expect(await sums()).toEqual([{ n: 2, e: 0, p: 20, c: 24 }]);
+      const all = await forgetful().requests({ limit: 9, after: null, from: 0, to: Number.MAX_SAFE_INTEGER });
+      expect(all.entries.length).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
