@@ -88,6 +88,15 @@ async function useAll(call: Call, workspace: SeededWorkspace): Promise<string> {
   await call("GET", `${house}/default-models`);
   await call("DELETE", `${own}/own`);
   await call("DELETE", `${house}/pools/spare`);
+  const url = "https://status-503.upstream.test/v1/hook";
+  const webhook = await call("POST", `${house}/webhooks`, { url, events: ["pool.created"] });
+  const hook = `${house}/webhooks/${webhook.id}`;
+  await call("GET", `${house}/webhooks?limit=1`);
+  await call("PATCH", hook, { description: "Ours" });
+  await call("POST", `${hook}/rotate-secret`);
+  const delivery = await call("POST", `${hook}/test`);
+  await call("GET", `${hook}/deliveries?limit=1`);
+  await call("POST", `${hook}/deliveries/${delivery.id}/redeliver`);
   await call("POST", `${house}/vault/rotate`);
   await call("GET", `${house}/vault`);
   for (const groups of ["", "&group_by=key,pool,instance", "&group_by=member,model,provider,endpoint&interval=hour"]) {

@@ -100,6 +100,15 @@ describe("the audit log is complete", () => {
       await live(inList, [ws, "sandbox", other]);
       await does(`delete ${inList}`, [ws, "sandbox", other]);
 
+      const hook = { url: "https://status-503.upstream.test/v1/hook", events: ["workspace.updated"] };
+      const { id: webhook } = (await does(`post ${at}/webhooks`, [ws], hook)).body;
+      const ofHook = `${at}/webhooks/{id}`;
+      await does(`patch ${ofHook}`, [ws, webhook], { description: "Ours" });
+      await does(`post ${ofHook}/rotate-secret`, [ws, webhook], {});
+      const { id: delivery } = (await does(`post ${ofHook}/test`, [ws, webhook])).body;
+      await does(`post ${ofHook}/deliveries/{delivery}/redeliver`, [ws, webhook, delivery]);
+      await does(`delete ${ofHook}`, [ws, webhook]);
+
       const models = `${at}/model-providers/{provider}/models`;
       await does(`post ${models}`, [ws, "sandbox"], { model: "own", type: "llm" });
       await does(`patch ${models}/{model}`, [ws, "sandbox", "own"], { title: "Own" });

@@ -2,6 +2,7 @@ import { env } from "cloudflare:workers";
 import { Webhook as Verifier } from "standardwebhooks";
 import { describe, it } from "vitest";
 import { OutboundError } from "../../src/base/outbound.js";
+import { advanceRotation } from "../../src/rotation/advance.js";
 import { consumeWebhooks, type Send } from "../../src/webhooks/consumer.js";
 import { sweepWebhooks } from "../../src/webhooks/deliveries.js";
 import { call } from "../support/client.js";
@@ -9,7 +10,7 @@ import { db, seedMember, seedWorkspace, type SeededWorkspace } from "../support/
 
 const dayMs = 24 * 3_600_000;
 
-/** The queue of this file's Worker is not asked: messages are given by hand, so that each attempt is its own event. */
+/** A message given by hand, so that each attempt is its own event. */
 interface Handed {
   readonly id: string;
   acked: boolean;
@@ -59,13 +60,11 @@ async function hand(ids: readonly string[], send: Send, queue = "gatehouse-webho
   return handed;
 }
 
-/** Holds deliveries back from the Worker's own queue: none is due before it is let go by `release`. */
 async function make(workspace: SeededWorkspace, body: object = {}) {
-  const answer = await call("POST", `/workspaces/${workspace.id}/webhooks`, {
+  return await call("POST", `/workspaces/${workspace.id}/webhooks`, {
     token: workspace.token,
     body: { url: "https://hooks.example.com/in/s3cret-path", events: ["api_key.*"], ...body },
   });
-  return answer;
 }
 
 /** What a change owes, written as the trigger writes it, without a request whose end would kick the queue. */
@@ -342,6 +341,30 @@ describe("webhooks", () => {
     expect(sent).toContainEqual({ id: lost });
     await hand([lost], receiver([200]).send, "gatehouse-webhooks-dead");
     expect(await delivery(lost)).toMatchObject({ state: "failed", error: "internal" });
+  });
+
+  it("signs on through a change of data key, and goes out when its secret does not open", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const good = await make(workspace, { events: ["api_key.created"] });
+    const bad = await make(workspace, { events: ["pool.created"] });
+    await env.DB.prepare("UPDATE webhook_secrets SET id = id || 'x' WHERE webhook_id = ?").bind(bad.body.id).run();
+    const keyOf = async (id: string) =>
+      (
+        await env.DB.prepare("SELECT data_key_id AS k FROM webhook_secrets WHERE webhook_id = ?")
+          .bind(id)
+          .first<{ k: string }>()
+      )?.k;
+    const before = await keyOf(good.body.id);
+    const rotated = await call("POST", `/workspaces/${workspace.id}/vault/rotate`, workspace);
+    expect(rotated.status).toBe(202);
+    await advanceRotation(env, workspace.id, () => Promise.resolve(), Date.now());
+    expect(await keyOf(good.body.id)).not.toBe(before);
+    expect(await keyOf(bad.body.id)).toBeUndefined();
+    const shown = await call("GET", `/workspaces/${workspace.id}/webhooks/${bad.body.id}`, workspace);
+    expect(shown.body).toMatchObject({ status: "disabled", disabled_reason: "undecryptable" });
+    const { send, received } = receiver([200]);
+    await hand(await owe(workspace, "api_key.created"), send);
+    expect(new Verifier(good.body.secret).verify(received[0]?.body ?? "", received[0]?.headers ?? {})).toBeTruthy();
   });
 
   it("goes the whole way by queue: a test message, and its end in the list", async ({ expect }) => {

@@ -67,6 +67,7 @@ describe("exporting a workspace", () => {
     expect(counts).toEqual({
       workspace: 1,
       members: 2,
+      webhooks: 0,
       ownership_transfers: 0,
       invites: 450,
       letters: 0,

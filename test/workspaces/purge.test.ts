@@ -41,6 +41,9 @@ async function seedDue(): Promise<{ workspace: SeededWorkspace; key: string; far
   await call("POST", models, { token, body: { model: "own", type: "llm" } });
   await call("PUT", `/workspaces/${id}/default-models`, { token, body: { llm: { pool: "chat" } } });
   await addApi(workspace, "fake");
+  const hook = { url: "https://status-503.upstream.test/v1/hook", events: ["*"] };
+  const { body: webhook } = await call("POST", `/workspaces/${id}/webhooks`, { token, body: hook });
+  await call("POST", `/workspaces/${id}/webhooks/${webhook.id}/test`, { token });
   const news = { scope: "workspace", span: "day", start: 0, threshold: 80, spent: 8, budget: 10 } as const;
   await noteBudget(db, id, news, Date.now());
   await tellUsage(db, { workspaceId: id, shard: "auto" }, [{ ...makeDelta(), revision: 1 }], Date.now());
