@@ -186,7 +186,7 @@ export function mergeAnswers(answers: readonly LogAnswer[], limit: number): LogA
 }
 
 /** An entry's place in a list. */
-export function positionOf({ ended_at: time, id }: LogEntry): LogPosition {
+function positionOf({ ended_at: time, id }: LogEntry): LogPosition {
   return { time, id };
 }
 
