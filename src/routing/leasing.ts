@@ -73,7 +73,9 @@ export class Leasing {
     ] as const) {
       useRate(tenant, name, window.total - before[name], now);
     }
-    this.#usedAt = now;
+    if (!isRefused(result)) {
+      this.#usedAt = now;
+    }
     this.#returnLater();
     return result;
   }
@@ -187,6 +189,11 @@ export function lendOnDisk(sql: SqlStorage, state: RouterState, ask: LeaseAsk, n
     writeAccount(sql, ask.shard, account);
   }
   return answer;
+}
+
+/** A refused call uses nothing: what is left here may be just what another shard's call needs. */
+function isRefused(result: unknown): boolean {
+  return typeof result === "object" && result !== null && "kind" in result && result.kind === "refused";
 }
 
 function limitedBy({ config }: RouterState): readonly (keyof Amounts & keyof Caps)[] {

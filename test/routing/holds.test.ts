@@ -233,6 +233,16 @@ describe("a refusal by limits", () => {
     expect(ask(state).kind).toBe("ticket");
   });
 
+  it("counts what runs over midnight against the new day, too", ({ expect }) => {
+    const state = makeState({ budget: { day: 150, month: null } });
+    const midnight = noon + dayMs / 2;
+    const ticket = ticketOf(ask(state, midnight - 1));
+    expect(met(refusalOf(ask(state, midnight + 1)))).toEqual(["budget_exhausted", "key", "day", 1_000]);
+    settle(state, [used(ticket, tokens(10, 90))], midnight + 2);
+    expect(spentBy(state, "k")).toEqual({ day: 100, month: 100, held: 0 });
+    expect(met(refusalOf(ask(state, midnight + 3)))).toEqual(["budget_exhausted", "key", "day", dayMs - 3]);
+  });
+
   it("tells first what waiting cannot help, and gives no time for it", ({ expect }) => {
     const huge: Estimate = { input_tokens: 10, output_tokens: 991, choices: 1 };
     const state = makeState({ tpm: 1_000, rpm: 1, budget: { day: 1, month: null } });

@@ -403,6 +403,29 @@ describe("limits shared out to four shards", () => {
     expect([places(unused), lent("concurrent", unused), lent("day", unused)]).toEqual([4, 4, 300]);
   });
 
+  it("count over midnight what a shard may still spend, also when its last ask of the day comes late", ({ expect }) => {
+    const limits = { ...none, day: 1_000 };
+    const first = new Shard("first", limits, "a");
+    const other = new Shard("second", limits, "b");
+    const tenant = tenantOf(other.state, other.meter, start);
+    const midnight = start + 180_000;
+    const lease = (sentAt: number, now: number, day: number): void => {
+      const taken = takenHere(other.state, other.meter, sentAt);
+      const purpose: Purpose = { kind: "lease", needs: { ...noAmounts, day }, more: [], waiting: 0 };
+      const ask = makeAsk(tenant, "second", taken, purpose, sentAt);
+      takeLease(tenant, ask, lendTo(first.state, ask, first.meter, now), sentAt, now);
+    };
+    lease(start, start, 300);
+    spendMoney(other.meter, 100, start);
+    holdMoney(other.meter, 150);
+    lease(start + 1, start + 1, 0);
+    lease(midnight - 100, midnight + 100, 0);
+    expect(lentOf(first.state.leases.lender, "day", midnight + 100)).toBe(200);
+    // Its own word of the new day: what it holds.
+    lease(midnight + 200, midnight + 200, 0);
+    expect(lentOf(first.state.leases.lender, "day", midnight + 200)).toBe(150);
+  });
+
   it("void an ask that a later one overtook, and an answer that a later ask gave up", ({ expect }) => {
     const first = new Shard("first", { ...none, day: 1_000 }, "a");
     const other = new Shard("second", { ...none, day: 1_000 }, "b");

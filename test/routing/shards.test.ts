@@ -272,6 +272,30 @@ describe.concurrent("the workspace's limits", () => {
     expect(over).toMatchObject({ code: "concurrency_limited", limit: { scope: "workspace", limit: 10 } });
   });
 
+  it("keep nothing that a call left over from the others while a shard's calls are refused", async ({ expect }) => {
+    const world = await makeWorld(priced);
+    await world.apply(
+      2,
+      regions,
+      limited({ rpm: null, tpm: null, concurrent: null, budget: { day: 300, month: null } }),
+    );
+    const tenants = ["enam", "apac", "auto"];
+    for (const region of tenants) {
+      const ticket = ticketOf(await world.at(region).admit(makeRequest({ estimate })));
+      await world.at(region).settle([{ ...makeOutcome(ticket), usage: { prompt_tokens: 10, completion_tokens: 60 } }]);
+    }
+    // 120 are left, a call may cost 90, and each shard has some 30 of it.
+    let ticket: Ticket | null = null;
+    await until(async () => {
+      for (const region of tenants) {
+        const answer = await world.at(region).admit(makeRequest({ estimate }));
+        ticket ??= answer.kind === "ticket" ? answer : null;
+      }
+      return ticket !== null;
+    });
+    expect(ticket).not.toBeNull();
+  });
+
   it("cost a workspace of one shard no call to another", async ({ expect }) => {
     const world = await makeWorld(priced, ["weur"]);
     const shards = { first: "weur", all: ["weur"] };
