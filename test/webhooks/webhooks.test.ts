@@ -84,9 +84,12 @@ async function owe(workspace: SeededWorkspace, action: string, outcome = "succes
 }
 
 async function delivery(id: string) {
-  return await env.DB.prepare("SELECT * FROM webhook_deliveries WHERE id = ?")
-    .bind(id)
-    .first<Record<string, unknown>>();
+  return await env.DB.prepare("SELECT * FROM webhook_deliveries WHERE id = ?").bind(id).first();
+}
+
+async function keyOf(webhookId: string): Promise<string | undefined> {
+  const query = env.DB.prepare("SELECT data_key_id AS k FROM webhook_secrets WHERE webhook_id = ?");
+  return (await query.bind(webhookId).first<{ k: string }>())?.k;
 }
 
 async function actionsOf(workspace: SeededWorkspace): Promise<string[]> {
@@ -348,12 +351,6 @@ describe("webhooks", () => {
     const good = await make(workspace, { events: ["api_key.created"] });
     const bad = await make(workspace, { events: ["pool.created"] });
     await env.DB.prepare("UPDATE webhook_secrets SET id = id || 'x' WHERE webhook_id = ?").bind(bad.body.id).run();
-    const keyOf = async (id: string) =>
-      (
-        await env.DB.prepare("SELECT data_key_id AS k FROM webhook_secrets WHERE webhook_id = ?")
-          .bind(id)
-          .first<{ k: string }>()
-      )?.k;
     const before = await keyOf(good.body.id);
     const rotated = await call("POST", `/workspaces/${workspace.id}/vault/rotate`, workspace);
     expect(rotated.status).toBe(202);
