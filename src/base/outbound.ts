@@ -1,5 +1,6 @@
 /** The one guard for addresses that users give: checks a URL before anything is sent, follows no redirect to another origin, and holds a deadline. */
 import ipaddr from "ipaddr.js";
+import { keepFew } from "./origin.js";
 
 /** What the guard measures a URL against. */
 export interface OutboundRules {
@@ -24,6 +25,15 @@ export class OutboundError extends Error {
     this.name = "OutboundError";
     this.failure = failure;
   }
+}
+
+/** A call that is made a request of only as it is sent: each `Request` and `Headers` on the way there costs more than all that is looked at. */
+export interface OutboundCall {
+  readonly url: string;
+  readonly method: string;
+  /** By lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 interface OutboundOptions extends OutboundRules {
@@ -120,33 +130,29 @@ export function checkOutboundUrl(text: string, rules: OutboundRules): CheckedUrl
  * 3 times; a redirected body is never sent again. Throws `OutboundError`; an abort or the deadline after the headers
  * fails the body's reader instead.
  */
-export async function fetchOutbound(request: Request, options: OutboundOptions): Promise<Response> {
+export async function fetchOutbound(request: Request | OutboundCall, options: OutboundOptions): Promise<Response> {
   const deadline = options.timeoutMs === null ? null : AbortSignal.timeout(options.timeoutMs);
   const signal = joinSignals(options.signal, deadline);
   const how = signal === undefined ? { redirect: "manual" as const } : { redirect: "manual" as const, signal };
-  const { fetcher } = options;
-  const send =
-    fetcher === undefined
-      ? (outgoing: Request) => fetch(outgoing, how)
-      : (outgoing: Request) => fetcher(new Request(outgoing, how));
   let outgoing = request;
   for (let redirects = 0; ; redirects += 1) {
-    const checked = checkOutboundUrl(outgoing.url, options);
+    const checked =
+      outgoing instanceof Request ? checkAddress(outgoing.url, options) : recallAddress(outgoing.url, options);
     if ("error" in checked) {
       throw new OutboundError("refused", checked.error);
     }
     let response: Response;
     try {
-      response = await send(outgoing);
+      response = await send(outgoing, how, options.fetcher);
     } catch (error) {
       throw describeFailure(error, options.signal, deadline);
     }
-    const target = redirectTarget(response, checked.url);
+    const target = redirectTarget(response, outgoing.url);
     if (target === null) {
       return response;
     }
     await response.body?.cancel();
-    if (target.origin !== checked.url.origin) {
+    if (target.origin !== checked.origin) {
       throw new OutboundError("redirected", "The address redirects to another origin, which is not followed.");
     }
     if ((request.method !== "GET" && request.method !== "HEAD") || redirects === maxRedirects) {
@@ -174,6 +180,45 @@ export async function readTextUpTo(response: Response, maxBytes: number): Promis
   }
   await reader.cancel();
   return text + decoder.decode();
+}
+
+/** A plain call goes out as it is, without another `Request` made of it. */
+async function send(
+  outgoing: Request | OutboundCall,
+  how: RequestInit,
+  fetcher: OutboundOptions["fetcher"],
+): Promise<Response> {
+  if (outgoing instanceof Request) {
+    return await (fetcher === undefined ? fetch(outgoing, how) : fetcher(new Request(outgoing, how)));
+  }
+  const { url, method, headers, body } = outgoing;
+  const init = { ...how, method, headers, body };
+  return await (fetcher === undefined ? fetch(url, init) : fetcher(new Request(url, init)));
+}
+
+/** What a check of an address comes to: its origin, or a sentence. */
+type Verdict = { readonly origin: string } | { readonly error: string };
+
+function checkAddress(text: string, rules: OutboundRules): Verdict {
+  const checked = checkOutboundUrl(text, rules);
+  return "error" in checked ? checked : { origin: checked.url.origin };
+}
+
+/** Verdicts on the addresses of plain calls: text and rules alone decide. */
+const verdicts = new Map<string, { readonly rules: OutboundRules; readonly verdict: Verdict }>();
+
+function recallAddress(text: string, rules: OutboundRules): Verdict {
+  const known = verdicts.get(text);
+  if (known !== undefined && known.rules.allow === rules.allow && isSameList(known.rules.ownHosts, rules.ownHosts)) {
+    return known.verdict;
+  }
+  const verdict = checkAddress(text, rules);
+  keepFew(verdicts, text, { rules: { allow: rules.allow, ownHosts: rules.ownHosts }, verdict });
+  return verdict;
+}
+
+function isSameList(one: readonly string[], other: readonly string[]): boolean {
+  return one === other || (one.length === other.length && one.every((host, index) => host === other[index]));
 }
 
 /** The list is the installation's, so it is the same at every call. */
@@ -232,11 +277,9 @@ function isWithin(host: string, domain: string): boolean {
   return host === domain || host.endsWith(`.${domain}`);
 }
 
-function redirectTarget(response: Response, base: URL): URL | null {
+function redirectTarget(response: Response, base: string): URL | null {
   const location = response.headers.get("location");
-  return location !== null && [301, 302, 303, 307, 308].includes(response.status)
-    ? URL.parse(location, base.href)
-    : null;
+  return location !== null && [301, 302, 303, 307, 308].includes(response.status) ? URL.parse(location, base) : null;
 }
 
 function describeFailure(error: unknown, caller: AbortSignal | undefined, deadline: AbortSignal | null): OutboundError {

@@ -2,7 +2,8 @@
 import type { Clock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
-import { OutboundError } from "../base/outbound.js";
+import { originOf } from "../base/origin.js";
+import { type OutboundCall, OutboundError } from "../base/outbound.js";
 import type { Secret } from "../base/secret.js";
 import { findToken, forgetToken, type TokenOutcome } from "../providers/access-token.js";
 import type { Provider } from "../providers/contract.js";
@@ -125,13 +126,13 @@ interface Unopened {
   readonly error: AppError | null;
 }
 
-/** For the exchange of a secret for a token, besides the sender's own grace. */
-const exchangeMs = 4_000;
+/** For the exchange of a secret for a token. */
+const exchangeMs = 9_000;
 
 async function openTarget(ticket: Ticket, deps: AttemptDeps): Promise<Target | Unopened> {
   try {
     const opened = await openInTime(ticket, deps);
-    if (opened !== null && URL.parse(opened.base_url)?.origin !== opened.origin) {
+    if (opened !== null && originOf(opened.base_url) !== opened.origin) {
       throw new AppError("undecryptable", { cause: new Error("the credential was sealed for another origin") });
     }
     const provider = opened === null ? null : deps.findProvider(opened.provider_name);
@@ -180,7 +181,7 @@ async function call(
 ): Promise<{ response: Response; answer: Answer }> {
   const prepared = await prepare(target, ticket, exchange);
   const disarm = exchange.isStream ? leash.arm(ticket.policy.first_byte_timeout_ms, "first_byte") : nothing;
-  const response = await dispatch(target.provider, prepared, leftMs(ticket, exchange), deps, leash);
+  const response = await dispatch(target.provider, prepared, deps, leash);
   const { dialect } = exchange.endpoint;
   const isStream =
     dialect !== null && response.ok && /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
@@ -210,7 +211,7 @@ interface Prepared {
   /** The usage chunk of the stream is our wish and not the caller's. */
   readonly isUsageAdded: boolean;
   /** Either the call, or what a translation answers without one. */
-  readonly outgoing: Request | Response;
+  readonly outgoing: OutboundCall | Response;
   /** Puts the upstream's answer into the wire that was asked; null where it speaks that itself. */
   readonly respond: ((hold: Hold, response: Response) => Response) | null;
 }
@@ -246,7 +247,7 @@ async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Prom
     headers: upstreamHeaders(exchange.headers, translator === null ? endpoint.requestHeaders : []),
     stream: isStream,
   });
-  if (new URL(request.url).origin !== opened.origin) {
+  if (originOf(request.url) !== opened.origin) {
     throw new AppError("internal", {
       cause: new Error(`a call of ${provider.name} would leave its credential's origin`),
     });
@@ -259,14 +260,13 @@ async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Prom
 async function dispatch(
   provider: Provider,
   { outgoing, respond }: Prepared,
-  timeoutMs: number,
   deps: AttemptDeps,
   leash: Leash,
 ): Promise<Response> {
   if (outgoing instanceof Response) {
     return outgoing;
   }
-  const sending = deps.send(provider, outgoing, leash.signal, timeoutMs);
+  const sending = deps.send(provider, outgoing, leash.signal, null);
   leash.whenCut(() => void sending.then((late) => late.body?.cancel()).catch(() => undefined));
   const response = await leash.hold(sending);
   if (respond === null) {

@@ -22,12 +22,12 @@ export interface AnswerFacts {
 }
 
 /** The caller's headers that go upstream; `more` are those that the call's wire allows. */
-export function upstreamHeaders(client: Headers, more: readonly string[]): Headers {
-  const passed = new Headers();
+export function upstreamHeaders(client: Headers, more: readonly string[]): Record<string, string> {
+  const passed: Record<string, string> = {};
   for (const name of [...requestAllowed, ...more]) {
     const value = client.get(name);
     if (value !== null) {
-      passed.set(name, value);
+      passed[name] = value;
     }
   }
   return passed;

@@ -2,7 +2,7 @@
 import { type Clock, createClock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
-import { requireSettings } from "../base/settings.js";
+import { requireSettings, type Settings } from "../base/settings.js";
 import { newFlights, type Share } from "../base/flight.js";
 import type { CredentialDoubt } from "../connections/confirm.js";
 import { toAppError } from "../http/failure.js";
@@ -23,7 +23,7 @@ import { answerHeaders } from "./headers.js";
 import { createRefusalMemory, type RefusalMemory } from "./refusals.js";
 import { relay, type RelayDeps } from "./relay.js";
 import { connectRouter } from "./router-call.js";
-import { createSend } from "./send.js";
+import { createSend, type Send } from "./send.js";
 import { createSettler, type Settle } from "./settler.js";
 
 /** What `app.ts` hands in. */
@@ -164,11 +164,25 @@ function relayDeps(call: GatewayCall, key: ParsedKey, clock: Clock, kept: Gatewa
     waitUntil,
     openInstance: (ticket) => kept.openInstance(env, key.workspaceId, ticket.config, ticket.instance.id),
     findProvider: (name) => findProvider(name, settings),
-    send: createSend({ allow: settings.outboundAllow.join(" "), ownHosts: [new URL(settings.publicUrl).host] }),
+    send: sendUnder(settings),
     keepAliveMs,
     openMs,
     answerBudget,
   };
+}
+
+const senders = new WeakMap<Settings, Send>();
+
+/** Settings are read once per isolate, and so are the rules in them. */
+function sendUnder(settings: Settings): Send {
+  const known = senders.get(settings);
+  if (known !== undefined) {
+    return known;
+  }
+  const { outboundAllow, publicUrl } = settings;
+  const send = createSend({ allow: outboundAllow.join(" "), ownHosts: [new URL(publicUrl).host] });
+  senders.set(settings, send);
+  return send;
 }
 
 async function listModels(

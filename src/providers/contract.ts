@@ -1,4 +1,5 @@
 /** What an upstream provider is to the rest of the house: a form, a format rule, a free validation call, and how to address a model call. Knows no provider. */
+import type { OutboundCall } from "../base/outbound.js";
 import type { FieldError } from "../base/errors.js";
 import type { Secret } from "../base/secret.js";
 
@@ -81,8 +82,8 @@ export interface UpstreamCall {
   readonly api_key: Secret | null;
   readonly model: string;
   readonly body: Uint8Array<ArrayBuffer>;
-  /** Client headers that passed the allow-list. */
-  readonly headers: Headers;
+  /** Client headers that passed the allow-list, by lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly stream: boolean;
 }
 
@@ -96,7 +97,7 @@ export interface ValidationVerdict {
 /** A call that turns a secret into a short-lived access token (RFC 6749 §5), or the reason why the secret can't make one. */
 export type TokenExchange = { readonly request: Request } | { readonly refused: string };
 
-/** An upstream provider. Requests are built without `signal`; the caller adds deadline and abort. */
+/** An upstream provider. Calls and requests are built without `signal`; the caller adds deadline and abort. */
 export interface Provider {
   /** The wire name, such as `openai`; `provider_name` everywhere. */
   readonly name: string;
@@ -128,7 +129,7 @@ export interface Provider {
   /** Origins that the secret, or what it is exchanged for, may be sent to: its base URL's, and others of the vendor as long as the base URL is the catalogue's own. */
   origins(input: CredentialInput): readonly string[];
   /** Throws `internal` for an endpoint that is not among `endpoints`. */
-  request(call: UpstreamCall): Request;
+  request(call: UpstreamCall): OutboundCall;
   /** The name under which the upstream knows an instance's model. */
   modelName(model: string): string;
   /** The field that caps a chat's output where it is not `max_tokens`; null where it is. */

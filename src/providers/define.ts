@@ -1,5 +1,6 @@
 /** Makes an entry of data into what the rest of the house calls. */
 import { AppError } from "../base/errors.js";
+import type { OutboundCall } from "../base/outbound.js";
 import type { CredentialInput, CredentialOptions, Provider, UpstreamCall, UpstreamEndpoint } from "./contract.js";
 import type { ProviderEntry, ValidationCall } from "./entry.js";
 import { checkFields, fillTemplate, isOwnAddress, parseFields } from "./form.js";
@@ -70,30 +71,34 @@ function originsOf(entry: ProviderEntry, input: CredentialInput): readonly strin
   return [input.base_url, ...others].flatMap((url) => (url === null ? [] : [new URL(url).origin]));
 }
 
-function modelRequest(entry: ProviderEntry, call: UpstreamCall): Request {
+/** What a client may have sent as its key: it must not stand beside the provider's. */
+const keyHeaders: ReadonlySet<string> = new Set(["authorization", "x-api-key", "api-key", "x-goog-api-key"]);
+
+function modelRequest(entry: ProviderEntry, call: UpstreamCall): OutboundCall {
   const path = entry.endpoints[call.endpoint];
   if (path === undefined) {
     throw new AppError("internal", { cause: new Error(`${entry.name} does not serve ${call.endpoint}`) });
   }
-  const headers = new Headers(call.headers);
-  // What the client itself sent as its key must not stand beside the provider's.
-  for (const name of ["authorization", "x-api-key", "api-key", "x-goog-api-key"]) {
-    headers.delete(name);
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(call.headers)) {
+    if (!keyHeaders.has(name)) {
+      headers[name] = value;
+    }
   }
-  headers.set("accept", acceptOf(call));
+  headers["accept"] = acceptOf(call);
   // A form's Content-Type names its boundary.
   if (call.endpoint !== "audio/transcriptions") {
-    headers.set("content-type", "application/json");
+    headers["content-type"] = "application/json";
   }
   const isAnthropic = call.endpoint === "messages" || call.endpoint === "messages/count_tokens";
   const auth = isAnthropic ? (entry.messages_auth ?? "x-api-key") : styleOf(entry, call.options);
   const version: Readonly<Record<string, string>> =
-    isAnthropic && !headers.has("anthropic-version") ? anthropicHeaders : {};
+    isAnthropic && headers["anthropic-version"] === undefined ? anthropicHeaders : {};
   const own = { ...plainHeaders(entry, call.options), ...version, ...authHeaders(auth, call.api_key) };
   for (const [name, value] of Object.entries(own)) {
-    headers.set(name, value);
+    headers[name.toLowerCase()] = value;
   }
-  return new Request(`${call.base_url}${path}`, { method: "POST", headers, body: call.body, redirect: "manual" });
+  return { url: `${call.base_url}${path}`, method: "POST", headers, body: call.body };
 }
 
 function acceptOf({ endpoint, stream }: UpstreamCall): string {

@@ -1,6 +1,7 @@
 /** What the outbound guard lets through, and how an outbound call ends. */
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
+import { utf8 } from "../../src/base/bytes.js";
 import { checkOutboundUrl, fetchOutbound, OutboundError, readTextUpTo } from "../../src/base/outbound.js";
 import { deep, seed } from "../support/deep.js";
 import { hostileHosts, hostileUrls } from "../support/hostile.js";
@@ -144,6 +145,36 @@ describe("fetchOutbound", () => {
     const call = fetchOutbound(new Request("https://10.0.0.1/v1"), { ...rules, timeoutMs: 1000, fetcher });
     expect(await failureOf(call)).toBe("refused");
     expect(seen).toEqual([]);
+  });
+
+  it("sends a plain call as it is, under the rules of each call however often the address was seen", async ({
+    expect,
+  }) => {
+    const body = utf8('{"a":1}');
+    const call = { url: "http://10.0.0.1:8080/v1/chat", method: "POST", headers: { "x-a": "b" }, body };
+    const allowed = { ...rules, allow: "http://10.0.0.1:8080", timeoutMs: null };
+    for (let turn = 0; turn < 2; turn += 1) {
+      const open = play([]);
+      await fetchOutbound(call, { ...allowed, fetcher: open.fetcher });
+      const [sent] = open.seen;
+      expect([sent?.url, sent?.method, sent?.headers.get("x-a"), sent?.redirect]).toEqual([
+        call.url,
+        "POST",
+        "b",
+        "manual",
+      ]);
+      expect(await sent?.text()).toBe('{"a":1}');
+      const shut = play([]);
+      expect(await failureOf(fetchOutbound(call, { ...allowed, allow: "", fetcher: shut.fetcher }))).toBe("refused");
+      const own = { ...allowed, ownHosts: ["api.test.example"], fetcher: shut.fetcher };
+      const ours = { ...call, url: "https://api.test.example/v1" };
+      expect(await failureOf(fetchOutbound(ours, own))).toBe("refused");
+      expect(shut.seen).toEqual([]);
+      await fetchOutbound(ours, { ...allowed, fetcher: open.fetcher });
+    }
+    const moved = play([redirectTo("/b")]);
+    expect(await failureOf(fetchOutbound(call, { ...allowed, fetcher: moved.fetcher }))).toBe("redirected");
+    expect(moved.seen).toHaveLength(1);
   });
 
   it("follows redirects within the origin with the same headers, three times and no more", async ({ expect }) => {

@@ -15,6 +15,7 @@ import { installConfig } from "../../src/routing/install.js";
 import type { Admission, Failure, FailureClass, InstanceState, Outcome } from "../../src/routing/model.js";
 import { takeBatch } from "../../src/routing/request-log.js";
 import { committed, settle } from "../../src/routing/report.js";
+import { toRequest } from "../../src/gateway/send.js";
 import { createState, type RouterState } from "../../src/routing/state.js";
 import { surveyInstances } from "../../src/routing/survey.js";
 import type { PoolPolicy } from "../../src/snapshot/model.js";
@@ -161,12 +162,13 @@ async function call(world: World, name: Called = "chat/completions", stream = fa
       };
     },
     findProvider: () => sandbox,
-    async send(_provider, request, signal) {
+    async send(_provider, outgoing, signal) {
+      const request = toRequest(outgoing, signal);
       const key = request.headers.get("x-api-key") ?? request.headers.get("authorization") ?? "";
       const id = /i\d$/.exec(key)?.[0] ?? "";
       world.sent.push(id);
       const nature = world.natures[Number(id.slice(1))] ?? good;
-      return nature.answer(new Request(request, { signal }));
+      return nature.answer(request);
     },
     clock: createClock(),
     keepAliveMs: 1_000,

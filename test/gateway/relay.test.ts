@@ -1,5 +1,6 @@
 import { describe, it } from "vitest";
 import { fromUtf8, utf8 } from "../../src/base/bytes.js";
+import type { OutboundCall } from "../../src/base/outbound.js";
 import { createClock } from "../../src/base/clock.js";
 import { AppError } from "../../src/base/errors.js";
 import { OutboundError } from "../../src/base/outbound.js";
@@ -11,6 +12,7 @@ import { scanBody } from "../../src/gateway/scan.js";
 import type { Provider } from "../../src/providers/contract.js";
 import { openaiCompatible } from "../../src/providers/openai-compatible.js";
 import { openai } from "../../src/providers/openai.js";
+import { toRequest } from "../../src/gateway/send.js";
 import { spreadHash } from "../../src/routing/sticky.js";
 import { catalogueEdition } from "../../src/snapshot/model.js";
 import type { Admission, AdmitRequest, Failure, Outcome, Refusal, Ticket } from "../../src/routing/model.js";
@@ -75,8 +77,8 @@ function ticketOf(attempt: number, scene: Scene): Ticket {
 }
 
 /** Plays one request against fakes and records every call that left the relay. */
-function strayRequest(): Request {
-  return new Request("https://evil.test/v1/chat/completions", { method: "POST" });
+function strayRequest(): OutboundCall {
+  return { url: "https://evil.test/v1/chat/completions", method: "POST", headers: {}, body: utf8("{}") };
 }
 
 async function play(scene: Scene) {
@@ -137,7 +139,8 @@ async function play(scene: Scene) {
       };
     },
     findProvider: () => openaiCompatible,
-    async send(_provider, request) {
+    async send(_provider, call) {
+      const request = toRequest(call);
       calls.events.push("send");
       calls.sent.push({ url: request.url, body: await request.text(), headers: request.headers });
       return await (scene.upstream ?? (() => Response.json(okJson)))(request, calls.sent.length);

@@ -191,8 +191,8 @@ describe.for(providers.map((provider) => [provider.name, provider] as const))("p
     const { base_url, options } = provider.parse(entry);
     const [endpoint = "messages"] = provider.endpoints;
     const call = { endpoint, base_url, options, model: "m", body, stream: false };
-    const request = provider.request({ ...call, api_key: new Secret("k"), headers: new Headers() });
-    expect(new Uint8Array(await request.arrayBuffer())).toEqual(body);
+    const request = provider.request({ ...call, api_key: new Secret("k"), headers: {} });
+    expect(request.body).toEqual(body);
   });
 
   it("judges an answer by what it proves, and repeats nothing of it", ({ expect }) => {

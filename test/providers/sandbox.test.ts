@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { describe, it, vi } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
 import { Secret } from "../../src/base/secret.js";
+import { toRequest } from "../../src/gateway/send.js";
 import type { Provider } from "../../src/providers/contract.js";
 import { countTokens, cutTokens } from "../../src/providers/sandbox/text.js";
 import { sandbox } from "../../src/providers/sandbox.js";
@@ -73,17 +74,17 @@ function ask(content: unknown, more: object = {}): object {
 }
 
 function send(body: object | string, key = "sk-sandbox-ok", signal?: AbortSignal): Promise<Response> {
-  const request = sandbox.request({
+  const call = sandbox.request({
     endpoint: "chat/completions",
     base_url: sandbox.default_base_url ?? "",
     options: {},
     api_key: new Secret(key),
     model: "sandbox-chat",
     body: utf8(typeof body === "string" ? body : JSON.stringify(body)),
-    headers: new Headers(),
+    headers: {},
     stream: true,
   });
-  return answer(sandbox, signal === undefined ? request : new Request(request, { signal }));
+  return answer(sandbox, toRequest(call, signal));
 }
 
 async function answer(provider: Provider, request: Request): Promise<Response> {

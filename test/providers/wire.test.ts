@@ -2,6 +2,7 @@
 import { describe, it } from "vitest";
 import { utf8 } from "../../src/base/bytes.js";
 import { Secret } from "../../src/base/secret.js";
+import { toRequest } from "../../src/gateway/send.js";
 import { findProvider, providers } from "../../src/providers/catalogue.js";
 import type { CredentialInput, Provider, UpstreamEndpoint } from "../../src/providers/contract.js";
 import { defineProvider } from "../../src/providers/define.js";
@@ -39,9 +40,9 @@ function withKey(headers: Readonly<Record<string, string>>, key: string): Readon
 
 function callOf({ provider, input }: Filled, endpoint: UpstreamEndpoint, model: string, stream = false): Request {
   const { base_url, options, api_key } = input;
-  const headers = new Headers({ "openai-beta": "kept", authorization: "Bearer gh_client", "x-api-key": "gh_client" });
+  const headers = { "openai-beta": "kept", authorization: "Bearer gh_client", "x-api-key": "gh_client" };
   const body = utf8(JSON.stringify({ model, stream }));
-  return provider.request({ endpoint, base_url, options, api_key, model, body, headers, stream });
+  return toRequest(provider.request({ endpoint, base_url, options, api_key, model, body, headers, stream }));
 }
 
 describe.for(recordings.map((recording) => [`${recording.provider} ${recording.variant ?? ""}`, recording] as const))(

@@ -5,6 +5,7 @@ import { utf8 } from "../../../src/base/bytes.js";
 import { Secret } from "../../../src/base/secret.js";
 import type { UpstreamEndpoint } from "../../../src/providers/contract.js";
 import { knownModels } from "../../../src/providers/known-models.js";
+import { toRequest } from "../../../src/gateway/send.js";
 import { countTokens } from "../../../src/providers/sandbox/text.js";
 import { sandbox } from "../../../src/providers/sandbox.js";
 import { classifyAnswer, classifyInBand } from "../../../src/routing/classify.js";
@@ -42,20 +43,20 @@ interface Streamed {
 }
 
 async function send(endpoint: UpstreamEndpoint, body: object, key = "sk-sandbox-ok"): Promise<Response> {
-  const request = sandbox.request({
+  const call = sandbox.request({
     endpoint,
     base_url: sandbox.default_base_url ?? "",
     options: {},
     api_key: new Secret(key),
     model,
     body: utf8(JSON.stringify(body)),
-    headers: new Headers(),
+    headers: {},
     stream: "stream" in body,
   });
   if (sandbox.transport === undefined) {
     throw new Error("the sandbox answers inside the Worker");
   }
-  return sandbox.transport(request);
+  return sandbox.transport(toRequest(call));
 }
 
 async function get(endpoint: UpstreamEndpoint, body: object, key?: string): Promise<Body> {
