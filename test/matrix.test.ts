@@ -362,7 +362,7 @@ const table: Readonly<Record<string, Row>> = {
 
   "get /workspaces/{ws}/usage": { in: "workspace", least: "MEMBER", scope: "usage:read" },
   "get /workspaces/{ws}/requests": { in: "workspace", least: "ADMIN", scope: "usage:read" },
-  "get /workspaces/{ws}/requests/{id}": { in: "workspace", least: "ADMIN", scope: "usage:read" },
+  "get /workspaces/{ws}/requests/{id}": { in: "workspace", least: "ADMIN", scope: "usage:read", thing: "request" },
 
   "get /workspaces/{ws}/audit-log": { in: "workspace", least: "ADMIN", scope: "audit:read" },
   "get /workspaces/{ws}/audit-log/export": { in: "workspace", least: "ADMIN", scope: "audit:read" },
@@ -566,6 +566,7 @@ const absentThings: Readonly<Record<ThingKind, string>> = {
   toolCredential: "cred_01h455vb4pex5vsknk084sn02q",
   webhook: "wh_01h455vb4pex5vsknk084sn02q",
   delivery: "whd_01h455vb4pex5vsknk084sn02q",
+  request: "req_01h455vb4pex5vsknk084sn02q",
 };
 
 let world: World;

@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { eq, sql } from "drizzle-orm";
 import { scopes, tokenScopes, type Role, type Scope, type TokenScope } from "../../src/access/permissions.js";
 import { newId } from "../../src/base/ids.js";
+import { routerFor } from "../../src/routing/router-for.js";
 import { invites } from "../../src/tenancy/model.js";
 import { webhookDeliveries } from "../../src/webhooks/model.js";
 import { call } from "./client.js";
@@ -31,7 +32,8 @@ export type ThingKind =
   | "toolProvider"
   | "toolCredential"
   | "webhook"
-  | "delivery";
+  | "delivery"
+  | "request";
 
 /** A workspace with its people, a key of every scope, and one thing of each kind. */
 export interface House {
@@ -164,8 +166,18 @@ async function buildHouse(): Promise<House> {
       invite: inviteId,
       ...(await buildTools(workspace)),
       ...(await buildWebhook(workspace)),
+      request: await logRequest(workspace),
     },
   };
+}
+
+/** A call in the workspace's request log. */
+async function logRequest(workspace: SeededWorkspace): Promise<string> {
+  const told = { provider: "any", tool: "any", result: "ok", status: 200, code: null, duration_ms: 1 } as const;
+  const [call_id, request_id] = [newId("operation"), `req_of_${workspace.id}`];
+  const router = routerFor(env, workspace.id, "auto");
+  await router.noteTool({ ...told, call_id, request_id, key_id: null, member_id: null });
+  return request_id;
 }
 
 /** A tool provider with its tools `echo` and `text`, and a credential for it. */
