@@ -71,6 +71,7 @@ export function loadState(sql: SqlStorage): RouterState {
     const request = unpackRequest(body);
     if (request !== null) {
       enterRequest(state.tickets, request);
+      state.tickets.stored.add(request.request_id);
     }
   }
   loadMeters(sql, state);
@@ -114,12 +115,14 @@ export function writeChanges(sql: SqlStorage, state: RouterState): void {
   writeCooldowns(sql, state.cooldowns);
   writeSpread(sql, state.spread);
   writeMeters(sql, state.meters);
-  for (const id of state.tickets.dirty) {
-    const request = state.tickets.open.get(id);
-    if (request === undefined) {
-      sql.exec("DELETE FROM requests WHERE request_id = ?", id);
-    } else {
+  const { dirty, open, stored } = state.tickets;
+  for (const id of dirty) {
+    const request = open.get(id);
+    if (request !== undefined) {
+      stored.add(id);
       sql.exec("INSERT OR REPLACE INTO requests (request_id, body) VALUES (?, ?)", id, packRequest(request));
+    } else if (stored.has(id)) {
+      sql.exec("DELETE FROM requests WHERE request_id = ?", id);
     }
   }
 }
@@ -132,6 +135,12 @@ export function isDirty(state: RouterState): boolean {
 
 /** Says that the disk has all of it. */
 export function markClean(state: RouterState): void {
+  const { dirty, open, stored } = state.tickets;
+  for (const id of dirty) {
+    if (!open.has(id)) {
+      stored.delete(id);
+    }
+  }
   for (const set of dirtySets(state)) {
     set.clear();
   }

@@ -51,6 +51,8 @@ export interface Tickets {
   readonly by_key: Map<string, number>;
   readonly by_instance: Map<string, number>;
   readonly dirty: Set<string>;
+  /** Requests that may have a row on disk: one that opens and closes between two flushes never has. */
+  readonly stored: Set<string>;
   /** No open request ends before this. */
   next_deadline_at: number;
 }
@@ -67,6 +69,7 @@ export function createTickets(): Tickets {
     by_key: new Map(),
     by_instance: new Map(),
     dirty: new Set(),
+    stored: new Set(),
     next_deadline_at: Infinity,
   };
 }

@@ -213,7 +213,8 @@ describe("the Router's memory", () => {
     const router = makeWorkspace();
     await router().apply(address(1), makeRows([makePool("chat", pair)]));
     const ticket = ticketOf(await router().admit(makeRequest()));
-    await router().admit(makeRequest());
+    const later = ticketOf(await router().admit(makeRequest()));
+    const last = ticketOf(await router().admit(makeRequest()));
     await router().settle([makeOutcome(ticket)]);
     const count = (): Promise<unknown> =>
       runInDurableObject(router(), (_, { storage }) =>
@@ -223,7 +224,14 @@ describe("the Router's memory", () => {
       );
     expect(await count()).toEqual({ requests: 0, lanes: 0 });
     await flushed();
+    expect(await count()).toEqual({ requests: 2, lanes: 1 });
+    await router().settle([makeOutcome(later)]);
+    await flushed();
     expect(await count()).toEqual({ requests: 1, lanes: 1 });
+    await evictDurableObject(router());
+    await router().settle([makeOutcome(last)]);
+    await flushed();
+    expect(await count()).toEqual({ requests: 0, lanes: 1 });
   });
 });
 
