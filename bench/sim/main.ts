@@ -5,7 +5,7 @@ import { simulate, weights, type Setting, type Tally } from "./world.js";
 type Row = Readonly<Record<string, string | number>>;
 
 /** Failing instances, with and without the shards' talk. */
-export function simulateFailures(plan: SimPlan): readonly Row[] {
+function simulateFailures(plan: SimPlan): readonly Row[] {
   return plan.shards.map((shards) => {
     const setting: Setting = { ...baseOf(plan, shards), rpm: null, fails: true };
     const told = simulate(setting);
@@ -26,7 +26,7 @@ export function simulateFailures(plan: SimPlan): readonly Row[] {
 }
 
 /** A quiet workspace: every shard keeps to the weights after every call. */
-export function simulateShares(plan: SimPlan): readonly Row[] {
+function simulateShares(plan: SimPlan): readonly Row[] {
   return plan.shards.map((shards) => {
     const tally = simulate({ ...baseOf(plan, shards), rpm: null, fails: false });
     return { shards, calls: tally.admitted, "worst distance from a share, in calls": tally.worstLag.toFixed(3) };
@@ -34,7 +34,7 @@ export function simulateShares(plan: SimPlan): readonly Row[] {
 }
 
 /** Twice the calls that the workspace's requests per minute allow. */
-export function simulateLimit(plan: SimPlan): readonly Row[] {
+function simulateLimit(plan: SimPlan): readonly Row[] {
   const rpm = Math.round(plan.callsPerSecond * 30);
   return plan.shards.map((shards) => {
     const tally = simulate({ ...baseOf(plan, shards), rpm, fails: false });
