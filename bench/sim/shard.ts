@@ -6,6 +6,7 @@ import { isTenant, shortOf, takenHere, tenantOf } from "../../src/routing/lease-
 import { trimWindow } from "../../src/routing/limits.js";
 import { noCaps } from "../../src/routing/meters.js";
 import type { Admission, Failure, Outcome, Ticket } from "../../src/routing/model.js";
+import { createRequestLog } from "../../src/routing/request-log.js";
 import { committed, settle } from "../../src/routing/report.js";
 import { createState, workspaceScope, type RouterState } from "../../src/routing/state.js";
 import { findLow, makeAsk, noAmounts, useRate } from "../../src/routing/tenant.js";
@@ -85,9 +86,6 @@ export class Shard {
 
   /** The object writes it to disk each second; here nobody reads it. */
   #forgetLog(): void {
-    const { log } = this.state;
-    log.waiting.length = 0;
-    log.deltas.clear();
-    log.refused.clear();
+    Object.assign(this.state.log, createRequestLog());
   }
 }
