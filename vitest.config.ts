@@ -54,6 +54,7 @@ export default defineConfig({
           SANDBOX: "1",
           WORKSPACE_CREATORS: "anyone",
           OUTBOUND_ALLOW: "",
+          ALLOWED_ORIGINS: "https://console.example",
         },
         outboundService: { node: serveUpstream },
       },

@@ -14,6 +14,8 @@ import { connectionEndpoints } from "./connections/routes.js";
 import { errorResponse, faceOf } from "./gateway/face.js";
 import { gateway, isGatewayPath } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
+import { compressAnswer } from "./http/compress.js";
+import { answerPreflight, shareAnswer } from "./http/cors.js";
 import { checkDoor, secureAnswer } from "./http/door.js";
 import { showErrorIndex, showErrorPage } from "./http/error-pages.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
@@ -23,6 +25,7 @@ import { logFailure, problem, toAppError } from "./http/failure.js";
 import { readiness } from "./http/health.js";
 import { allowedMethods, mount } from "./http/mount.js";
 import { describeApi } from "./http/openapi.js";
+import { limitAddress, limitCaller } from "./http/rate-limit.js";
 import { identityAuthenticators } from "./identity/authenticators.js";
 import { identityEndpoints } from "./identity/routes.js";
 import { keyAuthenticator } from "./keys/authenticate.js";
@@ -99,13 +102,22 @@ export const app = {
   async fetch(request: Request, env: Env, context?: ExecutionContext): Promise<Response> {
     reportEntries(env);
     const path = pathOf(request.url);
-    if (!isGatewayPath(path)) {
-      return await controlPlane.fetch(request, env, context);
+    const side = isGatewayPath(path) ? "gateway" : "control";
+    const preflight = answerPreflight(request, env, side);
+    if (preflight !== null) {
+      secureAnswer(preflight, newId("request"), env);
+      return preflight;
+    }
+    if (side === "control") {
+      const answer = await controlPlane.fetch(request, env, context);
+      shareAnswer(request, answer, env, side);
+      return await compressAnswer(request, answer);
     }
     const requestId = newId("request");
     const call = { request, path, requestId, env, waitUntil: (work: Promise<unknown>) => waitFor(work, context) };
     const response = await door.answer(call, () => checkDoor(env, request));
-    secureAnswer(response, requestId);
+    secureAnswer(response, requestId, env);
+    shareAnswer(request, response, env, side);
     return response;
   },
 };
@@ -128,7 +140,7 @@ function waitFor(work: Promise<unknown>, context: ExecutionContext | undefined):
 controlPlane.use(async (context, next) => {
   context.set("requestId", newId("request"));
   await next();
-  secureAnswer(context.res, context.get("requestId"));
+  secureAnswer(context.res, context.get("requestId"), context.env);
 });
 
 controlPlane.use(async (context, next) => {
@@ -170,6 +182,11 @@ controlPlane.get("/readyz", async (context) => {
   return context.json(result, result.status === "ready" ? 200 : 503);
 });
 
+controlPlane.use(async (context, next) => {
+  await limitAddress(context.req.raw, context.env, context.req.path);
+  await next();
+});
+
 controlPlane.get("/openapi.json", (context) => {
   return context.json(describeApi(endpoints, version, requireSettings(context.env).publicUrl));
 });
@@ -182,7 +199,9 @@ controlPlane.get("/dev/outbox", (context) =>
 );
 
 controlPlane.use(async (context, next) => {
-  context.set("principal", await callerOf(context));
+  const principal = await callerOf(context);
+  context.set("principal", principal);
+  await limitCaller(context.req.raw, context.env, principal);
   await next();
 });
 // The door of agents: the callers of the control plane, and an error face of its own.

@@ -36,6 +36,8 @@ export interface Settings {
   readonly sandbox: boolean;
   /** Exact origins that outbound calls may reach against the guard. Always empty on a service that is not local. */
   readonly outboundAllow: readonly string[];
+  /** Origins of other web pages that may read answers, cookies included. */
+  readonly allowedOrigins: readonly string[];
   /** Lets the first account be made; null when not given. */
   readonly setupToken: Secret | null;
   /** Who may sign in, and how. */
@@ -119,6 +121,7 @@ function parseSettings(env: object): SettingsReading {
   const publicUrl = readPublicUrl(reader);
   const sandbox = readSwitch(reader, "SANDBOX");
   const outboundAllow = readOrigins(reader, "OUTBOUND_ALLOW");
+  const allowedOrigins = readPageOrigins(reader);
   const setupToken = readSetupToken(reader);
   const seatLimit = readSeatLimit(reader);
   const signIn = readSignInSettings({
@@ -136,7 +139,17 @@ function parseSettings(env: object): SettingsReading {
   ) {
     return { problems: reader.problems };
   }
-  const secrets = { keyring, tokenSecret, mailSecret, authSecret, checkpointKey, setupToken, signIn, seatLimit };
+  const secrets = {
+    keyring,
+    tokenSecret,
+    mailSecret,
+    authSecret,
+    checkpointKey,
+    setupToken,
+    signIn,
+    seatLimit,
+    allowedOrigins,
+  };
   return { settings: { ...secrets, ...settleLocal(reader, { publicUrl, sandbox, outboundAllow }) } };
 }
 
@@ -267,6 +280,26 @@ function readOrigins(reader: Reader, setting: string): readonly string[] {
     );
   }
   return words.map((word) => word.toLowerCase());
+}
+
+/** What reads answers over plain http could be anybody on the way. */
+function isPageOrigin(origin: string): boolean {
+  const url = URL.parse(origin);
+  return !origin.includes("*") && url !== null && (url.protocol === "https:" || isLoopback(url.hostname));
+}
+
+function readPageOrigins(reader: Reader): readonly string[] {
+  const setting = "ALLOWED_ORIGINS";
+  const origins = readOrigins(reader, setting);
+  const isReported = reader.problems.some((problem) => problem.setting === setting);
+  if (!isReported && !origins.every(isPageOrigin)) {
+    report(
+      reader,
+      setting,
+      `${setting} must be whole https origins without a star; http is for loopback addresses only.`,
+    );
+  }
+  return origins;
 }
 
 function readSeatLimit(reader: Reader): number {

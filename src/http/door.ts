@@ -19,16 +19,29 @@ export function checkDoor(env: Env, request: Request): void {
   }
 }
 
-/** Headers that every answer of the control plane carries; pages may only use what is ours. */
-export function secureAnswer(response: Response, requestId: string): void {
+const hstsSeconds = 365 * 86_400;
+
+/** Headers that every answer carries; pages may only use what is ours, and what is no page may use nothing. */
+export function secureAnswer(response: Response, requestId: string, env: Env): void {
   const { headers } = response;
+  const reading = readSettings(env);
+  if ("settings" in reading && reading.settings.publicUrl.startsWith("https:")) {
+    headers.set("strict-transport-security", `max-age=${hstsSeconds}`);
+  }
   headers.set("x-request-id", requestId);
   headers.set("x-content-type-options", "nosniff");
   headers.set("referrer-policy", "no-referrer");
-  if (headers.get("content-type")?.startsWith("text/html") === true && !headers.has("content-security-policy")) {
-    headers.set(
-      "content-security-policy",
-      "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    );
+  headers.set("cross-origin-resource-policy", "same-site");
+  const isPage = headers.get("content-type")?.startsWith("text/html") === true;
+  if (isPage) {
+    headers.set("cross-origin-opener-policy", "same-origin");
+    headers.set("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=()");
+    headers.set("x-frame-options", "DENY");
+  }
+  if (!headers.has("content-security-policy")) {
+    headers.set("content-security-policy", isPage ? pagePolicy : otherPolicy);
   }
 }
+
+const pagePolicy = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const otherPolicy = "default-src 'none'; frame-ancestors 'none'";

@@ -18,7 +18,7 @@ import { clientIp, type HttpContext } from "./context.js";
 import { hasCurrent, readIfMatch } from "./etag.js";
 import { check, parseJson, readBody } from "./parse.js";
 import { toResponse, type Reply } from "./reply.js";
-import { finish, startWrite, type Write } from "./write.js";
+import { finish, holdsSecret, startWrite, type Write } from "./write.js";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -293,7 +293,7 @@ export function toActor(principal: Principal | null, context: HttpContext, now: 
 }
 
 function send(
-  spec: Pick<EndpointSpec<unknown, unknown, unknown>, "method">,
+  spec: Pick<EndpointSpec<unknown, unknown, unknown>, "method" | "storedAnswer">,
   request: Request,
   answer: Reply,
 ): Response {
@@ -309,5 +309,6 @@ function send(
       headers: { etag, ...(caching === undefined ? {} : { "cache-control": caching }) },
     });
   }
-  return toResponse(answer, answer.status === 204 ? null : JSON.stringify(answer.body));
+  const text = answer.status === 204 ? null : JSON.stringify(answer.body);
+  return toResponse(answer, text, holdsSecret(spec));
 }

@@ -12,13 +12,13 @@ export async function contentEtag(body: unknown): Promise<string> {
   return `"${(await sha256Hex(JSON.stringify(body))).slice(0, 32)}"`;
 }
 
-/** The revision that `If-Match` demands; null when there is no demand (no header, or `*`). Throws `precondition_failed` for a tag this service never gave. */
+/** The revision that `If-Match` demands, also of a tag marked weak: the platform marks the tags of answers it compresses, and a revision is the same in any encoding. It is null when there is no demand (no header, or `*`). Throws `precondition_failed` for a tag this service never gave. */
 export function readIfMatch(request: Request): number | null {
   const header = request.headers.get("if-match")?.trim();
   if (header === undefined || header === "*") {
     return null;
   }
-  const revision = /^"(\d{1,15})(?:\.[\w.-]{1,64})?"$/.exec(header)?.[1];
+  const revision = /^(?:W\/)?"(\d{1,15})(?:\.[\w.-]{1,64})?"$/.exec(header)?.[1];
   if (revision === undefined) {
     throw new AppError("precondition_failed");
   }

@@ -126,7 +126,7 @@ function failures(spec: Spec): RouteConfig["responses"] {
 }
 
 function allErrors(spec: Spec): ErrorCode[] {
-  const implied: ErrorCode[] = ["misdirected_request", "internal", "not_ready"];
+  const implied: ErrorCode[] = ["misdirected_request", "rate_limited", "internal", "not_ready"];
   if (spec.permission.kind !== "public") {
     implied.push("unauthenticated", "forbidden");
   }

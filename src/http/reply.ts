@@ -53,13 +53,15 @@ export function noContent(options: Pick<ReplyOptions, "cookie"> = {}): Reply {
   return { status: 204, body: null, headers };
 }
 
-/** A reply on the wire. */
+/** A reply on the wire. One that `holdsSecret` is compressed by nobody on its way. */
 export function toResponse(
   answer: { readonly status: number; readonly headers: Reply["headers"] },
   text: string | null,
+  holdsSecret: boolean,
 ): Response {
   const headers = new Headers(answer.headers);
-  headers.set("cache-control", answer.headers["cache-control"] ?? "no-store");
+  const caching = answer.headers["cache-control"] ?? "no-store";
+  headers.set("cache-control", holdsSecret ? `${caching}, no-transform` : caching);
   if (text === null) {
     return new Response(null, { status: answer.status, headers });
   }

@@ -24,6 +24,11 @@ interface WriteSpec {
   readonly leaseMs?: number;
 }
 
+/** Whether an endpoint's answers show a secret or a session: those that are not stored in the clear. */
+export function holdsSecret(spec: Pick<WriteSpec, "storedAnswer">): boolean {
+  return spec.storedAnswer === "sealed" || spec.storedAnswer === "never";
+}
+
 /** One write in progress. */
 export interface Write {
   readonly claim: Claim | null;
@@ -124,7 +129,7 @@ async function replay(spec: WriteSpec, context: HttpContext, stored: StoredAnswe
     stored.sealed && stored.body !== null
       ? await context.get("services").openAnswer(context.env, stored.id, stored.body)
       : stored.body;
-  const response = toResponse({ status: stored.status, headers: stored.headers }, text);
+  const response = toResponse({ status: stored.status, headers: stored.headers }, text, holdsSecret(spec));
   const contentType = stored.headers["content-type"];
   if (contentType !== undefined) {
     response.headers.set("content-type", contentType);

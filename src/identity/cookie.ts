@@ -36,9 +36,9 @@ export function readSessionCookie(request: Request, publicUrl: string): string |
 /**
  * Browsers send cookies along whoever made the request, but nobody else can write our `Origin`. A form on a page of ours
  * says `null` there, since our pages send no referrer (Fetch, "append a request Origin header"); `Sec-Fetch-Site`, which
- * no page can write either, then says whose it is. Throws `origin_not_allowed`.
+ * no page can write either, then says whose it is. Pages of the origins in `allowed` write as ours do. Throws `origin_not_allowed`.
  */
-export function refuseForeignWrite(request: Request, publicUrl: string): void {
+export function refuseForeignWrite(request: Request, publicUrl: string, allowed: readonly string[]): void {
   if (request.method === "GET" || request.method === "HEAD") {
     return;
   }
@@ -47,7 +47,8 @@ export function refuseForeignWrite(request: Request, publicUrl: string): void {
     return;
   }
   // The request's own origin differs from PUBLIC_URL only between loopback names: other hosts were refused at the door.
-  if (origin === null || (origin !== publicUrl && origin !== new URL(request.url).origin)) {
+  const isOurs = origin === publicUrl || origin === new URL(request.url).origin;
+  if (origin === null || !(isOurs || allowed.includes(origin))) {
     throw new AppError("origin_not_allowed");
   }
 }

@@ -54,7 +54,7 @@ export async function planSession(
  * from another site.
  */
 export const sessionAuthenticator: Authenticator = async (request, env, db) => {
-  const { authSecret, publicUrl } = requireSettings(env);
+  const { authSecret, publicUrl, allowedOrigins } = requireSettings(env);
   const bearer = bearerToken(request);
   const text = bearer ?? readSessionCookie(request, publicUrl);
   const parts = /^([A-Za-z0-9]{32,64})\.([A-Za-z0-9+/]{43}=)$/.exec(text ?? "");
@@ -67,7 +67,7 @@ export const sessionAuthenticator: Authenticator = async (request, env, db) => {
   }
   const principal = await readSession(db, eq(sessions.token, token), bearer === null ? "cookie" : "token", Date.now());
   if (bearer === null) {
-    refuseForeignWrite(request, publicUrl);
+    refuseForeignWrite(request, publicUrl, allowedOrigins);
   }
   return principal;
 };

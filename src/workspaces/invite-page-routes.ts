@@ -59,7 +59,7 @@ export async function answerInvitee(context: HttpContext): Promise<Response | nu
 async function takeAnswer(visit: Visit, deed: string): Promise<Response> {
   const { context } = visit;
   try {
-    refuseForeignWrite(context.req.raw, visit.settings.publicUrl);
+    refuseForeignWrite(context.req.raw, visit.settings.publicUrl, []);
     const form = new URLSearchParams(fromUtf8(await readBody(context.req.raw, maxFormBytes)));
     return await (deed === "accept" ? accept(visit, form) : decline(visit));
   } catch (error) {

@@ -104,8 +104,8 @@ describe("Idempotency-Key", () => {
         body: { name: "Renamed" },
         headers: { ...headers, ...keyed("pre") },
       });
-    expect((await rename({ "if-match": 'W/"1"' })).status).toBe(412);
-    expect((await rename({ "if-match": 'W/"1"' })).status).toBe(412);
+    expect((await rename({ "if-match": '"one"' })).status).toBe(412);
+    expect((await rename({ "if-match": '"one"' })).status).toBe(412);
     expect((await rename({})).status).toBe(200);
   });
 });

@@ -81,7 +81,7 @@ function checkOrigin(request: Request, settings: Settings): void {
     return;
   }
   const url = URL.parse(origin);
-  const isOwn = url?.origin === new URL(settings.publicUrl).origin;
+  const isOwn = origin === settings.publicUrl || settings.allowedOrigins.includes(origin);
   if (!isOwn && !(settings.isLocal && url !== null && isLoopback(url.hostname))) {
     throw new AppError("origin_not_allowed", { detail: "A web page of another site may not call this address." });
   }
