@@ -36,7 +36,7 @@ export function shareAnswer(request: Request, response: Response, env: Env, door
 }
 
 /** Whether an origin, as browsers write it, is ours or one that `ALLOWED_ORIGINS` names. */
-export function isAllowedOrigin(origin: string, env: Env): boolean {
+function isAllowedOrigin(origin: string, env: Env): boolean {
   const reading = readSettings(env);
   return (
     "settings" in reading && (origin === reading.settings.publicUrl || reading.settings.allowedOrigins.includes(origin))
