@@ -39,6 +39,7 @@ const issueToken = endpoint(
       "A JWT (`typ` at+jwt, EdDSA) that says who you are: `sub` the account, `sid` the session. What you may do is read anew at every call, so it ends with the session.",
     tag: "Sign-in",
     permission: { kind: "session", own: true },
+    storedAnswer: "never",
     responses: { 200: { description: "The token.", schema: AccessToken } },
     errors: [],
   },
