@@ -39,7 +39,7 @@ const toolServersPerSweep = 20;
 const wrappingsPerSweep = 50;
 
 export default {
-  fetch: app.fetch,
+  fetch: (request, env, context) => app.fetch(request, env, context),
   async queue(batch, env) {
     await (batch.queue.startsWith("gatehouse-webhooks")
       ? consumeWebhooks(batch, env)

@@ -105,7 +105,7 @@ describe("an invite, end to end", () => {
     expect([offer.status, offer.headers.get("referrer-policy")]).toEqual([200, "no-referrer"]);
     expect(offer.body).toMatchObject({ email, role: "ADMIN", has_account: false });
     const joined = await call("POST", `${path}/accept`, { body: { name: "Grace" } });
-    expect([joined.status, joined.headers.get("cache-control")]).toEqual([200, "no-store"]);
+    expect([joined.status, joined.headers.get("cache-control")]).toEqual([200, "no-store, no-transform"]);
     expect(joined.body).toMatchObject({
       workspace: { id: team.id, role: "ADMIN", members: 2 },
       member: { role: "ADMIN", account: { id: joined.body.account.id, name: "Grace", email } },
