@@ -33,8 +33,7 @@ export interface OutboundCall {
   readonly method: string;
   /** By lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
-  /** A stream is good for one call. */
-  readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
+  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 interface OutboundOptions extends OutboundRules {
