@@ -33,7 +33,8 @@ export interface OutboundCall {
   readonly method: string;
   /** By lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array<ArrayBuffer>;
+  /** A stream is good for one call. */
+  readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
 }
 
 interface OutboundOptions extends OutboundRules {

@@ -7,6 +7,7 @@ import type { Failure, Usage } from "../routing/model.js";
 import type { WireError } from "./dialect.js";
 import type { Endpoint } from "./endpoints.js";
 import { toUpstreamWireError } from "./face.js";
+import { type Intake, openIntake } from "./intake.js";
 import { LeashCut } from "./leash.js";
 import { answerCopies, holdAnswer, type StreamContext } from "./opening.js";
 import type { Report } from "./stream.js";
@@ -89,27 +90,21 @@ export async function readResult(response: Response, context: StreamContext): Pr
     context.leash.cut("done");
     return fail(form === null ? "malformed_answer" : "empty_answer", response);
   }
-  const reader = response.body.getReader();
-  context.leash.whenCut(() => void reader.cancel().catch(() => undefined));
-  const chunks: Uint8Array[] = [];
   const length = announcedLength(response.headers);
+  const intake = openIntake(response.body, length);
+  context.leash.whenCut(() => intake.cancel());
   for (let size = 0; size <= (form === "binary" ? 0 : maxHeldBytes);) {
     const disarm = size === 0 ? undefined : context.leash.arm(context.idleMs, "idle");
-    const { done, value } = await context.leash.hold(reader.read()).finally(disarm);
-    if (done) {
-      context.leash.release();
-      return judgeWhole(response, form, joinChunks(chunks), context);
-    }
-    chunks.push(value);
-    size += value.length;
+    const isMore = await context.leash.hold(intake.keep()).finally(disarm);
+    size = intake.kept();
     holdAnswer(context, size);
-    if (size === length && form !== "binary") {
-      // HTTP lets nothing follow, so the end need not be waited for.
+    // HTTP lets nothing follow what was announced, so the end need not be waited for.
+    if (!isMore || (size === length && form !== "binary")) {
       context.leash.release();
-      return judgeWhole(response, form, joinChunks(chunks), context);
+      return judgeWhole(response, form, intake.bytes(), context);
     }
   }
-  return passThrough(response, reader, chunks, context);
+  return passThrough(response, intake, context);
 }
 
 type Form = Endpoint["answer"];
@@ -145,21 +140,16 @@ function judgeWhole(response: Response, form: Form, body: Uint8Array, context: S
 }
 
 /** A result too large to hold: committed from here on, so a cut breaks the connection, the one honest sign that is left for what is no stream of events. */
-function passThrough(
-  response: Response,
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  held: readonly Uint8Array[],
-  context: StreamContext,
-): Answer {
+function passThrough(response: Response, intake: Intake, context: StreamContext): Answer {
   const { leash } = context;
   const report = Promise.withResolvers<Report>();
-  let tail = joinChunks(held).slice(-tailBytes);
+  const tail = keepTail();
+  const held = intake.bytes();
+  tail.add(held.slice(-tailBytes));
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        held.forEach((chunk) => {
-          controller.enqueue(chunk);
-        });
+        controller.enqueue(held);
         leash.whenCut((ending) => {
           report.resolve(reportOf(ending === "departed" ? null : transientFailure(ending, ending !== "done"), tail));
           controller.error(new LeashCut(ending));
@@ -168,17 +158,17 @@ function passThrough(
       async pull(controller) {
         const disarm = leash.arm(context.idleMs, "idle");
         try {
-          const { done, value } = await leash.hold(reader.read());
+          const piece = await leash.hold(intake.pass());
           // All that was held back has been taken: what counts from here on is the tail.
           context.hold.resize(tailBytes * answerCopies);
-          if (done) {
+          if (piece === null) {
             report.resolve({ result: "ok", failure: null, usage: usageInTail(tail) });
             controller.close();
             leash.release();
             return;
           }
-          tail = joinChunks([tail, value]).slice(-tailBytes);
-          controller.enqueue(value);
+          tail.add(piece);
+          controller.enqueue(piece);
         } catch (error) {
           report.resolve(reportOf(transientFailure("cut"), tail));
           controller.error(error);
@@ -212,15 +202,36 @@ function announcedLength(headers: Headers): number | null {
   return Number.isSafeInteger(length) && !headers.has("content-encoding") ? length : null;
 }
 
-function reportOf(failure: Failure | null, tail: Uint8Array): Report {
+/** The last bytes of what passes: the pieces themselves, copied only when they are asked for. */
+interface Tail {
+  add(piece: Uint8Array): void;
+  bytes(): Uint8Array;
+}
+
+function keepTail(): Tail {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  return {
+    add(piece) {
+      pieces.push(piece);
+      size += piece.length;
+      while (size - (pieces[0]?.length ?? size) >= tailBytes) {
+        size -= pieces.shift()?.length ?? 0;
+      }
+    },
+    bytes: () => joinChunks(pieces).subarray(-tailBytes),
+  };
+}
+
+function reportOf(failure: Failure | null, tail: Tail): Report {
   return { result: failure === null ? "departed" : "failed", failure, usage: usageInTail(tail) };
 }
 
 /** The last `"usage": {…}` of a text's end. Quotes inside JSON texts are escaped, so no answer's words can pose as one. */
-function usageInTail(tail: Uint8Array): Usage | null {
-  const found = [...new TextDecoder().decode(tail).matchAll(/"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})/g)].at(
-    -1,
-  )?.[1];
+function usageInTail(tail: Tail): Usage | null {
+  const found = [
+    ...new TextDecoder().decode(tail.bytes()).matchAll(/"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})/g),
+  ].at(-1)?.[1];
   return found === undefined ? null : readUsage(parse(new TextEncoder().encode(found)));
 }
 

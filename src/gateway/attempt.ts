@@ -1,4 +1,5 @@
 /** One attempt on one instance: opens its credential, sends the spliced body, and holds the answer until it can be told good from bad. */
+import { joinChunks } from "../base/bytes.js";
 import type { Clock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
@@ -21,6 +22,7 @@ import { type Edit, type Scan, splice } from "./scan.js";
 import type { Send } from "./send.js";
 import { relayStream, type Report } from "./stream.js";
 import { findTranslator } from "./translate/contract.js";
+import { toUpload } from "./upload.js";
 
 /** One caller's request, read and checked. */
 export interface Exchange {
@@ -227,13 +229,13 @@ async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Prom
   }
   const model = provider.modelName(opened.model);
   const takesStreamOptions = provider.takesStreamOptions(options);
-  const { body, usageAdded } = splice(exchange.body, exchange.scan, {
+  const { parts, usageAdded } = splice(exchange.body, exchange.scan, {
     model,
     streamUsage: isStream && endpoint.asksUsage && (takesStreamOptions || translator !== null),
     cap: capOf(ticket, endpoint, translator === null ? provider : null),
   });
   const facts = { takesStreamOptions, capField: provider.capField("chat/completions") };
-  const translation = (await translator?.begin(body, facts)) ?? null;
+  const translation = (await translator?.begin(joinChunks(parts), facts)) ?? null;
   if (translation?.kind === "answer") {
     return { isUsageAdded: usageAdded, outgoing: translation.response, respond: null };
   }
@@ -243,7 +245,7 @@ async function prepare(target: Target, ticket: Ticket, exchange: Exchange): Prom
     options,
     api_key: key,
     model,
-    body: translation?.body ?? body,
+    body: translation?.body ?? toUpload(parts),
     headers: upstreamHeaders(exchange.headers, translator === null ? endpoint.requestHeaders : []),
     stream: isStream,
   });

@@ -1,8 +1,8 @@
 /** Reads request bodies into memory, counted while read: each within its limit, all of an isolate's together within a budget. */
-import { joinChunks } from "../base/bytes.js";
 import { type Clock, createClock } from "../base/clock.js";
 import { AppError } from "../base/errors.js";
 import { type Budget, type Hold, openHold } from "./budget.js";
+import { openIntake } from "./intake.js";
 
 /** A body in memory. `release` gives its share of the budget back; call it once its last attempt has been sent. */
 export interface HeldBody {
@@ -33,48 +33,49 @@ export async function readBody(request: Request, limits: BodyLimits, clock: Cloc
   }
   const hold = openHold(limits.budget);
   try {
-    const chunks = await readChunks(request, limits, announced, hold, clock);
-    return { bytes: joinChunks(chunks), release: () => hold.release() };
+    const bytes = await readBytes(request, limits, announced, hold, clock);
+    return { bytes, release: () => hold.release() };
   } catch (error) {
     hold.release();
     throw error;
   }
 }
 
-async function readChunks(
+async function readBytes(
   request: Request,
   limits: BodyLimits,
   announced: number,
   hold: Hold,
   clock: Clock,
-): Promise<readonly Uint8Array[]> {
+): Promise<Uint8Array<ArrayBuffer>> {
   if (request.body === null) {
-    return [];
+    return new Uint8Array();
   }
-  const reader = request.body.getReader();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
+  const length = announced > 0 ? announced : null;
+  let room = 0;
+  const count = (): void => {
+    if (!hold.resize(Math.max(room, intake.kept() * limits.copies))) {
+      throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
+    }
+  };
+  const intake = openIntake(request.body, length, (bytes) => {
+    room = bytes;
+    count();
+  });
   try {
-    for (;;) {
-      const { done, value } = await clock.within(limits.idleMs, reader.read(), () => new AppError("request_timeout"));
-      if (done) {
-        return chunks;
-      }
-      size += value.length;
-      if (size > limits.maxBytes) {
+    // HTTP lets nothing follow what was announced, so the end need not be waited for.
+    while (
+      intake.kept() !== length &&
+      (await clock.within(limits.idleMs, intake.keep(), () => new AppError("request_timeout")))
+    ) {
+      if (intake.kept() > limits.maxBytes) {
         throw new AppError("body_too_large");
       }
-      if (!hold.resize(size * limits.copies)) {
-        throw new AppError("overloaded", { retryAfterMs: overloadedRetryMs });
-      }
-      chunks.push(value);
-      if (size === announced) {
-        // HTTP lets nothing follow, so the end need not be waited for.
-        return chunks;
-      }
+      count();
     }
+    return intake.bytes();
   } catch (error) {
-    void reader.cancel().catch(() => undefined);
+    intake.cancel();
     throw error instanceof AppError ? error : new AppError("client_closed_request", { cause: error });
   }
 }

@@ -2,6 +2,7 @@
 import { fromUtf8, utf8 } from "../base/bytes.js";
 import { AppError } from "../base/errors.js";
 import { type Member, skipSpace, walkDocument, walkObject } from "./json.js";
+import type { Parts } from "./upload.js";
 
 /** A top-level field that the gateway reads at some endpoint. */
 export type ReadField =
@@ -47,9 +48,9 @@ export interface Edit {
   readonly cap: { readonly field: ReadField; readonly tokens: number } | null;
 }
 
-/** A body with its edits, and whether the usage chunk of the stream was our wish and not the caller's. */
+/** A body with its edits, of which all but these is the caller's own bytes, not copied; and whether the usage chunk of the stream was our wish and not the caller's. */
 export interface Spliced {
-  readonly body: Uint8Array<ArrayBuffer>;
+  readonly parts: Parts;
   readonly usageAdded: boolean;
 }
 
@@ -81,7 +82,7 @@ export function scanBody(body: Uint8Array, names: readonly ReadField[]): Scan {
   };
 }
 
-/** Replaces the model, caps the output and, for streams, asks for usage. Only the ranges named by the scan change; without a change the body itself is given back. */
+/** Replaces the model, caps the output and, for streams, asks for usage. Only the ranges named by the scan change; without a change the body itself is the one part. */
 export function splice(body: Uint8Array<ArrayBuffer>, scan: Scan, edit: Edit): Spliced {
   const edits: Patch[] = [];
   const { model } = scan.fields;
@@ -93,7 +94,7 @@ export function splice(body: Uint8Array<ArrayBuffer>, scan: Scan, edit: Edit): S
   if (usage !== null) {
     edits.push(usage);
   }
-  return { body: patch(body, edits), usageAdded: usage !== null };
+  return { parts: patch(body, edits), usageAdded: usage !== null };
 }
 
 interface Patch {
@@ -140,24 +141,17 @@ function usagePatch(body: Uint8Array, scan: Scan): Patch | null {
   return { start: inside, end: inside, text: isEmpty ? '"include_usage":true' : '"include_usage":true,' };
 }
 
-function patch(body: Uint8Array<ArrayBuffer>, edits: readonly Patch[]): Uint8Array<ArrayBuffer> {
+function patch(body: Uint8Array<ArrayBuffer>, edits: readonly Patch[]): Parts {
   if (edits.length === 0) {
-    return body;
+    return [body];
   }
-  const sorted = edits.map((edit) => ({ ...edit, bytes: utf8(edit.text) })).toSorted((a, b) => a.start - b.start);
-  const grown = sorted.reduce((sum, edit) => sum + edit.bytes.length - (edit.end - edit.start), 0);
-  const result = new Uint8Array(body.length + grown);
+  const parts: Uint8Array<ArrayBuffer>[] = [];
   let from = 0;
-  let to = 0;
-  for (const edit of sorted) {
-    result.set(body.subarray(from, edit.start), to);
-    to += edit.start - from;
-    result.set(edit.bytes, to);
-    to += edit.bytes.length;
-    from = edit.end;
+  for (const { start, end, text } of edits.toSorted((a, b) => a.start - b.start)) {
+    parts.push(body.subarray(from, start), utf8(text));
+    from = end;
   }
-  result.set(body.subarray(from), to);
-  return result;
+  return [...parts, body.subarray(from)];
 }
 
 /** A member of an object that is a field's value. */

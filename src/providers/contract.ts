@@ -81,7 +81,7 @@ export interface UpstreamCall {
   /** What is sent: the secret, or the access token that it was exchanged for. */
   readonly api_key: Secret | null;
   readonly model: string;
-  readonly body: Uint8Array<ArrayBuffer>;
+  readonly body: OutboundCall["body"];
   /** Client headers that passed the allow-list, by lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly stream: boolean;

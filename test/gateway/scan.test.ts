@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
-import { fromUtf8, utf8 } from "../../src/base/bytes.js";
+import { fromUtf8, joinChunks, utf8 } from "../../src/base/bytes.js";
 import { AppError } from "../../src/base/errors.js";
 import { maxDepth } from "../../src/gateway/json.js";
 import { scanBody, splice } from "../../src/gateway/scan.js";
@@ -33,7 +33,7 @@ function parses(text: string): boolean {
 function spliced(text: string, model = "upstream-model", streamUsage = true) {
   const body = utf8(text);
   const result = splice(body, scanBody(body, names), { model, streamUsage, cap: null });
-  return { text: fromUtf8(result.body), usageAdded: result.usageAdded, same: result.body === body };
+  return { text: fromUtf8(joinChunks(result.parts)), usageAdded: result.usageAdded, same: result.parts[0] === body };
 }
 
 describe("scanBody", () => {
@@ -189,7 +189,7 @@ describe("splice", () => {
   it("caps the output where the caller did not, and only there", ({ expect }) => {
     const cap = { field: "max_tokens", tokens: 77 } as const;
     const capped = (text: string) =>
-      fromUtf8(splice(utf8(text), scan(text), { model: "m", streamUsage: false, cap }).body);
+      fromUtf8(joinChunks(splice(utf8(text), scan(text), { model: "m", streamUsage: false, cap }).parts));
     expect(capped('{"n":1, "model" : "mix" }')).toBe('{"n":1, "model" : "m","max_tokens":77 }');
     expect(capped('{"model":"m","n":1}')).toBe('{"model":"m","max_tokens":77,"n":1}');
     expect(capped('{"max_tokens":null,"model":"mix"}')).toBe('{"max_tokens":77,"model":"m"}');

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, it } from "vitest";
-import { fromUtf8, utf8 } from "../../src/base/bytes.js";
+import { fromUtf8, joinChunks, utf8 } from "../../src/base/bytes.js";
 import { AppError } from "../../src/base/errors.js";
 import { Secret } from "../../src/base/secret.js";
 import { type Answer, readResult } from "../../src/gateway/answer.js";
@@ -365,7 +365,7 @@ describe("scanForm", () => {
         const scan = scanForm(form, formType, names);
         expect(scan.fields.model?.value).toBe("mix");
         expect(scan.fileBytes).toBe(bytes.length);
-        const spliced = splice(form, scan, { model, streamUsage: false, cap: null }).body;
+        const spliced = joinChunks(splice(form, scan, { model, streamUsage: false, cap: null }).parts);
         expect(spliced).toEqual(writeForm(others.toSpliced(place, 0, field("model", model))));
       }),
       { numRuns: deep(200, 20_000), seed: seed() },
@@ -382,7 +382,7 @@ describe("scanForm", () => {
     const body = new Uint8Array(await request.arrayBuffer());
     const scan = scanForm(body, type, names);
     expect([scan.fields.model?.value, scan.fields.stream?.value, scan.fileBytes]).toEqual(["mix", "true", 6]);
-    const spliced = splice(body, scan, { model: "whisper-1", streamUsage: false, cap: null }).body;
+    const spliced = joinChunks(splice(body, scan, { model: "whisper-1", streamUsage: false, cap: null }).parts);
     const read = await new Response(spliced, { headers: { "content-type": type } }).formData();
     expect(read.get("model")).toBe("whisper-1");
     const sent = read.get("file");
