@@ -16,31 +16,39 @@ export function programOf(pid: number): string {
 }
 
 /**
- * The address at which the Worker itself listens, behind the proxy that wrangler puts before it. Throws when none of the
- * server's workerd ports is it.
+ * The address at which the Worker itself listens, behind the proxy that wrangler puts before it. A busy machine may need
+ * several looks, so it looks for half a minute; throws when none of the server's workerd ports has been it by then.
  */
 export async function findWorkerUrl(state: string, publicUrl: string): Promise<string> {
-  const pids = findProcesses(state).filter((pid) => programOf(pid) === "workerd");
-  const inodes = new Set(pids.flatMap(socketsOf));
-  const urls = listeners()
-    .filter(({ inode }) => inodes.has(inode))
-    .map(({ port }) => `http://127.0.0.1:${port}`)
-    .filter((url) => url !== publicUrl);
-  for (const url of urls) {
-    if (await isWorker(url)) {
-      return url;
+  const deadline = Date.now() + 30_000;
+  let urls: string[] = [];
+  while (Date.now() < deadline) {
+    urls = workerdUrls(state).filter((url) => url !== publicUrl);
+    const found = await Promise.any(urls.map(expectWorker)).catch(() => null);
+    if (found !== null) {
+      return found;
     }
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
   throw new Error(`no Worker among ${urls.join(", ")}`);
 }
 
-async function isWorker(url: string): Promise<boolean> {
-  try {
-    const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(1_000) });
-    return response.ok && (await response.text()).includes('"ok"');
-  } catch {
-    return false;
+/** Every loopback address at which a workerd of this server listens. */
+function workerdUrls(state: string): string[] {
+  const pids = findProcesses(state).filter((pid) => programOf(pid) === "workerd");
+  const inodes = new Set(pids.flatMap(socketsOf));
+  return listeners()
+    .filter(({ inode }) => inodes.has(inode))
+    .map(({ port }) => `http://127.0.0.1:${port}`);
+}
+
+/** The address itself, once it has answered as the Worker does; rejects when it has not within five seconds. */
+async function expectWorker(url: string): Promise<string> {
+  const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(5_000) });
+  if (response.ok && (await response.text()).includes('"ok"')) {
+    return url;
   }
+  throw new Error(`${url} is not the Worker`);
 }
 
 /** IPv4 sockets in state LISTEN (0A), from the kernel's table. */
