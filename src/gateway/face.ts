@@ -30,7 +30,7 @@ export const anthropicFace: Face = {
 
 /** The face that a path's callers know. */
 export function faceOf(path: string): Face {
-  return path.startsWith("/anthropic/") ? anthropicFace : openaiFace;
+  return path === "/anthropic" || path.startsWith("/anthropic/") ? anthropicFace : openaiFace;
 }
 
 /** The inside of Anthropic's error object. `status` null: the error comes in a stream that has begun. */

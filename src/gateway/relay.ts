@@ -58,7 +58,7 @@ export async function relay(caller: Caller, exchange: Exchange, deps: RelayDeps)
   if (admission.kind === "refused") {
     settled.resolve();
     deps.remember(admission);
-    const error = refusalError(admission);
+    const error = refusalError(admission, { model: exchange.model, path: exchange.endpoint.path });
     log("info", "gateway_refused", {
       request_id: exchange.requestId,
       workspace_id: caller.workspaceId,

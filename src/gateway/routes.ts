@@ -64,9 +64,9 @@ const keepAliveMs = 1_000;
 /** It takes milliseconds, a cold read of the record some more; a probe's lease has room for this. */
 const openMs = 10_000;
 
-/** Whether a path leads to the gateway's doors. */
+/** Whether a path leads to the gateway's doors: what stands below `/v1` and `/anthropic`, and these themselves. */
 export function isGatewayPath(path: string): boolean {
-  return path.startsWith("/v1/") || path.startsWith("/anthropic/");
+  return path.startsWith("/v1/") || path.startsWith("/anthropic/") || path === "/v1" || path === "/anthropic";
 }
 
 const endpointsByPath: ReadonlyMap<string, Endpoint> = new Map(endpoints.map((endpoint) => [endpoint.path, endpoint]));
@@ -108,7 +108,10 @@ async function answerModels(
 ): Promise<Response> {
   const { method } = call.request;
   const id = readName(call.path.slice(list.length + 1));
-  if ((method !== "GET" && method !== "HEAD") || (id === "" && call.path !== list)) {
+  if (id === "" && call.path !== list) {
+    return answerError(call, new AppError("not_found"));
+  }
+  if (method !== "GET" && method !== "HEAD") {
     return refuseMethod(call, "GET, HEAD");
   }
   const answer = id === "" ? await listModels(call, toList, kept) : await describeModel(call, id, toOne, kept);

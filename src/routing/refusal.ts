@@ -9,9 +9,21 @@ function ambiguousDetail(providers: readonly string[]): string {
   return `${providers.join(" and ")} each have a model of that name, so it does not say where to go. Make a pool of that name, or disable the model at all but one.`;
 }
 
+/** What a caller asked for, in their own words. */
+export interface Asked {
+  readonly model: string;
+  /** Path of the endpoint, such as `/v1/embeddings`. */
+  readonly path: string;
+}
+
+/** Characters of a caller's own word that an error says back. */
+const longestName = 200;
+
 interface RefusalEntry {
   readonly code: ErrorCode;
   readonly detail?: string;
+  /** Instead of `detail` where it is known what was asked for; `name` is the model's, fit to be printed. */
+  readonly describe?: (name: string, asked: Asked) => string;
   /** Used when the Router names no time. */
   readonly retryAfterMs?: number;
 }
@@ -21,10 +33,21 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
   key_revoked: { code: "unauthenticated", detail: "This API key was revoked. Use another one." },
   key_expired: { code: "unauthenticated", detail: "This API key has expired. Use another one." },
   scope_missing: { code: "scope_missing" },
-  model_not_allowed: { code: "model_not_allowed" },
+  model_not_allowed: {
+    code: "model_not_allowed",
+    describe: (name) => `This API key may not use ${name}. GET /v1/models lists what it may use.`,
+  },
   tool_not_allowed: { code: "tool_not_allowed" },
-  model_not_found: { code: "model_not_found" },
-  endpoint_not_served: { code: "endpoint_not_supported" },
+  model_not_found: {
+    code: "model_not_found",
+    describe: (name) =>
+      `${name} is neither a pool of this workspace nor a model of a provider it has a credential for. GET /v1/models lists what there is.`,
+  },
+  endpoint_not_served: {
+    code: "endpoint_not_supported",
+    describe: (name, { path }) =>
+      `No provider behind ${name} serves ${path}. Call another endpoint, or a model of a provider that has this one.`,
+  },
   rate_limited: { code: "rate_limited", retryAfterMs: 1_000 },
   concurrency_limited: { code: "concurrency_limited", retryAfterMs: 1_000 },
   tokens_limited: { code: "rate_limited" },
@@ -35,16 +58,17 @@ const refusals: Readonly<Record<RefusalCode, RefusalEntry>> = {
   not_configured: { code: "router_unavailable", retryAfterMs: 1_000 },
 };
 
-/** The error that a Router's refusal stands for. */
-export function refusalError(refusal: Refusal): AppError {
+/** The error that a Router's refusal stands for; it names what was asked for where that is what was refused. */
+export function refusalError(refusal: Refusal, asked: Asked | null = null): AppError {
   if (refusal.code === "pool_exhausted" && refusal.retry_after_ms === null) {
     return new AppError("pool_exhausted", { detail: unusableDetail });
   }
   if (refusal.providers !== undefined) {
     return new AppError("model_not_found", { detail: ambiguousDetail(refusal.providers) });
   }
-  const { code, detail: plain, retryAfterMs } = refusals[refusal.code];
-  const detail = refusal.limit === undefined ? plain : describeLimit(refusal.limit, refusal.retry_after_ms);
+  const { code, detail: plain, describe, retryAfterMs } = refusals[refusal.code];
+  const named = asked === null ? plain : (describe?.(`\`${asked.model.slice(0, longestName)}\``, asked) ?? plain);
+  const detail = refusal.limit === undefined ? named : describeLimit(refusal.limit, refusal.retry_after_ms);
   const wait = refusal.retry_after_ms ?? retryAfterMs;
   return new AppError(code, {
     ...(detail === undefined ? {} : { detail }),

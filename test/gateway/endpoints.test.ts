@@ -173,6 +173,7 @@ describe("OpenAI's endpoints", () => {
     const alone = await sceneOf(sandbox("sk-sandbox-ok"));
     const refused = await post("/v1/moderations", alone, { model: "mix", input: "x" });
     expect([refused.status, refused.body.error.code]).toEqual([400, "endpoint_not_supported"]);
+    expect(refused.body.error.message).toMatch(/^No provider behind `[^`]+` serves \/v1\/[a-z/]+\./);
     const both = await sceneOf(sandbox("sk-sandbox-ok"), media("m"));
     const served = await post("/v1/moderations", both, { model: "mix", input: "x" });
     expect([served.status, served.headers.get("x-gatehouse-instance")]).toEqual([200, "i1"]);

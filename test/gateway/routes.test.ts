@@ -189,6 +189,7 @@ describe("refusals at the door", () => {
       expect([answer.status, answer.body.error.code], String(body)).toEqual([status, code]);
       expect(Object.keys(answer.body.error)).toEqual(["message", "type", "param", "code"]);
     }
+    expect((await ask(key, { model: "nobody", messages })).body.error.message).toMatch(/^`nobody` is neither a pool/);
     expect((await ask(key, "a=b", { "content-type": "application/x-www-form-urlencoded" })).status).toBe(415);
     expect((await ask(key, "{}", { "content-encoding": "gzip" })).status).toBe(415);
   });
@@ -219,6 +220,11 @@ describe("refusals at the door", () => {
     expect((await call("DELETE", "/v1/models/chat")).headers.get("allow")).toBe("GET, HEAD");
     const path = await call("POST", "/v1/nothing", { body: {} });
     expect([path.status, path.body.error.code]).toEqual([404, "not_found"]);
+    for (const above of ["/v1", "/v1/models/"]) {
+      const answer = await call("GET", above);
+      expect([answer.status, answer.body.error.code], above).toEqual([404, "not_found"]);
+    }
+    expect((await call("GET", "/anthropic")).body).toMatchObject({ type: "error", error: { type: "not_found_error" } });
   });
 });
 
