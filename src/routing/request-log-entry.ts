@@ -254,7 +254,6 @@ function listAttempts(
     const failed = trace.failures.find(({ attempt }) => attempt === ticket.attempt);
     const isLast = ticket.attempt === outcome?.ticket.attempt;
     const failure = failed?.failure ?? (isLast ? outcome.failure : null);
-    const until = failed?.at ?? (isLast ? endedAt : null);
     return {
       attempt: ticket.attempt,
       instance: nameInstance(ticket),
@@ -270,9 +269,17 @@ function listAttempts(
               timed_out: failure.timed_out,
               ours: failure.ours ?? false,
             },
-      took_ms: until === null ? null : Math.max(0, until - ticket.issued_at),
+      took_ms: tookMs(ticket, failed?.at ?? (isLast ? endedAt : null), isLast ? outcome : null),
     };
   });
+}
+
+/** The Router hears of an end a moment late, ends being told together; of an attempt that answered, the gateway says how long it took. */
+function tookMs(ticket: Ticket, heardAt: number | null, outcome: Outcome | null): number | null {
+  if (outcome?.route_ms !== undefined) {
+    return Math.max(0, outcome.duration_ms - outcome.route_ms);
+  }
+  return heardAt === null ? null : Math.max(0, heardAt - ticket.issued_at);
 }
 
 function describeUsage(outcome: Outcome | null): LogEntry["usage"] {
