@@ -207,7 +207,9 @@ export const DisplayName = z
   .min(1, { error: "Give a name.", abort: true })
   .max(100, "At most 100 characters.")
   .regex(/^[^\p{Cc}\p{Bidi_Control}]*$/u, "Leave out control characters, those for the writing direction too.")
-  .refine((name) => /[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name), "Give a name that can be seen.");
+  .refine((name) => /[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name), "Give a name that can be seen.")
+  // The generator would write the expression with its flag, as `…$/u`, which nothing matches.
+  .openapi({ pattern: String.raw`^[^\p{Cc}\p{Bidi_Control}]*$` });
 
 /** A language tag, RFC 5646. */
 export const LanguageTag = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");

@@ -82,20 +82,23 @@ export type ToolRow = typeof tools.$inferSelect;
 export const ToolAuthSchema = z
   .discriminatedUnion("type", [
     z.strictObject({ type: z.literal("none") }),
-    z.strictObject({
-      type: z.literal("api_key"),
-      in: z.enum(["header", "query", "cookie", "path"]).describe("`path` is for built-in providers alone."),
-      name: z
-        .string()
-        .regex(/^[A-Za-z0-9_.$-]{1,128}$/, "Use letters, digits and _ . $ - only.")
-        .describe("The header's or query parameter's name."),
-      prefix: z
-        .string()
-        .max(64)
-        .regex(/^[\x20-\x7e]*$/, "Use printable ASCII only.")
-        .exactOptional()
-        .describe("Written before the key."),
-    }),
+    z
+      .strictObject({
+        type: z.literal("api_key"),
+        in: z.enum(["header", "query", "cookie", "path"]).describe("`path` is for built-in providers alone."),
+        name: z
+          .string()
+          .regex(/^[A-Za-z0-9_.$-]{1,128}$/, "Use letters, digits and _ . $ - only.")
+          .describe("The header's or query parameter's name."),
+        prefix: z
+          .string()
+          .max(64)
+          .regex(/^[\x20-\x7e]*$/, "Use printable ASCII only.")
+          .exactOptional()
+          .describe("Written before the key."),
+      })
+      // The generator takes an exactly optional field for a required one.
+      .openapi({ required: ["type", "in", "name"] }),
     z.strictObject({ type: z.literal("bearer") }),
     z.strictObject({ type: z.literal("basic") }),
     z.strictObject({
