@@ -18,6 +18,7 @@ const slope = [
   ["routing"],
   ["tools"],
   ["gateway"],
+  ["contract"],
 ] as const;
 
 interface Pattern {
@@ -107,8 +108,8 @@ export default defineConfig({
     { files: ["src/index.ts"], rules: { "oxc/no-barrel-file": "off" } },
     // Generated tables, a model a line.
     { files: ["src/providers/models/*.ts"], rules: { "max-lines": "off" } },
-    // One entry for each code, and nothing else.
-    { files: ["src/base/error-table.ts", "src/base/error-help.ts"], rules: { "max-lines": "off" } },
+    // One entry for each code, or for each field of an example, and nothing else.
+    { files: ["src/base/error-table.ts", "src/base/error-help.ts", "src/contract/words.ts"], rules: { "max-lines": "off" } },
     {
       files: ["src/base/log.ts", "*.config.ts", "scripts/**", "test/**", "e2e/**", "bench/**"],
       rules: { "no-console": "off" },

@@ -134,8 +134,13 @@ export function errorResponse(error: AppError, headers: Headers, face: Face): Re
   if (error.status === 401) {
     headers.set("www-authenticate", "Bearer");
   }
-  const body = face.errorBody(toWireError(error), error.status, headers.get("x-request-id") ?? "");
+  const body = errorBody(error, face, headers.get("x-request-id") ?? "");
   return new Response(JSON.stringify(body), { status: error.status, headers });
+}
+
+/** The body of an error answer. */
+export function errorBody(error: AppError, face: Face, requestId: string): object {
+  return face.errorBody(toWireError(error), error.status, requestId);
 }
 
 /** A provider's in-band error in our shape, searched for the credential, its message cut to 2,000 characters. */

@@ -22,11 +22,11 @@ import { finish, holdsSecret, startWrite, type Write } from "./write.js";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 
-/** A success: JSON of a schema, bytes of another type, or nothing. */
+/** A success: JSON of a schema, bytes of other types, or nothing. */
 interface ResponseSpec {
   readonly description: string;
   readonly schema?: z.ZodType;
-  readonly contentType?: string;
+  readonly contentType?: string | readonly string[];
 }
 
 /** What an endpoint declares. `permission` has no default. */

@@ -1,73 +1,91 @@
-/** The contract as a document: OpenAPI 3.1, generated from the same declarations that are checked at run time. */
+/** The declared endpoints as OpenAPI 3.1, from the same declarations that are checked at run time. */
 import { OpenAPIHono, z, type RouteConfig } from "@hono/zod-openapi";
-import { errorTable } from "../base/error-table.js";
+import { roles, scopeTable, type Role } from "../access/permissions.js";
+import type { Permission } from "../access/principal.js";
 import type { ErrorCode } from "../base/errors.js";
 import type { Endpoint, EndpointSpec } from "./endpoint.js";
+import {
+  type Components,
+  errorResponses,
+  headerRefs,
+  isJsonObject,
+  type JsonObject,
+  problemFace,
+  problemSchema,
+  refTo,
+} from "./openapi-parts.js";
 
 type Spec = EndpointSpec<unknown, unknown, unknown>;
 
-/** A problem document, RFC 9457. */
-const Problem = z
-  .object({
-    type: z.string().describe("Address of the page that explains the code."),
-    title: z.string(),
-    status: z.number().int(),
-    detail: z.string(),
-    code: z.string(),
-    request_id: z.string(),
-    errors: z
-      .array(
-        z.object({ in: z.string().optional(), pointer: z.string(), detail: z.string(), code: z.string().optional() }),
-      )
-      .optional(),
-  })
-  .openapi("Problem");
+/** The operations of a document and the schemas that they name. */
+export interface Description {
+  readonly paths: JsonObject;
+  readonly schemas: JsonObject;
+}
 
-/** The OpenAPI 3.1 document of the mounted endpoints. */
-export function describeApi(endpoints: readonly Endpoint[], version: string, serverUrl: string): object {
+/** Describes the declared endpoints; what they share goes into `components`. */
+export function describeEndpoints(endpoints: readonly Endpoint[], components: Components): Description {
   const app = new OpenAPIHono();
-  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
-    type: "http",
-    scheme: "bearer",
-    description: "A session token, a personal token or an API key.",
-  });
   for (const { spec } of endpoints) {
     app.openAPIRegistry.registerPath(toRoute(spec));
   }
-  return app.getOpenAPI31Document({
-    openapi: "3.1.0",
-    info: {
-      title: "Gatehouse",
-      version,
-      description:
-        "Workspaces, members, API keys, encrypted provider credentials, and a gateway that routes model calls.",
-      license: { name: "All rights reserved" },
-    },
-    servers: [{ url: serverUrl }],
-    tags: [...new Set(endpoints.map(({ spec }) => spec.tag))].map((name) => ({ name })),
-  });
+  const generated: unknown = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
+  const schemas = partOf(partOf(generated, "components"), "schemas");
+  for (const schema of Object.values(schemas)) {
+    mergeClosed(schema, schemas);
+  }
+  const paths = partOf(generated, "paths");
+  for (const { spec } of endpoints) {
+    const operation = partOf(partOf(paths, spec.path), spec.method);
+    complete(operation, spec, components);
+  }
+  return { paths, schemas: { ...schemas, Problem: problemSchema } };
+}
+
+function partOf(parent: unknown, name: string): JsonObject {
+  const part = isJsonObject(parent) ? parent[name] : undefined;
+  if (!isJsonObject(part)) {
+    throw new TypeError(`nothing was generated for ${name}`);
+  }
+  return part;
+}
+
+/** An object that extends another, neither of which takes more fields, would take none of the two: it becomes one object. */
+function mergeClosed(schema: unknown, schemas: JsonObject): void {
+  const parts = isJsonObject(schema) && Array.isArray(schema["allOf"]) ? schema["allOf"].map(resolve) : [];
+  if (!isJsonObject(schema) || parts.length < 2 || parts.some((part) => part?.["additionalProperties"] !== false)) {
+    return;
+  }
+  const objects = parts.filter((part) => part !== null);
+  delete schema["allOf"];
+  schema["type"] = "object";
+  schema["properties"] = Object.assign({}, ...objects.map((part) => part["properties"]));
+  schema["required"] = objects.flatMap((part) => (Array.isArray(part["required"]) ? part["required"] : []));
+  schema["additionalProperties"] = false;
+
+  function resolve(part: unknown): JsonObject | null {
+    const name = isJsonObject(part) ? /^#\/components\/schemas\/(.+)$/.exec(String(part["$ref"]))?.[1] : undefined;
+    const found = name === undefined ? part : schemas[name];
+    return isJsonObject(found) ? found : null;
+  }
 }
 
 function toRoute(spec: Spec): RouteConfig {
   const params = pathParams(spec);
-  const headers = headerParams(spec);
   return {
     method: spec.method,
     path: spec.path,
     operationId: spec.operation,
     summary: spec.summary,
-    ...(spec.description === undefined ? {} : { description: spec.description }),
     tags: [spec.tag],
-    security: spec.permission.kind === "public" ? [] : [{ bearer: [] }],
     request: {
       ...(params === null ? {} : { params }),
       ...(spec.query instanceof z.ZodObject ? { query: spec.query } : {}),
-      ...(headers === null ? {} : { headers }),
       ...(spec.body === undefined
         ? {}
         : { body: { required: spec.optionalBody !== true, content: { "application/json": { schema: spec.body } } } }),
     },
-    responses: { ...successes(spec), ...failures(spec) },
+    responses: successes(spec),
   };
 }
 
@@ -82,49 +100,127 @@ function pathParams(spec: Spec): z.ZodObject | null {
   return names.length === 0 ? null : z.object(shape);
 }
 
-function headerParams(spec: Spec): z.ZodObject | null {
-  if (spec.method === "get") {
-    return null;
-  }
-  const idempotent = spec.storedAnswer !== "never";
-  const shape = {
-    ...(idempotent
-      ? {
-          "Idempotency-Key": z
-            .string()
-            .optional()
-            .describe("Makes a retry safe: the same key and body give the stored answer."),
-        }
-      : {}),
-    ...(spec.etag === true
-      ? { "If-Match": z.string().optional().describe("The ETag you read; the change is refused when it moved.") }
-      : {}),
-  };
-  return Object.keys(shape).length === 0 ? null : z.object(shape);
-}
-
 function successes(spec: Spec): RouteConfig["responses"] {
   const responses: RouteConfig["responses"] = {};
   for (const [status, { description, schema, contentType }] of Object.entries(spec.responses)) {
     const json = schema === undefined ? {} : { "application/json": { schema } };
-    const bytes = contentType === undefined ? {} : { [contentType]: { schema: z.string() } };
+    const types = contentType === undefined ? [] : [contentType].flat();
+    const bytes = Object.fromEntries(types.map((type) => [type, { schema: z.string() }]));
     const content = { ...json, ...bytes };
     responses[status] = Object.keys(content).length === 0 ? { description } : { description, content };
   }
   return responses;
 }
 
-function failures(spec: Spec): RouteConfig["responses"] {
-  const responses: RouteConfig["responses"] = {};
-  for (const [status, codes] of Map.groupBy(allErrors(spec), (code) => errorTable[code].status)) {
-    responses[status] = {
-      description: codes.map((code) => `\`${code}\`: ${errorTable[code].detail}`).join(" "),
-      content: { "application/problem+json": { schema: Problem } },
-    };
-  }
-  return responses;
+/** Whether an endpoint keeps its answers for retries. */
+function keepsAnswers(spec: Spec): boolean {
+  return spec.method !== "get" && spec.storedAnswer !== "never";
 }
 
+/** Adds what the generator does not know: who may call, headers, errors. */
+function complete(operation: JsonObject, spec: Spec, components: Components): void {
+  const takesSetupToken = spec.errors.includes("invalid_setup_token");
+  const who = takesSetupToken ? "Takes the set-up token." : describePermission(spec.permission);
+  operation["description"] = spec.description === undefined ? who : `${spec.description}\n\n${who}`;
+  operation["security"] = takesSetupToken
+    ? [{ setup_token: [] }]
+    : spec.permission.kind === "public"
+      ? []
+      : [{ bearer: [] }];
+  operation["x-permission"] = takesSetupToken ? { kind: "setup_token" } : permissionFacts(spec.permission);
+  const generated = Array.isArray(operation["parameters"]) ? operation["parameters"] : [];
+  const own = headerNames(spec).map((name) => refTo("parameters", name));
+  if (generated.length + own.length > 0) {
+    operation["parameters"] = [...generated, ...own];
+  }
+  const replayed = keepsAnswers(spec) ? ["Idempotency-Replayed"] : [];
+  const responses = partOf(operation, "responses");
+  for (const [status, response] of Object.entries(responses)) {
+    if (isJsonObject(response)) {
+      response["headers"] = headerRefs(["x-request-id", ...successHeaders(spec, status, response), ...replayed]);
+    }
+  }
+  if (spec.method === "get" && spec.etag === true) {
+    responses["304"] = {
+      description: "What you have, by `If-None-Match`, still holds.",
+      headers: headerRefs(["x-request-id", "ETag"]),
+    };
+  }
+  Object.assign(responses, errorResponses(allErrors(spec), problemFace, components, replayed));
+}
+
+function headerNames(spec: Spec): string[] {
+  return [
+    ...(keepsAnswers(spec) ? ["Idempotency-Key"] : []),
+    ...(spec.etag === true ? [spec.method === "get" ? "If-None-Match" : "If-Match"] : []),
+    ...(spec.permission.kind === "workspace" ? ["X-Workspace"] : []),
+  ];
+}
+
+function successHeaders(spec: Spec, status: string, response: JsonObject): string[] {
+  return [
+    ...("content" in response && (spec.etag === true || status === "201") ? ["ETag"] : []),
+    ...(status === "201" || status === "302" ? ["Location"] : []),
+  ];
+}
+
+/** The least role that meets a workspace permission. */
+function leastRole({ scope, least, own }: Extract<Permission, { kind: "workspace" }>): Role {
+  const needed = [...(own === true ? [] : [scopeTable[scope]]), ...(least === undefined ? [] : [least])];
+  return roles.find((role) => needed.includes(role)) ?? "MEMBER";
+}
+
+/** Who may call, for programs. */
+function permissionFacts(permission: Permission): JsonObject {
+  switch (permission.kind) {
+    case "public":
+      return { kind: "public" };
+    case "session": {
+      const { own, tokens } = permission;
+      return {
+        kind: "session",
+        credentials: ["session", ...(tokens === undefined ? [] : ["personal_token"])],
+        ...(tokens === undefined ? {} : { scope: tokens }),
+        ...(own === true ? { own_session: true } : {}),
+      };
+    }
+    case "workspace":
+      return {
+        kind: "workspace",
+        credentials: ["session", ...(permission.keys ? ["personal_token", "api_key"] : [])],
+        scope: permission.scope,
+        least_role: leastRole(permission),
+        ...(permission.own === true ? { own_only_below: scopeTable[permission.scope] } : {}),
+        ...(permission.self === undefined ? {} : { self: permission.self }),
+      };
+  }
+}
+
+/** Who may call, for people. */
+function describePermission(permission: Permission): string {
+  switch (permission.kind) {
+    case "public":
+      return "Anyone may call it.";
+    case "session": {
+      const who = permission.own === true ? "A signed-in person, by the session itself" : "A signed-in person";
+      const token = permission.tokens === undefined ? "" : `, or a personal token with \`${permission.tokens}\``;
+      return `${who}${token}.`;
+    }
+    case "workspace": {
+      const role = leastRole(permission);
+      const people = role === "OWNER" ? "The OWNER" : role === "ADMIN" ? "An ADMIN or the OWNER" : "Any member";
+      const needed = scopeTable[permission.scope];
+      const own = permission.own === true && needed !== role ? ` (a ${role} for what is their own)` : "";
+      const self = permission.self === undefined ? "" : ", or whom it concerns";
+      const keys = permission.keys
+        ? `, or an API key or personal token with \`${permission.scope}\``
+        : "; API keys and personal tokens are refused";
+      return `${people}${own}${self}${keys}.`;
+    }
+  }
+}
+
+/** Every code that an endpoint can answer: the declared ones, and those that its declaration implies. */
 function allErrors(spec: Spec): ErrorCode[] {
   const implied: ErrorCode[] = ["misdirected_request", "rate_limited", "internal", "not_ready"];
   if (spec.permission.kind !== "public") {
@@ -141,16 +237,12 @@ function allErrors(spec: Spec): ErrorCode[] {
       "body_too_large",
       ...(spec.permission.kind === "public" ? [] : (["origin_not_allowed"] as const)),
       ...(spec.body === undefined ? [] : (["malformed_json", "unsupported_media_type"] as const)),
+      ...(keepsAnswers(spec) ? (["idempotency_in_progress", "idempotency_key_reused", "invalid_header"] as const) : []),
+      ...(spec.etag === true ? (["precondition_failed"] as const) : []),
     );
-    implied.push(
-      ...(spec.storedAnswer === "never"
-        ? []
-        : (["idempotency_in_progress", "idempotency_key_reused", "invalid_header"] as const)),
-    );
-    implied.push(...(spec.etag === true ? (["precondition_failed"] as const) : []));
   }
   if (spec.publishes === true) {
     implied.push("publish_pending");
   }
-  return [...new Set([...implied, ...spec.errors])];
+  return [...implied, ...spec.errors];
 }

@@ -30,7 +30,7 @@ const exportLog = endpoint(
     tag: "Audit",
     permission: readers,
     query: AuditFilter.extend({ format: z.enum(exportFormats).default("ndjson") }),
-    responses: { 200: { description: "The export.", contentType: "application/x-ndjson" } },
+    responses: { 200: { description: "The export.", contentType: ["application/x-ndjson", "text/csv"] } },
     errors: [],
   },
   async (call) => {
