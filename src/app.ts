@@ -11,14 +11,14 @@ import { log } from "./base/log.js";
 import { readSettings, requireSettings } from "./base/settings.js";
 import { confirmCredential } from "./connections/confirm.js";
 import { connectionEndpoints } from "./connections/routes.js";
-import { describeApi } from "./contract/document.js";
+import { contractServer } from "./contract/serve.js";
 import { errorResponse, faceOf } from "./gateway/face.js";
 import { gateway, isGatewayPath } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
 import { compressAnswer } from "./http/compress.js";
 import { answerPreflight, shareAnswer } from "./http/cors.js";
 import { checkDoor, secureAnswer } from "./http/door.js";
-import { showErrorIndex, showErrorPage } from "./http/error-pages.js";
+import { docsPages } from "./http/docs-routes.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
 import { showOutbox } from "./mail/dev-outbox.js";
 import { toActor, type Endpoint } from "./http/endpoint.js";
@@ -187,12 +187,10 @@ controlPlane.use(async (context, next) => {
   await next();
 });
 
-controlPlane.get("/openapi.json", (context) => {
-  return context.json(describeApi(endpoints, version, requireSettings(context.env).publicUrl));
-});
+const showContract = contractServer(endpoints, version);
+controlPlane.get("/openapi.json", (context) => showContract(context.req.raw, requireSettings(context.env).publicUrl));
 
-controlPlane.get("/docs/errors", () => showErrorIndex());
-controlPlane.get("/docs/errors/:code", (context) => showErrorPage(context.req.param("code")));
+controlPlane.route("/docs", docsPages);
 
 controlPlane.get("/dev/outbox", (context) =>
   showOutbox(context.req.raw, context.env, context.get("db"), letterWriters),

@@ -78,6 +78,17 @@ describe("the contract", () => {
     }
   });
 
+  it("is kept by who has it until it changes, and by the isolate", async ({ expect }) => {
+    const first = await call("GET", "/openapi.json");
+    const etag = first.headers.get("etag") ?? "";
+    expect(etag).toMatch(/^"[0-9a-f]{32}"$/);
+    expect(first.headers.get("cache-control")).toBe("public, max-age=300");
+    const again = await call("GET", "/openapi.json", { headers: { "if-none-match": `W/${etag}` } });
+    expect([again.status, again.text, again.headers.get("etag")]).toEqual([304, "", etag]);
+    const other = await call("GET", "/openapi.json", { headers: { "if-none-match": '"other"' } });
+    expect([other.status, other.text]).toEqual([200, first.text]);
+  });
+
   it("holds the gateway, the door of agents, and the service's own pages", async ({ expect }) => {
     const document = await readDocument();
     for (const { path } of gatewayEndpoints) {
