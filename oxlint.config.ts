@@ -106,10 +106,20 @@ export default defineConfig({
     ...slope.flatMap((rooms, level) => rooms.flatMap((room) => restrictRoom(room, level))),
     { files: ["src/index.ts", "bench/workers/*.ts", "*.config.ts"], rules: { "import/no-default-export": "off" } },
     { files: ["src/index.ts"], rules: { "oxc/no-barrel-file": "off" } },
+    // Pages are made of the texts of docs/, which are no code.
+    {
+      files: ["src/http/guide-texts.ts"],
+      rules: restrictImports([
+        { group: ["../**", "!../../docs/**/*.md"], message: "Only texts of docs/ belong here." },
+      ]),
+    },
     // Generated tables, a model a line.
     { files: ["src/providers/models/*.ts"], rules: { "max-lines": "off" } },
     // One entry for each code, or for each field of an example, and nothing else.
-    { files: ["src/base/error-table.ts", "src/base/error-help.ts", "src/contract/words.ts"], rules: { "max-lines": "off" } },
+    {
+      files: ["src/base/error-table.ts", "src/base/error-help.ts", "src/contract/words.ts"],
+      rules: { "max-lines": "off" },
+    },
     {
       files: ["src/base/log.ts", "*.config.ts", "scripts/**", "test/**", "e2e/**", "bench/**"],
       rules: { "no-console": "off" },

@@ -3,12 +3,10 @@ import { errorHelp } from "../base/error-help.js";
 import { errorTable } from "../base/error-table.js";
 import { AppError, isErrorCode, type ErrorCode } from "../base/errors.js";
 import { escapeHtml } from "../base/html.js";
+import { docsPage } from "./docs-page.js";
 
 /** Where the pages stand; a code comes behind a slash. */
 export const errorPagesPath = "/docs/errors";
-
-// Texts change with a release only.
-const keptSeconds = 300;
 
 /** The list of all codes, by status. */
 export function showErrorIndex(): Response {
@@ -63,27 +61,5 @@ function writeText(text: string): string {
 }
 
 function page(title: string, content: string): Response {
-  const html = `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)} · Gatehouse</title>
-<link rel="stylesheet" href="/page.css">
-</head>
-<body>
-<main>
-${content}
-</main>
-</body>
-</html>
-`;
-  return new Response(html, {
-    headers: {
-      "content-type": "text/html; charset=utf-8",
-      "cache-control": `public, max-age=${keptSeconds}`,
-      "content-security-policy":
-        "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    },
-  });
+  return docsPage({ title, language: "en", twin: null, content });
 }
