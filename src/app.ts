@@ -18,7 +18,7 @@ import { authenticate } from "./http/authenticate.js";
 import { compressAnswer } from "./http/compress.js";
 import { answerPreflight, shareAnswer } from "./http/cors.js";
 import { checkDoor, secureAnswer } from "./http/door.js";
-import { showErrorIndex, showErrorPage } from "./http/error-pages.js";
+import { docsPages } from "./http/docs-routes.js";
 import { type HttpContext, type HttpEnv, type Services } from "./http/context.js";
 import { showOutbox } from "./mail/dev-outbox.js";
 import { toActor, type Endpoint } from "./http/endpoint.js";
@@ -190,8 +190,7 @@ controlPlane.use(async (context, next) => {
 const showContract = contractServer(endpoints, version);
 controlPlane.get("/openapi.json", (context) => showContract(context.req.raw, requireSettings(context.env).publicUrl));
 
-controlPlane.get("/docs/errors", () => showErrorIndex());
-controlPlane.get("/docs/errors/:code", (context) => showErrorPage(context.req.param("code")));
+controlPlane.route("/docs", docsPages);
 
 controlPlane.get("/dev/outbox", (context) =>
   showOutbox(context.req.raw, context.env, context.get("db"), letterWriters),

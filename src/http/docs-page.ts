@@ -22,15 +22,17 @@ const frames = {
 // Texts change with a release only.
 const keptSeconds = 300;
 
-/** Only our own stylesheet, and our own script for what a page does beyond showing text. */
-const policy =
-  "default-src 'none'; style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/** Only our own stylesheet, and no script but our own on a page that has code to copy. */
+const policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const scriptPolicy = `${policy}; script-src 'self'`;
 
 /** A page of documentation. It may be kept by anyone for five minutes. */
 export function docsPage({ title, language, twin, content }: DocsPage): Response {
   const frame = frames[language];
   const otherTag = frames[language === "en" ? "zh" : "en"].tag;
   const turn = twin === null ? "" : `\n<a href="${twin}" hreflang="${otherTag}" lang="${otherTag}">${frame.other}</a>`;
+  const hasCode = content.includes("<pre");
+  const script = hasCode ? `\n<script src="/docs.js" defer></script>` : "";
   const html = `<!doctype html>
 <html lang="${frame.tag}">
 <head>
@@ -38,8 +40,7 @@ export function docsPage({ title, language, twin, content }: DocsPage): Response
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)} · Gatehouse</title>
 <link rel="stylesheet" href="/page.css">
-<link rel="stylesheet" href="/docs.css">
-<script src="/docs.js" defer></script>
+<link rel="stylesheet" href="/docs.css">${script}
 </head>
 <body>
 <header>
@@ -60,7 +61,7 @@ ${content}
       "content-type": "text/html; charset=utf-8",
       "content-language": frame.tag,
       "cache-control": `public, max-age=${keptSeconds}`,
-      "content-security-policy": policy,
+      "content-security-policy": hasCode ? scriptPolicy : policy,
     },
   });
 }
