@@ -127,7 +127,7 @@ function readBody(lines, header, find) {
  *   findings: Finding[], warnings: string[] }} given
  */
 function judge({ header, manifest, body, key, options, find, findings, warnings }) {
-  const kept = (options.checkpoints ?? []).map((note, at) => openNote(note, key, `Checkpoint ${at + 1}`));
+  const kept = (options.checkpoints ?? []).map((note, at) => openNote(tidy(note), key, `Checkpoint ${at + 1}`));
   const start = readPruned(header, key, find);
   const isFiltered = header["filters"] !== null;
   const sealed = findPlaces(body, start.size, isFiltered, manifest, find);
@@ -150,6 +150,10 @@ function judge({ header, manifest, body, key, options, find, findings, warnings 
   if (manifest !== null && manifest["entries"] !== body.length) {
     find("count", `The manifest counts ${manifest["entries"]} rows, ${body.length} are here.`);
   }
+  const stray = sealed.find(({ index }) => index !== null && index >= (head?.size ?? 0));
+  if (manifest !== null && stray !== undefined) {
+    find("inserted", `The checkpoint covers ${head?.size ?? 0} rows, not the row's place.`, stray.line, stray.seq);
+  }
   const unsealed = body.length - sealed.length;
   if (unsealed > 0) {
     warnings.push(`${unsealed} rows at the end are not sealed yet: only the export's own signature speaks for them.`);
@@ -164,6 +168,14 @@ function judge({ header, manifest, body, key, options, find, findings, warnings 
   const proved = !isFiltered && head !== null && sealed.length > 0;
   const root = head === null ? null : head.root.toString("base64");
   return { ok: findings.length === 0, proved, findings, warnings, rows: body.length, size: head?.size ?? null, root };
+}
+
+/** A note as it was signed, out of a letter or an editor that wrote line ends its own way. @param {string} note */
+function tidy(note) {
+  return `${note
+    .replaceAll("\r\n", "\n")
+    .replace(/^\uFEFF/, "")
+    .trim()}\n`;
 }
 
 /**
@@ -261,16 +273,18 @@ function checkRoots({ start, sealed, head, kept, manifest, origin, find }) {
   if (head !== null && from + sealed.length < size) {
     find("truncated", `The checkpoint covers ${size} rows, the export ends with place ${from + sealed.length - 1}.`);
   }
-  const known = new Map(kept.map((note) => [note.size, note]));
+  const known = new Set(kept);
   /** @type {Buffer[]} */
   const blocks = [];
   const tree = start;
   const meet = () => {
-    const older = known.get(tree.size);
-    if (older !== undefined && !older.root.equals(tree.root())) {
-      find("history", `The first ${tree.size} rows are not those that the kept checkpoint covers.`);
+    // Two kept checkpoints of one size may disagree: each is compared.
+    for (const older of kept.filter((note) => note.size === tree.size)) {
+      if (!older.root.equals(tree.root())) {
+        find("history", `The first ${tree.size} rows are not those that the kept checkpoint covers.`);
+      }
+      known.delete(older);
     }
-    known.delete(tree.size);
   };
   meet();
   let block = new Growing();
@@ -286,16 +300,7 @@ function checkRoots({ start, sealed, head, kept, manifest, origin, find }) {
   if (block.size > 0) {
     blocks.push(block.root());
   }
-  for (const older of known.values()) {
-    const why =
-      older.size < from
-        ? "it is older than the rows that are left; ask for a consistency proof"
-        : "the export ends before";
-    find("history", `The kept checkpoint of ${older.size} rows cannot be compared: ${why}.`);
-  }
-  for (const older of kept.filter((note) => note.origin !== origin)) {
-    find("history", `The kept checkpoint is of ${older.origin}.`);
-  }
+  tellUnmet({ known, kept, from, origin, find });
   if (head !== null && !tree.root().equals(head.root)) {
     find("root", "The rows do not make the root that was signed.");
     nameBlocks(blocks, manifest, from, sealed, find);
@@ -304,6 +309,23 @@ function checkRoots({ start, sealed, head, kept, manifest, origin, find }) {
     if (told.length !== blocks.length || blocks.some((hash, at) => hash.toString("base64") !== told[at])) {
       find("manifest", "The manifest's list of blocks is not what the rows make.");
     }
+  }
+}
+
+/**
+ * Kept checkpoints that nothing could be compared with.
+ * @param {{ known: Set<Head>, kept: Head[], from: number, origin: string, find: (kind: string, detail: string) => void }} given
+ */
+function tellUnmet({ known, kept, from, origin, find }) {
+  for (const older of known) {
+    const why =
+      older.size < from
+        ? "it is older than the rows that are left; ask for a consistency proof"
+        : "the export ends before";
+    find("history", `The kept checkpoint of ${older.size} rows cannot be compared: ${why}.`);
+  }
+  for (const older of kept.filter((note) => note.origin !== origin)) {
+    find("history", `The kept checkpoint is of ${older.origin}.`);
   }
 }
 

@@ -11,10 +11,10 @@ import { planLetters } from "../mail/outbox.js";
 import { readSettingsOf, workspaces, type WorkspaceSettings } from "../tenancy/model.js";
 import { hashRow } from "./leaf.js";
 import { ledgerFor } from "./ledger-for.js";
-import type { LedgerApi } from "./ledger.do.js";
+import type { KeptCheckpoint, LedgerApi } from "./ledger.do.js";
 import { auditTrees, type TreeFault } from "./model.js";
 import { fromBase64, originOf, signNote } from "./note.js";
-import { noteFault, reviveTree, sealWorkspace, type TreeRow } from "./seal.js";
+import { findTree, noteFault, reviveTree, sealWorkspace, type TreeRow } from "./seal.js";
 import { nodeReader, tileReader, tileWidth, type ReadTile, type Tile } from "./tiles.js";
 import { isIncluded, isSame, proveInclusion, readRoot } from "./tree.js";
 
@@ -49,24 +49,34 @@ export async function sweepCare(env: Env, db: Database, now: number): Promise<vo
 export async function careFor(
   env: Env,
   db: Database,
-  tree: TreeRow,
+  seen: TreeRow,
   settings: WorkspaceSettings | null,
   now: number,
 ): Promise<void> {
-  const isThis = eq(auditTrees.workspaceId, tree.workspaceId);
-  await commit(db, [db.update(auditTrees).set({ caredAt: now }).where(isThis)]);
-  if (tree.fault === "rolled_back") {
-    await reviveTree(env, db, tree);
+  const { workspaceId } = seen;
+  await commit(db, [db.update(auditTrees).set({ caredAt: now }).where(eq(auditTrees.workspaceId, workspaceId))]);
+  if (seen.fault === "rolled_back") {
+    await reviveTree(env, db, seen);
     return;
   }
-  if (tree.fault !== null) {
+  if (seen.fault !== null) {
     // Whatever was done to old rows, those that still come are sealed.
-    await sealWorkspace(env, db, tree.workspaceId, now, rowsSealedPerVisit);
+    await sealWorkspace(env, db, workspaceId, now, rowsSealedPerVisit);
   }
-  await compareNext(env, db, tree, now);
+  // In this order: what the Ledger has was in the record before, so a record that has less was set back.
+  const latest = await (ledgerFor(env, workspaceId) satisfies LedgerApi).latest();
+  const tree = await findTree(db, workspaceId);
+  if (tree === null || latest === null) {
+    return;
+  }
+  if (latest.size > tree.size) {
+    await noteFault(db, workspaceId, "rolled_back", null, now);
+    return;
+  }
+  await compareNext(db, tree, latest, now);
   const days = settings?.audit_retention_days ?? null;
   if (days !== null) {
-    await pruneOld(env, db, tree, now - days * dayMs, now);
+    await pruneOld(env, db, { tree, latest, cut: now - days * dayMs, now });
   }
   if (settings !== null) {
     await mailCheckpoint(db, tree, settings.audit_checkpoint_email, now);
@@ -74,7 +84,7 @@ export async function careFor(
 }
 
 /** Compares one tile's rows with their hashes, and the hashes with what the Ledger has signed. The next visit takes the next tile. */
-async function compareNext(env: Env, db: Database, tree: TreeRow, now: number): Promise<void> {
+async function compareNext(db: Database, tree: TreeRow, latest: KeptCheckpoint, now: number): Promise<void> {
   const { workspaceId, prunedSize, comparedTo, signedSize } = tree;
   const from = comparedTo >= signedSize || comparedTo < prunedSize ? prunedSize : comparedTo;
   if (from >= signedSize) {
@@ -83,8 +93,13 @@ async function compareNext(env: Env, db: Database, tree: TreeRow, now: number): 
   const readTile = tileReader(db, workspaceId);
   const tile = await readTile(0, from / tileWidth);
   const found =
-    tile === null ? { fault: "tree_changed" as const, seq: null } : await compareTile(env, db, tree, tile, readTile);
+    tile === null
+      ? { fault: "tree_changed" as const, seq: null }
+      : await compareTile(db, workspaceId, latest, tile, readTile);
   const last = tile?.seqs.at(-1) ?? 0;
+  if (found !== null && (await isPruned(db, workspaceId, from))) {
+    return;
+  }
   if (found !== null) {
     await noteFault(db, workspaceId, found.fault, found.seq, now);
   }
@@ -102,20 +117,23 @@ async function compareNext(env: Env, db: Database, tree: TreeRow, now: number): 
   ]);
 }
 
+/** Whether another visit dropped the rows of a tile while this one looked at them. */
+async function isPruned(db: Database, workspaceId: string, index: number): Promise<boolean> {
+  return ((await findTree(db, workspaceId))?.prunedSize ?? 0) > index;
+}
+
 async function compareTile(
-  env: Env,
   db: Database,
-  tree: TreeRow,
+  workspaceId: string,
+  latest: KeptCheckpoint,
   tile: Tile,
   readTile: ReadTile,
 ): Promise<{ readonly fault: TreeFault; readonly seq: number | null } | null> {
-  const { workspaceId } = tree;
-  const latest = await (ledgerFor(env, workspaceId) satisfies LedgerApi).latest();
-  const root = latest === null ? null : fromBase64(latest.root);
+  const root = fromBase64(latest.root);
   const index = tile.tile * tileWidth;
   const [first] = tile.hashes;
-  if (latest === null || root === null || first === undefined || latest.size > tree.size) {
-    return null;
+  if (root === null || first === undefined) {
+    return { fault: "tree_changed", seq: null };
   }
   // A proof takes its neighbours from the tile itself, so it speaks for all of the tile's hashes.
   const proof = await proveInclusion(index, latest.size, nodeReader(readTile));
@@ -145,14 +163,31 @@ async function compareTile(
   return stranger === undefined ? null : { fault: "row_slipped_in", seq: stranger };
 }
 
-/** Drops rows before `cut`, whole tiles only, so that what is left stays provable; says so signed, in the tree's row and in the log itself. */
-async function pruneOld(env: Env, db: Database, tree: TreeRow, cut: number, now: number): Promise<void> {
+interface Pruning {
+  readonly tree: TreeRow;
+  readonly latest: KeptCheckpoint;
+  /** Rows before this may go; epoch milliseconds. */
+  readonly cut: number;
+  readonly now: number;
+}
+
+/** Drops rows before `cut`, whole tiles only and only as they were sealed, so that what is left stays provable; says so signed, in the tree's row and in the log itself. */
+async function pruneOld(env: Env, db: Database, { tree, latest, cut, now }: Pruning): Promise<void> {
   const { workspaceId, prunedSize, prunedSeq, signedSize } = tree;
   const readTile = tileReader(db, workspaceId);
   let [size, seq] = [prunedSize, prunedSeq];
   for (let tiles = 0; tiles < tilesPrunedPerVisit && size + tileWidth <= signedSize; tiles += 1) {
-    const last = (await readTile(0, size / tileWidth))?.seqs.at(-1);
-    if (last === undefined || (await newestBetween(db, workspaceId, seq, last)) >= cut) {
+    const tile = await readTile(0, size / tileWidth);
+    const last = tile?.seqs.at(-1);
+    if (tile === null || last === undefined || (await newestBetween(db, workspaceId, seq, last)) >= cut) {
+      break;
+    }
+    // Nobody makes a row old, or its change unseen, by writing another time into it.
+    const found = await compareTile(db, workspaceId, latest, tile, readTile);
+    if (found !== null) {
+      if (!(await isPruned(db, workspaceId, size))) {
+        await noteFault(db, workspaceId, found.fault, found.seq, now);
+      }
       break;
     }
     [size, seq] = [size + tileWidth, last];

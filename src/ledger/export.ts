@@ -14,7 +14,7 @@ import { ledgerFor } from "./ledger-for.js";
 import type { KeptCheckpoint, LedgerApi } from "./ledger.do.js";
 import { originOf, signText, toBase64, verifierKey } from "./note.js";
 import { findTree, sealWorkspace, type TreeRow } from "./seal.js";
-import { findTileOf, foldHashes, nodeReader, tileReader, tileWidth, type Tile } from "./tiles.js";
+import { findTilesOf, foldHashes, nodeReader, tileReader, tileWidth } from "./tiles.js";
 import { readPeaks, type Hash } from "./tree.js";
 
 /** Forms of an export. */
@@ -36,7 +36,8 @@ interface Moment {
   readonly latest: KeptCheckpoint | null;
 }
 
-const pageRows = 200;
+/** Two queries a page: the platform allows a request a thousand. */
+const pageRows = 1_000;
 /** Rows sealed for an export, so that it ends with them proved; what is beyond waits for the sealer. */
 const rowsToSeal = 1_000;
 const blockLevel = 8;
@@ -172,19 +173,25 @@ async function readBlocks(db: Database, workspaceId: string, first: number, size
 async function* readPages(
   db: Database,
   { workspaceId, filter }: ExportOrder,
-  { latest }: Moment,
+  { tree, latest }: Moment,
 ): AsyncGenerator<readonly PlacedEntry[], void, void> {
-  let tile: Tile | null = null;
+  const size = latest?.size ?? 0;
+  // Where the next row is due; of a filtered export nobody knows.
+  let due = isFiltered(filter) ? null : (tree?.prunedSize ?? 0);
   let after = 0;
   for (let isDone = false; !isDone;) {
     const rows: AuditRow[] = await listOldest(db, workspaceId, filter, after, pageRows);
-    const page: PlacedEntry[] = [];
-    for (const row of rows) {
-      if (tile === null || row.seq > (tile.seqs.at(-1) ?? 0)) {
-        tile = await findTileOf(db, workspaceId, row.seq);
-      }
-      page.push({ ...place(tile, row.seq, latest?.size ?? 0), entry: toAuditEntry(row) });
+    const places = await placesOf(
+      db,
+      workspaceId,
+      rows.map(({ seq }) => seq),
+    );
+    const page = rows.map((row) => ({ ...placeOf(places, row.seq, size), entry: toAuditEntry(row) }));
+    const first = page[0]?.index ?? null;
+    if (due !== null && first !== null && first > due) {
+      await refuseIfPruned(db, workspaceId, due);
     }
+    due = due === null ? null : (page.findLast(({ index }) => index !== null)?.index ?? due - 1) + 1;
     after = rows.at(-1)?.seq ?? after;
     isDone = rows.length < pageRows;
     if (page.length > 0) {
@@ -193,12 +200,37 @@ async function* readPages(
   }
 }
 
+/** Rows that went by the retention setting meanwhile would look like rows that somebody dropped: the export breaks off instead. */
+async function refuseIfPruned(db: Database, workspaceId: string, due: number): Promise<void> {
+  if (((await findTree(db, workspaceId))?.prunedSize ?? 0) > due) {
+    throw new Error("rows were pruned while they were exported");
+  }
+}
+
+interface Place {
+  readonly index: number;
+  readonly leaf: string;
+}
+
+/** The places of rows by their seq, as far as they have any. */
+async function placesOf(db: Database, workspaceId: string, seqs: readonly number[]): Promise<Map<number, Place>> {
+  const wanted = new Set(seqs);
+  const places = new Map<number, Place>();
+  for (const tile of await findTilesOf(db, workspaceId, seqs)) {
+    for (const [at, seq] of tile.seqs.entries()) {
+      const hash = tile.hashes[at];
+      if (hash !== undefined && wanted.has(seq)) {
+        places.set(seq, { index: tile.tile * tileWidth + at, leaf: toBase64(hash) });
+      }
+    }
+  }
+  return places;
+}
+
 /** Only what the checkpoint covers has a place: the rest can't be proved yet. */
-function place(tile: Tile | null, seq: number, size: number): Pick<PlacedEntry, "index" | "leaf"> {
-  const at = tile?.seqs.indexOf(seq) ?? -1;
-  const hash = tile?.hashes[at];
-  const index = (tile?.tile ?? 0) * tileWidth + at;
-  return hash === undefined || index >= size ? { index: null, leaf: null } : { index, leaf: toBase64(hash) };
+function placeOf(places: ReadonlyMap<number, Place>, seq: number, size: number): Pick<PlacedEntry, "index" | "leaf"> {
+  const place = places.get(seq);
+  return place === undefined || place.index >= size ? { index: null, leaf: null } : place;
 }
 
 function isFiltered(filter: AuditFilter): boolean {

@@ -20,7 +20,7 @@ export const auditTrees = sqliteTable(
     sealedSeq: integer("sealed_seq").notNull().default(0),
     /** Size of the last checkpoint that the Ledger has. */
     signedSize: integer("signed_size").notNull().default(0),
-    /** When it grew last, epoch milliseconds. */
+    /** When it grew, or could not, last; epoch milliseconds. */
     sealedAt: integer("sealed_at").notNull().default(0),
     /** Leaves whose rows are gone, a whole number of tiles, up to which row, and the signed note that says so. */
     prunedSize: integer("pruned_size").notNull().default(0),

@@ -48,9 +48,15 @@ export async function sweepSeals(env: Env, db: Database, now: number): Promise<n
       sealed += await sealWorkspace(env, db, workspaceId, now, rowsPerSweep - sealed);
     } catch (error) {
       log("error", "sealing_failed", { workspace_id: workspaceId, cause: describeError(error) });
+      await stepBack(db, workspaceId, now);
     }
   }
   return sealed;
+}
+
+/** Puts a tree that failed behind those that wait: fifty such must not hold up all others. */
+async function stepBack(db: Database, workspaceId: string, now: number): Promise<void> {
+  await commit(db, [db.update(auditTrees).set({ sealedAt: now }).where(eq(auditTrees.workspaceId, workspaceId))]);
 }
 
 /** Seals a workspace's rows, at most so many and a step more, and has the Ledger take the checkpoint. Answers how many. Two at once do it once: one of them fails with `conflict`. */
@@ -66,6 +72,9 @@ export async function sealWorkspace(
   while (tree !== null && tree.fault !== "rolled_back" && tree.sealedSeq < tree.newestSeq && sealed < limit) {
     const step = await sealStep(db, tree, now);
     if (step === 0) {
+      // A trigger noted a row that is not there any more. It was never proved; what comes after it will be.
+      log("error", "audit_row_lost_unsealed", { workspace_id: workspaceId, seq: tree.newestSeq });
+      await stepBack(db, workspaceId, now);
       break;
     }
     sealed += step;

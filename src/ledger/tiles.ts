@@ -106,6 +106,15 @@ export async function findTileOf(db: Database, workspaceId: string, seq: number)
   return row === undefined ? null : toTile(row);
 }
 
+/** The tiles that rows' leaves are in if they are in any, each once, in one query. */
+export async function findTilesOf(db: Database, workspaceId: string, seqs: readonly number[]): Promise<Tile[]> {
+  const list = JSON.stringify(seqs);
+  const ofEach = sql`(SELECT (SELECT t.tile FROM audit_tiles AS t WHERE t.workspace_id = ${workspaceId} AND t.level = 0 AND t.first_seq <= e.value
+    ORDER BY t.first_seq DESC LIMIT 1) FROM json_each(${list}) AS e)`;
+  const isOne = and(eq(auditTiles.workspaceId, workspaceId), sql`level = 0`, sql`${auditTiles.tile} IN ${ofEach}`);
+  return (await hideSql(db.select().from(auditTiles).where(isOne).all())).map(toTile);
+}
+
 /** The root over hashes from left to right. */
 export async function foldHashes(hashes: readonly Hash[]): Promise<Hash> {
   const [first, second] = hashes;

@@ -134,6 +134,19 @@ describe("looking after the log", () => {
     expect(await findTree(db, id)).toMatchObject({ prunedSize: 512, fault: null });
   });
 
+  it("prunes nothing that is not as it was sealed: no row is made old by writing another time into it", async ({
+    expect,
+  }) => {
+    const { id } = await seedWorkspace();
+    const now = Date.now();
+    await fillLog(id, 600, now - day);
+    await sealWorkspace(env, db, id, now, 5_000);
+    await tamper("audit_log_no_update", `UPDATE audit_log SET time = 1 WHERE workspace_id = '${id}'`);
+    await care(id, { audit_retention_days: 30 }, now);
+    expect(await findTree(db, id)).toMatchObject({ prunedSize: 0, fault: "row_changed" });
+    expect((await seqsOf(id)).length).toBeGreaterThan(600);
+  });
+
   it("takes the settings by HTTP, and mails a checkpoint a day to whom they name", async ({ expect }) => {
     const { id, token } = await seedWorkspace();
     const admin = await seedMember(id, "ADMIN");

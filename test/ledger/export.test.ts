@@ -3,7 +3,13 @@ import * as fc from "fast-check";
 import { describe, it } from "vitest";
 import { verifyExport, type Verdict } from "../../scripts/verify-audit-export.mjs";
 import { utf8 } from "../../src/base/bytes.js";
-import { sealWorkspace } from "../../src/ledger/seal.js";
+import { careFor } from "../../src/ledger/care.js";
+import { streamAuditLog } from "../../src/ledger/export.js";
+import { WorkspaceSettings } from "../../src/tenancy/model.js";
+import { requireSettings } from "../../src/base/settings.js";
+import { originOf, signNote, signText } from "../../src/ledger/note.js";
+import { findTree, sealWorkspace } from "../../src/ledger/seal.js";
+import { hashLeaf } from "../../src/ledger/tree.js";
 import { call } from "../support/client.js";
 import { deep, seed } from "../support/deep.js";
 import { db, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
@@ -42,6 +48,18 @@ async function tamper(trigger: string, statement: string): Promise<void> {
   ]);
 }
 
+/** RFC 8785 of what rows hold. */
+function canonical(value: unknown): string {
+  return Array.isArray(value)
+    ? `[${value.map(canonical).join(",")}]`
+    : typeof value === "object" && value !== null
+      ? `{${Object.entries(value)
+          .toSorted(([a], [b]) => (a < b ? -1 : 1))
+          .map(([name, field]) => `${JSON.stringify(name)}:${canonical(field)}`)
+          .join(",")}}`
+      : JSON.stringify(value);
+}
+
 const kinds = (verdict: Verdict): string[] => [...new Set(verdict.findings.map(({ kind }) => kind))].toSorted();
 const toText = (lines: readonly string[]): string => `${lines.join("\n")}\n`;
 
@@ -56,7 +74,7 @@ describe("an export and its verifier", () => {
   });
 
   it("any flipped byte, dropped, doubled, moved or put-in line, and any cut, is found", async ({ expect }) => {
-    const { key, text } = await seedExport(deep(600, 10_000));
+    const { key, text } = await seedExport(600);
     const bytes = utf8(text);
     const lines = text.slice(0, -1).split("\n");
     const isSound = (changed: string | Uint8Array): boolean => {
@@ -133,6 +151,43 @@ describe("an export and its verifier", () => {
     expect(verifyExport(utf8(text), { key: btoa("x".repeat(32)) }).ok).toBe(false);
   });
 
+  it("compares every kept checkpoint, one of two of the same size too, and takes them as a letter's copy has them", async ({
+    expect,
+  }) => {
+    const { workspace, key, text, kept } = await seedExport(30);
+    const settings = requireSettings(env);
+    const [first = ""] = kept;
+    const size = Number(first.split("\n")[1]);
+    const head = { origin: originOf(settings, workspace.id), size, root: new Uint8Array(32) };
+    const split = await signNote(settings, head);
+    for (const checkpoints of [
+      [split, first],
+      [first, split],
+    ]) {
+      expect(kinds(verifyExport(utf8(text), { key, checkpoints }))).toEqual(["history"]);
+    }
+    const copied = `\r\n${first.trim().replaceAll("\n", "\r\n")}`;
+    expect(verifyExport(utf8(text), { key, checkpoints: [copied] }).findings).toEqual([]);
+  });
+
+  it("finds a row that the service itself claims a place for beyond its checkpoint", async ({ expect }) => {
+    const { workspace, key, text } = await seedExport(30);
+    const lines = text.slice(0, -1).split("\n");
+    const row = JSON.parse(lines.at(-3) ?? "");
+    row.entry.seq += 1;
+    row.leaf = (await hashLeaf(utf8(canonical({ ...row.entry, workspace_id: workspace.id })))).toBase64();
+    const added = lines.toSpliced(-2, 0, JSON.stringify({ ...row, index: row.index + 1 }));
+    const manifest = JSON.parse(added.at(-2) ?? "");
+    const signed = [...added.slice(0, -2), JSON.stringify({ ...manifest, entries: manifest.entries + 1 })];
+    const bytes = utf8(toText(signed));
+    const sha256 = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+    const statement = `gatehouse.audit-export.v1\n${workspace.id}\n${sha256}\n`;
+    const signature = await signText(requireSettings(env), statement);
+    const forged = toText([...signed, JSON.stringify({ type: "signature", sha256, signature })]);
+    const { findings } = verifyExport(utf8(forged), { key });
+    expect(findings).toEqual([expect.objectContaining({ kind: "inserted", seq: row.entry.seq })]);
+  });
+
   it("what was changed in the record itself is found in the export that the service then makes", async ({ expect }) => {
     const { workspace, key, kept } = await seedExport(300);
     const { id, token } = workspace;
@@ -153,6 +208,19 @@ describe("an export and its verifier", () => {
     const verdict = await again();
     expect(verdict.findings.some(({ kind, seq }) => kind === "changed" && seq === seqs[15])).toBe(true);
     expect(kinds(verdict)).toContain("root");
+  });
+
+  it("breaks off when rows are pruned under it, and never looks like a log that somebody cut", async ({ expect }) => {
+    const { workspace } = await seedExport(600);
+    const order = { workspaceId: workspace.id, format: "ndjson", filter: {}, now: Date.now() } as const;
+    const reader = streamAuditLog(env, db, order).getReader();
+    const first = await reader.read();
+    expect(new TextDecoder().decode(first.value)).toContain('"pruned":null');
+    const now = Date.now() + 3_650 * 24 * 3_600_000;
+    const tree = await findTree(db, workspace.id);
+    const settings = { ...WorkspaceSettings.parse({}), audit_retention_days: 30 };
+    await careFor(env, db, tree ?? expect.fail("no tree"), settings, now);
+    await expect(reader.read()).rejects.toThrow("pruned");
   });
 
   it("is filtered, or in CSV, or in OCSF, as asked; and each export is told of", async ({ expect }) => {

@@ -277,6 +277,24 @@ describe("sealing", () => {
     expect(tree?.signedSize).toBeGreaterThanOrEqual(rows);
   });
 
+  it("a tree that cannot be sealed goes behind those that wait", async ({ expect }) => {
+    const [bad, lost, good] = [await seedWorkspace(), await seedWorkspace(), await seedWorkspace()];
+    const now = Date.now();
+    await sweepSeals(env, db, now);
+    for (const { id } of [bad, lost, good]) {
+      await fillLog(id, 3);
+    }
+    await tamper(`UPDATE audit_log SET targets = 'no json' WHERE workspace_id = '${bad.id}'`, "audit_log_no_update");
+    const isNew = `workspace_id = '${lost.id}' AND seq > (SELECT sealed_seq FROM audit_trees WHERE workspace_id = '${lost.id}')`;
+    await tamper(`DELETE FROM audit_log WHERE ${isNew}`, "audit_log_no_delete");
+    await sweepSeals(env, db, now + 1);
+    for (const { id } of [bad, lost, good]) {
+      expect((await findTree(db, id))?.sealedAt).toBe(now + 1);
+    }
+    expect(await findTree(db, good.id)).toMatchObject({ fault: null });
+    expect((await findTree(db, good.id))?.sealedSeq).toBe((await findTree(db, good.id))?.newestSeq);
+  });
+
   it("runs by cron, which leaves nothing open", async ({ expect }) => {
     const { id } = await seedWorkspace();
     const context = createExecutionContext();
