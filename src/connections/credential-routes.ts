@@ -34,6 +34,7 @@ function createCredential(house: CredentialHouse): Endpoint {
       publishes: true,
       params: house.params,
       body: CreateCredential,
+      etag: "told",
       responses: { 201: { description: "The credential, masked.", schema: CreatedCredential } },
       errors: ["name_taken", "limit_reached", "keyring_entry_missing", "undecryptable"],
     },

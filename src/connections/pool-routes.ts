@@ -48,6 +48,7 @@ const createPool = endpoint(
     permission: managePools,
     publishes: true,
     body: CreatePool,
+    etag: "told",
     responses: { 201: { description: "The pool.", schema: Pool } },
     errors: ["name_taken", "limit_reached", "conflict", "in_use"],
   },

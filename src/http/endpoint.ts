@@ -45,8 +45,8 @@ export interface EndpointSpec<P, Q, B> {
   readonly storedAnswer?: "plain" | "sealed" | "never";
   /** How long an `Idempotency-Key` is held for a request that is running; 60 s when left out. */
   readonly leaseMs?: number;
-  /** The answer carries an ETag; writes honour `If-Match`. */
-  readonly etag?: boolean;
+  /** The answer carries an ETag; writes honour `If-Match`, but for those that only tell the ETag of what they answer. */
+  readonly etag?: true | "told";
   /** Default 256 KiB. */
   readonly maxBodyBytes?: number;
   readonly params?: z.ZodType<P>;

@@ -159,7 +159,7 @@ function headerNames(spec: Spec): string[] {
 
 function successHeaders(spec: Spec, status: string, response: JsonObject): string[] {
   return [
-    ...("content" in response && (spec.etag === true || status === "201") ? ["ETag"] : []),
+    ...("content" in response && spec.etag !== undefined ? ["ETag"] : []),
     ...(status === "201" || status === "302" ? ["Location"] : []),
   ];
 }

@@ -29,6 +29,7 @@ const createEndpoint = endpoint(
     publishes: true,
     storedAnswer: "sealed",
     body: CreateApiKey,
+    etag: "told",
     responses: { 201: { description: "The key, with its secret.", schema: CreatedApiKey } },
     errors: ["scope_too_high", "limit_too_high", "name_taken", "limit_reached", "conflict"],
   },

@@ -74,6 +74,7 @@ const createModel = endpoint(
     publishes: true,
     params: ProviderParams,
     body: CreateModel,
+    etag: "told",
     responses: { 201: { description: "The model.", schema: Model } },
     errors: ["name_taken", "limit_reached"],
   },

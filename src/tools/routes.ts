@@ -65,6 +65,7 @@ const createToolProvider = endpoint(
     permission: manageTools,
     maxBodyBytes,
     body: CreateToolProvider,
+    etag: "told",
     responses: { 201: { description: "The provider.", schema: ToolProvider } },
     errors: ["name_taken", "limit_reached", ...sourceErrors],
   },

@@ -49,6 +49,7 @@ const createEndpoint = endpoint(
     permission,
     storedAnswer: "sealed",
     body: CreateWebhook,
+    etag: "told",
     responses: { 201: { description: "The webhook, with its secret.", schema: CreatedWebhook } },
     errors: ["limit_reached", ...vaultErrors],
   },

@@ -62,7 +62,10 @@ const openDemo = endpoint(
     }
     checkSetupToken(settings, bearerToken(call.request));
     const change = await planDemoSession(call.db, settings, call.actor);
-    return await call.commit(change, reply(201, { session_token: change.value.reveal() }));
+    return await call.commit(
+      change,
+      reply(201, { session_token: change.value.reveal() }, { location: "/auth/sessions" }),
+    );
   },
 );
 
@@ -77,6 +80,7 @@ const createWorkspace = endpoint(
     permission: { kind: "session", tokens: "workspaces:create" },
     publishes: true,
     body: CreateWorkspace,
+    etag: "told",
     responses: { 201: { description: "Created.", schema: Workspace } },
     errors: ["workspace_exists"],
   },
@@ -174,7 +178,7 @@ const updateWorkspace = endpoint(
     etag: true,
     body: UpdateWorkspace,
     responses: { 200: { description: "The workspace as it is now.", schema: Workspace } },
-    errors: ["workspace_exists", "conflict", "limit_too_high"],
+    errors: ["workspace_exists", "conflict", "seats_taken", "limit_too_high"],
   },
   async (call) => {
     const access = call.access();

@@ -57,7 +57,7 @@ const confirmEndpoint = endpoint(
     publishes: true,
     body: ConfirmTransfer,
     responses: { 200: { description: "Handed on.", schema: TransferredOwnership } },
-    errors: ["wrong_code", "no_transfer_pending", "transfer_over", "conflict", "rate_limited"],
+    errors: ["wrong_code", "code_refused", "no_transfer_pending", "transfer_over", "conflict", "rate_limited"],
   },
   async (call) => {
     const { id } = call.access();
