@@ -39,6 +39,13 @@ async function areMigrationsComplete(print: (line: string) => void): Promise<boo
   return isDeepStrictEqual(readdirSync(path.join(root, copy)), readdirSync(path.join(root, "migrations")));
 }
 
+function areFoldersEqual(made: string, kept: string): boolean {
+  const [left, right] = [made, kept].map((folder) =>
+    readdirSync(folder).map((name) => [name, readFileSync(path.join(folder, name), "utf8")]),
+  );
+  return isDeepStrictEqual(left, right);
+}
+
 /** Generates into a folder of its own, so that a check never changes the tree. */
 async function areModelsGenerated(print: (line: string) => void): Promise<boolean> {
   const folders = [path.join(root, ".cache/models"), path.join(root, "src/providers/models")] as const;
@@ -47,10 +54,16 @@ async function areModelsGenerated(print: (line: string) => void): Promise<boolea
   if (!(await runTool("node", args, print))) {
     return false;
   }
-  const [made, kept] = folders.map((folder) =>
-    readdirSync(folder).map((name) => [name, readFileSync(path.join(folder, name), "utf8")]),
-  );
-  return isDeepStrictEqual(made, kept);
+  return areFoldersEqual(...folders);
+}
+
+/** The reference page's library must be what the package holds. */
+async function areReferenceAssetsCopied(print: (line: string) => void): Promise<boolean> {
+  const folders = [path.join(root, ".cache/swagger-ui"), path.join(root, "public/swagger-ui")] as const;
+  if (!(await runTool("node", ["scripts/reference-assets.ts", "--out", folders[0]], print))) {
+    return false;
+  }
+  return areFoldersEqual(...folders);
 }
 
 interface Manifest {
@@ -90,6 +103,7 @@ const checks: readonly Check[] = [
   ]),
   { name: "migrations cover the models", remedy: "npm run db:generate", run: areMigrationsComplete },
   { name: "the catalogue's models are generated", remedy: "npm run catalogue:models", run: areModelsGenerated },
+  { name: "the reference's library is the package's", remedy: "npm run docs:reference", run: areReferenceAssetsCopied },
   { name: "package-lock.json in step", remedy: "npm install", run: isLockInStep },
 ];
 

@@ -461,6 +461,8 @@ const paths = {
   "tools/{tool}": "forecast",
   "{provider}/{tool}": "forecast",
   "errors/{code}": "not_found",
+  "guides/{name}": "first-call",
+  "manual/{name}": "settings",
 };
 
 /** The words. Undefined: the field is left out. What is not here is made from its schema. */

@@ -11,6 +11,8 @@ interface DocsPage {
   readonly twin: string | null;
   /** HTML. */
   readonly content: string;
+  /** What it does beyond showing text; found by the content when it is not said. */
+  readonly use?: keyof typeof uses;
 }
 
 /** Words of the frame, and the BCP 47 tag of the language. */
@@ -22,17 +24,36 @@ const frames = {
 // Texts change with a release only.
 const keptSeconds = 300;
 
-/** Only our own stylesheet, and no script but our own on a page that has code to copy. */
-const policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-const scriptPolicy = `${policy}; script-src 'self'`;
+/** What a page may load: our stylesheets, and our script where there is something for it to do. */
+const basePolicy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+interface Use {
+  readonly head: string;
+  readonly policy: string;
+}
+
+const uses = {
+  /** Nothing but text. */
+  text: { head: "", policy: basePolicy },
+  /** Code with a button that copies it. */
+  code: { head: '\n<script src="/docs.js" defer></script>', policy: `${basePolicy}; script-src 'self'` },
+  /** Swagger UI, which draws its signs from `data:` and asks this origin alone. */
+  reference: {
+    head: `
+<link rel="stylesheet" href="/swagger-ui/swagger-ui.css">
+<link rel="stylesheet" href="/reference.css">
+<script src="/swagger-ui/swagger-ui-bundle.js" defer></script>
+<script src="/reference.js" defer></script>`,
+    policy: `${basePolicy}; script-src 'self'; connect-src 'self'; img-src data:`,
+  },
+} satisfies Record<string, Use>;
 
 /** A page of documentation. It may be kept by anyone for five minutes. */
-export function docsPage({ title, language, twin, content }: DocsPage): Response {
+export function docsPage({ title, language, twin, content, use }: DocsPage): Response {
   const frame = frames[language];
   const otherTag = frames[language === "en" ? "zh" : "en"].tag;
   const turn = twin === null ? "" : `\n<a href="${twin}" hreflang="${otherTag}" lang="${otherTag}">${frame.other}</a>`;
-  const hasCode = content.includes("<pre");
-  const script = hasCode ? `\n<script src="/docs.js" defer></script>` : "";
+  const { head, policy } = uses[use ?? (content.includes("<pre") ? "code" : "text")];
   const html = `<!doctype html>
 <html lang="${frame.tag}">
 <head>
@@ -40,7 +61,7 @@ export function docsPage({ title, language, twin, content }: DocsPage): Response
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)} · Gatehouse</title>
 <link rel="stylesheet" href="/page.css">
-<link rel="stylesheet" href="/docs.css">${script}
+<link rel="stylesheet" href="/docs.css">${head}
 </head>
 <body>
 <header>
@@ -61,7 +82,7 @@ ${content}
       "content-type": "text/html; charset=utf-8",
       "content-language": frame.tag,
       "cache-control": `public, max-age=${keptSeconds}`,
-      "content-security-policy": hasCode ? scriptPolicy : policy,
+      "content-security-policy": policy,
     },
   });
 }
