@@ -35,6 +35,9 @@ export const auditTrees = sqliteTable(
     faultAt: integer("fault_at"),
     /** When a checkpoint was last mailed. */
     mailedAt: integer("mailed_at").notNull().default(0),
+    /** When a checkpoint was last posted to webhooks, and of what size. */
+    postedAt: integer("posted_at").notNull().default(0),
+    postedSize: integer("posted_size").notNull().default(0),
   },
   (table) => [
     index("audit_trees_open")
