@@ -98,6 +98,12 @@ const common = {
 
 const who = "Any member by a token, or an API key or personal token with `tools:invoke`; a cookie does not do.";
 
+const notAcceptable = {
+  jsonrpc: "2.0",
+  error: { code: -32_000, message: "Not Acceptable: Client must accept both application/json and text/event-stream" },
+  id: null,
+};
+
 /** Describes the door; what its operations share goes into `components`. */
 export function describeMcp(components: Components): Description {
   const refused = (method: string, operation: string, summary: string): JsonObject => ({
@@ -149,6 +155,11 @@ function describePost(components: Components): JsonObject {
         },
       },
       202: { description: "A notification was taken.", headers: headerRefs(["x-request-id"]) },
+      406: {
+        description: "`Accept` must name both application/json and text/event-stream, as the protocol has it.",
+        headers: headerRefs(["x-request-id"]),
+        content: { "application/json": { schema: refTo("schemas", "JsonRpcError"), example: notAcceptable } },
+      },
       ...describeErrors([...doorErrors, "malformed_json", "unsupported_media_type", "body_too_large"], components),
     },
   };
