@@ -42,7 +42,7 @@ function describe(worker: BenchWorker, state: string, port: number) {
   const platform = {
     d1Databases: { DB: "gatehouse" },
     kvNamespaces: ["CONFIG"],
-    queueProducers: { MAIL: "gatehouse-mail" },
+    queueProducers: { MAIL: "gatehouse-mail", WEBHOOKS: "gatehouse-webhooks" },
     versionMetadata: "CF_VERSION_METADATA",
   };
   return {
@@ -55,7 +55,7 @@ function describe(worker: BenchWorker, state: string, port: number) {
     durableObjects: Object.fromEntries(
       Object.entries(worker.durableObjects).map(([name, className]) => [name, { className, useSQLite: true }]),
     ),
-    ...(worker.isGatehouse ? platform : {}),
+    ...(worker.hasPlatform ? platform : {}),
     unsafeDirectSockets: [{ host: "127.0.0.1", port }],
     resourcePersistencePath: state,
     handleStructuredLogs: () => undefined,

@@ -2,13 +2,15 @@
 import type { Callers } from "./children.ts";
 import type { Contestant } from "./contestants.ts";
 import { callBody } from "./measure.ts";
-import { residentBytes } from "./process-figures.ts";
+import { cpuMicroseconds, residentBytes } from "./process-figures.ts";
 
 /** Resident bytes of one contestant. */
 export interface MemoryFigures {
   readonly name: string;
   readonly host: string;
   readonly calls: number;
+  /** CPU until it answers, in microseconds: the platform's start and the Worker's. On Miniflare also what prepared it. */
+  readonly startCpu: number;
   readonly before: number;
   readonly after: number;
   /** How much more it was while a body of 20 MB passed, at most, for each byte of the body. */
@@ -31,13 +33,14 @@ export async function measureMemory(
       continue;
     }
     const before = residentBytes(pid);
+    const startCpu = cpuMicroseconds(pid);
     const order = { port, path, headers, body: callBody(model, "json"), callers: 16, seconds: 3_600, calls };
     const seen = await callers.run(order);
     if (seen.failures > 0) {
       throw new Error(`${name} on ${host} fails: ${seen.failure ?? ""}`);
     }
     const after = residentBytes(pid);
-    figures.push({ name, host, calls, before, after, growthPerByte: await passLargeBody(contestant, pid) });
+    figures.push({ name, host, calls, startCpu, before, after, growthPerByte: await passLargeBody(contestant, pid) });
   }
   return figures;
 }
@@ -63,10 +66,11 @@ async function passLargeBody({ headers, model, path, port }: Contestant, pid: nu
 
 /** The table, against the floor of the same host. */
 export function writeMemoryTable(figures: readonly MemoryFigures[]): string {
-  const lines = figures.map(({ name, host, calls, before, after, growthPerByte }) => {
+  const lines = figures.map(({ name, host, calls, startCpu, before, after, growthPerByte }) => {
     const floor = figures.find((other) => other.name === "floor" && other.host === host)?.after ?? Number.NaN;
     const megabytes = `${toMegabytes(before)} MB at first, ${toMegabytes(after)} MB after ${calls} calls`;
-    return `${name}, ${host}: ${megabytes} (${(after / floor).toFixed(2)} × floor); a body of 20 MB adds ${growthPerByte.toFixed(2)} × its size`;
+    const start = `${(startCpu / 1_000).toFixed(0)} ms of CPU to start`;
+    return `${name}, ${host}: ${start}; ${megabytes} (${(after / floor).toFixed(2)} × floor); a body of 20 MB adds ${growthPerByte.toFixed(2)} × its size`;
   });
   return lines.join("\n");
 }

@@ -19,8 +19,8 @@ export interface BenchWorker {
   readonly bindings: Readonly<Record<string, string>>;
   /** Binding → class, stored in SQLite. */
   readonly durableObjects: Readonly<Record<string, string>>;
-  /** Gatehouse's own platform: D1, KV, queue, version. */
-  readonly isGatehouse: boolean;
+  /** With Gatehouse's own platform bound to it: D1, KV, queues, version. The floor has it too, so that the memory it takes is in both. */
+  readonly hasPlatform: boolean;
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
 }
@@ -50,7 +50,7 @@ const compatibility = readCompatibility();
 const flags = compatibility.flags.filter((flag) => flag !== "global_fetch_strictly_public");
 const plain = {
   durableObjects: {},
-  isGatehouse: false,
+  hasPlatform: false,
   compatibilityDate: compatibility.date,
   compatibilityFlags: flags,
 } as const;
@@ -84,7 +84,8 @@ export async function floorWorker(upstream: string): Promise<BenchWorker> {
       DATA_KEY: raw.toString("base64"),
       SEALED: Buffer.concat([iv, Buffer.from(sealed)]).toString("base64"),
     },
-    durableObjects: { ADMISSION: "Admission" },
+    durableObjects: { ADMISSION: "Admission", LEDGER: "Ledger" },
+    hasPlatform: true,
   };
 }
 
@@ -120,7 +121,7 @@ export async function gatehouseWorker(
     name,
     script: readFileSync(file, "utf8"),
     bindings: { ...vars, OUTBOUND_ALLOW: upstream, PUBLIC_URL: publicUrl },
-    durableObjects: { ROUTER: "Router" },
-    isGatehouse: true,
+    durableObjects: { ROUTER: "Router", LEDGER: "Ledger" },
+    hasPlatform: true,
   };
 }

@@ -36,6 +36,9 @@ export class Admission extends DurableObject<FloorEnv> {
   }
 }
 
+/** Never called: Gatehouse has a second class. */
+export class Ledger extends DurableObject<FloorEnv> {}
+
 let configuration: Configuration | null = null;
 
 async function configure(env: FloorEnv): Promise<Configuration> {
