@@ -158,6 +158,7 @@ function validateCredentialAt(house: CredentialHouse, { path, suffix, params }: 
       permission: house.manage,
       publishes: true,
       params,
+      etag: "told",
       responses: { 200: { description: "The credential as it now stands.", schema: Credential } },
       errors: ["conflict", "keyring_entry_missing"],
     },

@@ -140,7 +140,15 @@ export const problemSchema: JsonObject = {
     request_id: { type: "string" },
     errors: { type: "array", items: fieldError, description: "The fields at fault." },
     invite_id: { type: "string", description: "`already_invited`: the pending invite." },
-    pools: { type: "array", items: { type: "string" }, description: "`in_use`: the pools that use it." },
+    pools: {
+      type: "array",
+      items: {
+        type: "object",
+        properties: { id: { type: "string" }, name: { type: "string" } },
+        required: ["id", "name"],
+      },
+      description: "`in_use`: the pools that use it.",
+    },
     problems: {
       type: "array",
       items: {
