@@ -24,6 +24,7 @@ import { refreshServers } from "./tools/mcp/refresh.js";
 import { sweepEntries } from "./vault/entries.js";
 import { sweepWrappings } from "./vault/rewrap.js";
 import { letterWriters } from "./workspaces/letters.js";
+import { sweepCheckpoints } from "./webhooks/checkpoints.js";
 import { consumeWebhooks } from "./webhooks/consumer.js";
 import { sweepWebhooks } from "./webhooks/deliveries.js";
 import { sweepPurges } from "./workspaces/purge.js";
@@ -68,6 +69,7 @@ export default {
       sweep("keyring", () => sweepKeyring(env, db, now)),
       sweep("seals", () => sweepSeals(env, db, now)),
       sweep("audit_care", () => sweepCare(env, db, now)),
+      sweep("checkpoints", () => sweepCheckpoints(env, db, now)),
       sweep("webhooks", () => sweepWebhooks(env, db, now)),
       sweep("throttles", () => sweepThrottles(db, now)),
     ]);

@@ -8,10 +8,12 @@ import { fetchOutbound, OutboundError } from "../base/outbound.js";
 import type { Secret } from "../base/secret.js";
 import { requireSettings } from "../base/settings.js";
 import { loadDataKey } from "../vault/data-keys.js";
+import { writeCheckpoint } from "./checkpoints.js";
 import { graceMs } from "./deliveries.js";
 import { planDisable } from "./disable.js";
 import { writeMessage } from "./message.js";
 import {
+  checkpointEvent,
   WebhookMessage,
   webhookDeliveries,
   webhooks,
@@ -86,9 +88,10 @@ async function deliver(desk: Desk, id: string): Promise<number | null> {
   if (found === null) {
     return null;
   }
-  const { delivery, webhook, event } = found;
-  if (webhook.state !== "active" || event === null) {
-    const error = event === null ? "event_gone" : "disabled";
+  const { delivery, webhook } = found;
+  const told = await write(env, found);
+  if (webhook.state !== "active" || told === null) {
+    const error = told === null ? "event_gone" : "disabled";
     await commit(db, [closeDelivery(db, delivery, "failed", { status: null, error, tookMs: null })]);
     return null;
   }
@@ -102,7 +105,7 @@ async function deliver(desk: Desk, id: string): Promise<number | null> {
     return null;
   }
   const sentAt = Date.now();
-  const request = await writeRequest(webhook, event, secrets, sentAt);
+  const request = await writeRequest(webhook, told, secrets, sentAt);
   const outcome = await attempt(env, send, request, sentAt);
   return await note(db, webhook, delivery, outcome, Date.now());
 }
@@ -165,22 +168,36 @@ async function openSecrets({ db, env }: Desk, webhook: WebhookRow, now: number):
   }
 }
 
+interface Told {
+  /** What a receiver knows the event by. */
+  readonly id: string;
+  readonly body: string;
+}
+
+/** What is to be said; null when what it was to be written from is gone. */
+async function write(env: Env, { delivery, event }: Claimed): Promise<Told | null> {
+  if (delivery.type === checkpointEvent) {
+    const body = await writeCheckpoint(env, delivery);
+    return body === null ? null : { id: delivery.id, body };
+  }
+  return event === null ? null : { id: event.id, body: writeMessage(event) };
+}
+
 async function writeRequest(
   webhook: WebhookRow,
-  event: typeof auditLog.$inferSelect,
+  { id, body }: Told,
   secrets: readonly Secret[],
   now: number,
 ): Promise<Request> {
-  const body = writeMessage(event);
   const timestamp = Math.floor(now / 1000);
   return new Request(webhook.url, {
     method: "POST",
     headers: {
       "content-type": "application/json",
       "user-agent": "Gatehouse-Webhooks/1",
-      "webhook-id": event.id,
+      "webhook-id": id,
       "webhook-timestamp": String(timestamp),
-      "webhook-signature": await signMessage(secrets, event.id, timestamp, body),
+      "webhook-signature": await signMessage(secrets, id, timestamp, body),
     },
     body,
   });

@@ -23,6 +23,9 @@ export const deliveryErrors = [
 ] as const;
 export type DeliveryError = (typeof deliveryErrors)[number];
 
+/** What is posted, to who names it, without a row of the log: the newest checkpoint. */
+export const checkpointEvent = "audit_log.checkpoint";
+
 export const webhooks = sqliteTable(
   "webhooks",
   {
@@ -45,6 +48,9 @@ export const webhooks = sqliteTable(
   (table) => [
     unique("webhooks_in_workspace").on(table.workspaceId, table.id),
     index("webhooks_listed").on(table.workspaceId, table.createdAt, table.id),
+    index("webhooks_of_checkpoints")
+      .on(table.workspaceId)
+      .where(sql`state = 'active' AND instr(events, 'audit_log.checkpoint') > 0`),
   ],
 );
 
@@ -84,7 +90,7 @@ export const webhookDeliveries = sqliteTable(
     id: text("id").primaryKey(),
     workspaceId: text("workspace_id").notNull(),
     webhookId: text("webhook_id").notNull(),
-    /** The audit row, from which the body is written at each attempt. */
+    /** The audit row, from which the body is written at each attempt; of a checkpoint its size. */
     auditSeq: integer("audit_seq").notNull(),
     type: text("type").notNull(),
     state: text("state", { enum: ["queued", "delivered", "failed"] }).notNull(),

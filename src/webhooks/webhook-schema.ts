@@ -27,7 +27,7 @@ const families = [
   "webhook",
 ] as const;
 
-const eventPattern = new RegExp(`^(?:\\*|(?:${families.join("|")})\\.(?:\\*|[a-z_]{1,60}))$`);
+const eventPattern = new RegExp(`^(?:\\*|audit_log\\.checkpoint|(?:${families.join("|")})\\.(?:\\*|[a-z_]{1,60}))$`);
 
 const events = z
   .array(
@@ -40,7 +40,9 @@ const events = z
   )
   .min(1, "Give at least one event.")
   .max(50)
-  .describe("Actions of the audit log: each by name, a family as `member.*`, or `*` for all.")
+  .describe(
+    "Actions of the audit log: each by name, a family as `member.*`, or `*` for all. `audit_log.checkpoint`, which `*` leaves out: the newest signed tree head, once an hour when the log grew.",
+  )
   .openapi({ example: ["member.*", "credential.refused", "budget.*"] });
 const url = z
   .string()

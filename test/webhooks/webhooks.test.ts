@@ -3,6 +3,8 @@ import { Webhook as Verifier } from "standardwebhooks";
 import { describe, it } from "vitest";
 import { OutboundError } from "../../src/base/outbound.js";
 import { advanceRotation } from "../../src/rotation/advance.js";
+import { sealWorkspace } from "../../src/ledger/seal.js";
+import { sweepCheckpoints } from "../../src/webhooks/checkpoints.js";
 import { consumeWebhooks, type Send } from "../../src/webhooks/consumer.js";
 import { sweepWebhooks } from "../../src/webhooks/deliveries.js";
 import { call } from "../support/client.js";
@@ -362,6 +364,59 @@ describe("webhooks", () => {
     const { send, received } = receiver([200]);
     await hand(await owe(workspace, "api_key.created"), send);
     expect(new Verifier(good.body.secret).verify(received[0]?.body ?? "", received[0]?.headers ?? {})).toBeTruthy();
+  });
+
+  it("posts the newest checkpoint to who names it, once an hour when the log grew, and to nobody else", async ({
+    expect,
+  }) => {
+    const workspace = await seedWorkspace();
+    await make(workspace, { events: ["*"] });
+    const made = await make(workspace, { events: ["audit_log.checkpoint"] });
+    const now = Date.now();
+    await sealWorkspace(env, db, workspace.id, now, 5_000);
+    const sent: string[] = [];
+    const queue = {
+      sendBatch: async (batch: Iterable<{ body: { id: string } }>) =>
+        void sent.push(...[...batch].map((m) => m.body.id)),
+    };
+    const bindings = { ...env, WEBHOOKS: queue } as unknown as Env;
+    const owed = async (): Promise<string[]> => {
+      const found = await env.DB.prepare(
+        "SELECT id FROM webhook_deliveries WHERE workspace_id = ? AND type = 'audit_log.checkpoint' ORDER BY created_at",
+      )
+        .bind(workspace.id)
+        .all<{ id: string }>();
+      return found.results.map(({ id }) => id);
+    };
+    await sweepCheckpoints(bindings, db, now);
+    await sweepCheckpoints(bindings, db, now + 60_000);
+    const [id = "", ...others] = await owed();
+    expect(others).toEqual([]);
+    expect(sent).toContain(id);
+    const { send, received } = receiver([500, 200]);
+    await hand([id], send);
+    await makeDue(id);
+    await hand([id], send);
+    const [first, message] = received;
+    expect(message?.body).toBe(first?.body);
+    expect(message?.id).toBe(id);
+    const { body } = await call("GET", `/workspaces/${workspace.id}/audit-log/checkpoint`, workspace);
+    const { size, root, note } = body;
+    expect(new Verifier(made.body.secret).verify(message?.body ?? "", message?.headers ?? {})).toMatchObject({
+      type: "audit_log.checkpoint",
+      data: { workspace_id: workspace.id, size, root, note },
+    });
+    // Nothing grew but the row that tells of reading the checkpoint, which is sealed later.
+    await sweepCheckpoints(bindings, db, now + 2 * 3_600_000);
+    expect(await owed()).toHaveLength(1);
+    await sealWorkspace(env, db, workspace.id, now + 1, 5_000);
+    await sweepCheckpoints(bindings, db, now + 3 * 3_600_000);
+    expect(await owed()).toHaveLength(2);
+    const list = await call("GET", `/workspaces/${workspace.id}/webhooks/${made.body.id}/deliveries`, workspace);
+    expect(list.body.data.map((row: { type: string }) => row.type)).toEqual([
+      "audit_log.checkpoint",
+      "audit_log.checkpoint",
+    ]);
   });
 
   it("goes the whole way by queue: a test message, and its end in the list", async ({ expect }) => {

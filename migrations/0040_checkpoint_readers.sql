@@ -1,0 +1,1 @@
+CREATE INDEX `webhooks_of_checkpoints` ON `webhooks` (`workspace_id`) WHERE state = 'active' AND instr(events, 'audit_log.checkpoint') > 0;
