@@ -15,6 +15,9 @@ import {
 
 const id = { type: ["string", "integer", "null"] };
 
+/** A refusal repeats the id that was sent, also one that the protocol does not take. */
+const echoedId = { type: ["string", "number", "null"] };
+
 const schemas = {
   JsonRpcMessage: {
     type: "object",
@@ -32,7 +35,7 @@ const schemas = {
     type: "object",
     properties: {
       jsonrpc: { type: "string", const: "2.0" },
-      id,
+      id: echoedId,
       result: { type: "object", additionalProperties: true },
       error: { type: "object", additionalProperties: true },
     },
@@ -42,7 +45,7 @@ const schemas = {
     type: "object",
     properties: {
       jsonrpc: { type: "string", const: "2.0" },
-      id,
+      id: echoedId,
       error: {
         type: "object",
         properties: {
