@@ -21,7 +21,7 @@ const meant: readonly RegExp[] = [
   /^SCAN outbox USING INDEX outbox_open$/,
   /^SCAN audit_trees USING INDEX audit_trees_open$/,
   /^SCAN data_key_rotations USING INDEX data_key_rotations_open$/,
-  /^SCAN webhooks USING COVERING INDEX webhooks_of_checkpoints$/,
+  /^SCAN webhooks USING INDEX webhooks_of_checkpoints$/,
   // As many rows as the Worker has live versions, and as KEYRING has had entries.
   /^SCAN keyring_reports$/,
   /^SCAN keyring_entries$/,
