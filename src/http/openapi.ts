@@ -94,7 +94,7 @@ function pathParams(spec: Spec): z.ZodObject | null {
   const own: Readonly<Record<string, z.ZodType>> = spec.params instanceof z.ZodObject ? spec.params.shape : {};
   const shape: Record<string, z.ZodType> = {};
   for (const name of names) {
-    const fallback = z.string().describe(name === "ws" ? "Workspace id, slug or `current`." : `The ${name}.`);
+    const fallback = z.string().min(1).max(256).regex(/^[^/]+$/).describe(name === "ws" ? "Workspace id, slug or `current`." : `The ${name}.`);
     shape[name] = own[name] ?? fallback;
   }
   return names.length === 0 ? null : z.object(shape);

@@ -161,8 +161,8 @@ export const invites = sqliteTable(
   ],
 );
 
-export const Locale = z.string().regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
-export const TimeZone = z.string().refine(isTimeZone, "Give an IANA time zone such as Europe/Berlin.");
+export const Locale = z.string().max(35).regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
+export const TimeZone = z.string().max(64).refine(isTimeZone, "Give an IANA time zone such as Europe/Berlin.");
 
 const expiryDays = z.number().int().min(1).max(30).describe("How long an invite can be accepted.");
 const seatLimit = z

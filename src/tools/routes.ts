@@ -91,6 +91,7 @@ const readToolProvider = endpoint(
     tag: ofProviders,
     permission: readTools,
     params: ProviderParams,
+    etag: true,
     responses: { 200: { description: "The provider.", schema: ToolProvider } },
     errors: [],
   },

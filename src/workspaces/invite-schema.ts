@@ -6,7 +6,7 @@ import { Member } from "./member-schema.js";
 
 export const InviteMembers = z
   .strictObject({
-    emails: z.array(z.string()).min(1).max(100).describe("1 to 100 e-mail addresses."),
+    emails: z.array(z.string().max(1000)).min(1).max(100).describe("1 to 100 e-mail addresses."),
     role: z.enum(grantableRoles).default("MEMBER"),
     locale: Locale.optional().describe("Language of the letter; the workspace's when left out."),
   })

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 import { PageQuery } from "../http/page.js";
 
 export const DeleteWorkspace = z
-  .strictObject({ slug: z.string().describe("The workspace's slug, to show that this very one is meant.") })
+  .strictObject({ slug: z.string().max(100).describe("The workspace's slug, to show that this very one is meant.") })
   .openapi("DeleteWorkspace");
 export type DeleteWorkspace = z.infer<typeof DeleteWorkspace>;
 
