@@ -13,7 +13,7 @@ import { guardCreator } from "./creators.js";
 import { planDemoSession } from "./demo.js";
 import { WorkspacesQuery } from "./life-schema.js";
 import { CreateWorkspace, DemoSession, Setup, SetupResult, UpdateWorkspace } from "./model.js";
-import { refuseLooserLimits } from "./settings.js";
+import { refuseAuditChange, refuseLooserLimits } from "./settings.js";
 import { checkSetupToken, planSetup, refuseSecondSetup } from "./setup.js";
 import { findWorkspace, listWorkspaces, planUpdateWorkspace } from "./workspaces.js";
 
@@ -171,7 +171,7 @@ const updateWorkspace = endpoint(
     operation: "updateWorkspace",
     summary: "Rename a workspace or change its settings",
     description:
-      "What is left out stays. `settings.limits` hold all calls of the workspace together, whatever its keys may do; they are in force from the answer on. A key or token can only tighten them.",
+      "What is left out stays. `settings.limits` hold all calls of the workspace together, whatever its keys may do; they are in force from the answer on. A key or token can only tighten them. How long the audit log is kept, and where its checkpoints are mailed, is the owner's to change.",
     tag: "Workspaces",
     permission: { kind: "workspace", scope: "workspace:manage", keys: true },
     publishes: true,
@@ -185,6 +185,7 @@ const updateWorkspace = endpoint(
     const seen = await findWorkspace(call.db, access);
     const change = planUpdateWorkspace(call.db, seen, call.actor, access.memberId, call.body, call.ifMatch);
     const { row, answer } = change.value;
+    refuseAuditChange(seen.answer.settings, answer.settings, access.role);
     if (call.principal?.kind !== "session") {
       refuseLooserLimits(seen.answer.settings.limits, answer.settings.limits);
     }

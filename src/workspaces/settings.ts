@@ -1,4 +1,5 @@
 /** Settings as a change finds and leaves them. */
+import type { Role } from "../access/permissions.js";
 import { AppError, type FieldError } from "../base/errors.js";
 import type { ChangedWorkspaceLimits, WorkspaceLimits } from "../tenancy/limits-schema.js";
 import type { UpdateSettings, WorkspaceSettings } from "../tenancy/model.js";
@@ -23,6 +24,21 @@ export function mergeSettings(before: WorkspaceSettings, change: UpdateSettings)
       change.audit_checkpoint_email === undefined ? before.audit_checkpoint_email : change.audit_checkpoint_email,
     limits: mergeLimits(before.limits, change.limits ?? {}),
   };
+}
+
+/**
+ * Keeps those whose deeds the audit log tells of from having it forget them sooner, or from sending its checkpoints elsewhere. Throws `forbidden`
+ * unless it is the owner. `role` is null for an API key.
+ */
+export function refuseAuditChange(before: WorkspaceSettings, after: WorkspaceSettings, role: Role | null): void {
+  const isChanged =
+    before.audit_retention_days !== after.audit_retention_days ||
+    before.audit_checkpoint_email !== after.audit_checkpoint_email;
+  if (isChanged && role !== "OWNER") {
+    throw new AppError("forbidden", {
+      detail: "Only the owner, and no API key, changes how long the audit log is kept and where its checkpoints go.",
+    });
+  }
 }
 
 function mergeLimits(before: WorkspaceLimits, change: ChangedWorkspaceLimits): WorkspaceLimits {

@@ -155,7 +155,18 @@ describe("looking after the log", () => {
       [{ audit_checkpoint_email: "nowhere" }, 422],
       [{ audit_retention_days: 400, audit_checkpoint_email: "auditor@example.com" }, 200],
     ] as const) {
-      const answer = await call("PATCH", `/workspaces/${id}`, { token: admin.token, body: { settings } });
+      const answer = await call("PATCH", `/workspaces/${id}`, { token, body: { settings } });
+      expect([settings, answer.status]).toEqual([settings, status]);
+    }
+    const key = { name: "k", scopes: ["workspace:manage"] };
+    const { body: made } = await call("POST", `/workspaces/${id}/api-keys`, { token, body: key });
+    for (const [other, settings, status] of [
+      [admin.token, { audit_retention_days: 30 }, 403],
+      [admin.token, { audit_checkpoint_email: null }, 403],
+      [made.secret, { audit_retention_days: null }, 403],
+      [admin.token, { audit_retention_days: 400, locale: "zh-CN" }, 200],
+    ] as const) {
+      const answer = await call("PATCH", `/workspaces/${id}`, { token: other, body: { settings } });
       expect([settings, answer.status]).toEqual([settings, status]);
     }
     const { body } = await call("GET", `/workspaces/${id}`, { token });
