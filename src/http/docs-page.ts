@@ -43,7 +43,7 @@ const uses = {
 <link rel="stylesheet" href="/swagger-ui/swagger-ui.css">
 <link rel="stylesheet" href="/reference.css">
 <script src="/swagger-ui/swagger-ui-bundle.js" defer></script>
-<script src="/reference.js" defer></script>`,
+<script src="/reference.js" type="module"></script>`,
     policy: `${basePolicy}; script-src 'self'; connect-src 'self'; img-src data:`,
   },
 } satisfies Record<string, Use>;
