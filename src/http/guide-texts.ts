@@ -9,6 +9,42 @@ export const guideTexts: Readonly<Record<string, Readonly<Record<Language, Load>
     en: () => import("../../docs/guides/first-call.md"),
     zh: () => import("../../docs/guides/zh/first-call.md"),
   },
+  "invite-team": {
+    en: () => import("../../docs/guides/invite-team.md"),
+    zh: () => import("../../docs/guides/zh/invite-team.md"),
+  },
+  "rotate-key": {
+    en: () => import("../../docs/guides/rotate-key.md"),
+    zh: () => import("../../docs/guides/zh/rotate-key.md"),
+  },
+  "build-pool": {
+    en: () => import("../../docs/guides/build-pool.md"),
+    zh: () => import("../../docs/guides/zh/build-pool.md"),
+  },
+  "set-budget": {
+    en: () => import("../../docs/guides/set-budget.md"),
+    zh: () => import("../../docs/guides/zh/set-budget.md"),
+  },
+  "connect-mcp": {
+    en: () => import("../../docs/guides/connect-mcp.md"),
+    zh: () => import("../../docs/guides/zh/connect-mcp.md"),
+  },
+  "move-from-litellm": {
+    en: () => import("../../docs/guides/move-from-litellm.md"),
+    zh: () => import("../../docs/guides/zh/move-from-litellm.md"),
+  },
+  "move-from-portkey": {
+    en: () => import("../../docs/guides/move-from-portkey.md"),
+    zh: () => import("../../docs/guides/zh/move-from-portkey.md"),
+  },
+  "move-from-dify": {
+    en: () => import("../../docs/guides/move-from-dify.md"),
+    zh: () => import("../../docs/guides/zh/move-from-dify.md"),
+  },
+  "run-in-production": {
+    en: () => import("../../docs/guides/run-in-production.md"),
+    zh: () => import("../../docs/guides/zh/run-in-production.md"),
+  },
 };
 
 /** The manual: what guides link to for the whole of a matter. English only. */
