@@ -103,6 +103,25 @@ describe("the audit log as a list", () => {
 });
 
 describe("refused attempts", () => {
+  it("at /mcp are told of too; those at /v1 stand in the request log, each of them", async ({ expect }) => {
+    const workspace = await seedWorkspace();
+    const body = { name: "reader", scopes: ["workspace:read"] };
+    const { body: key } = await call("POST", `/workspaces/${workspace.id}/api-keys`, { token: workspace.token, body });
+    const list = { jsonrpc: "2.0", id: 1, method: "tools/list" };
+    for (let round = 0; round < 2; round += 1) {
+      expect((await call("POST", "/mcp", { token: key.secret, body: list })).status).toBe(403);
+      const asked = { model: "chat", messages: [{ role: "user", content: "Hello" }] };
+      expect((await call("POST", "/v1/chat/completions", { token: key.secret, body: asked })).status).toBe(403);
+    }
+    await expect.poll(() => db.$count(auditLog, isDenied(workspace.id))).toBe(1);
+    const [row] = await db.select().from(auditLog).where(isDenied(workspace.id)).all();
+    expect([row?.actorId, row?.targets]).toEqual([key.id, '[{"type":"operation","id":"POST /mcp"}]']);
+    const requests = async () =>
+      (await call("GET", `/workspaces/${workspace.id}/requests?key=${key.id}`, workspace)).body.data;
+    await expect.poll(async () => (await requests())?.length).toBe(2);
+    expect((await requests())[0]).toMatchObject({ key_id: key.id, code: "scope_missing", status: 403 });
+  });
+
   it("of a member and of a key are told of, once a minute for each operation; of who is nobody here, never", async ({
     expect,
   }) => {

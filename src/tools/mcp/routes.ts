@@ -106,6 +106,8 @@ async function admit(context: HttpContext): Promise<Admitted> {
   if (access === null) {
     throw new AppError("not_found", { detail: "You are in no such workspace. `X-Workspace` names one by id or slug." });
   }
+  // Whose refusal it is: the audit log tells of those who belong to the workspace.
+  context.set("access", access);
   if (!isAllowed(principal, access)) {
     throw new AppError("forbidden", { detail: `This needs ${permission.scope}.` });
   }
