@@ -23,7 +23,7 @@ let server: RunningServer | undefined;
 export async function setup(project: TestProject): Promise<void> {
   const ports = await findFreePorts(upstreamCount);
   const allow = ports.map((port) => `http://127.0.0.1:${port}`).join(",");
-  server = await startServer({ vars: { OUTBOUND_ALLOW: allow } });
+  server = await startServer({ vars: { OUTBOUND_ALLOW: allow, WORKSPACE_CREATORS: "anyone" } });
   project.provide("serverUrl", server.url);
   project.provide("setupToken", server.setupToken);
   project.provide("serverState", server.state);

@@ -1,6 +1,6 @@
 /** Starts a Gatehouse of its own: free port, new state, own secrets; nothing of the developer's is touched, and `stop` leaves nothing behind. */
 import { randomInt } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -27,6 +27,11 @@ interface ServerOptions {
   readonly vars?: Readonly<Record<string, string>>;
   /** A folder to keep state and secrets in over several starts. The caller removes it. */
   readonly state?: string;
+}
+
+/** Where a server with this state folder writes what it prints, for tests that know the folder alone. */
+export function outputFile(state: string): string {
+  return path.join(state, "output.log");
 }
 
 // Below the ports that systems give to outgoing connections: those come and go, and would take one that a stopped server left.
@@ -71,6 +76,14 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
   const [port] = await findFreePorts(1);
   const url = `http://127.0.0.1:${port}`;
   const lines: string[] = [];
+  const file = openSync(outputFile(state), "a");
+  let isOpen = true;
+  const keep = (line: string): void => {
+    lines.push(line);
+    if (isOpen) {
+      writeSync(file, `${line}\n`);
+    }
+  };
   const server = startGroup(process.execPath, [path.join(root, "scripts/start.ts")], {
     cwd: root,
     env: {
@@ -81,11 +94,15 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
       GATEHOUSE_DEMO: "0",
       WRANGLER_LOG: "log",
     },
-    onLine: (line) => lines.push(line),
+    onLine: keep,
   });
   async function stop(): Promise<void> {
     // The start script itself allows its children 5 s.
     await server.stop(10_000);
+    if (isOpen) {
+      isOpen = false;
+      closeSync(file);
+    }
     if (options.state === undefined) {
       rmSync(state, { recursive: true, force: true });
     }
