@@ -12,6 +12,9 @@ export interface Exchange {
   readonly answer: WireAnswer;
 }
 
+/** What of a world the checks look at. */
+export type Watched = Pick<World, "canaries"> & { readonly neighbour: Pick<World["neighbour"], "things"> };
+
 /** Finds what is wrong with an answer: a sentence, or null. */
 export type Checker = (exchange: Exchange) => string | null;
 
@@ -23,7 +26,7 @@ const insides =
   /SQLITE_|D1_ERROR|D1_EXEC|drizzle|node_modules|\.ts:\d+|\n\s+at \S+ \(|workerd\/|\[object Object\]|ZodError/;
 
 /** Builds the checks for a contract and a world. */
-export function buildChecker(contract: Contract, world: World, secrets: readonly string[]): Checker {
+export function buildChecker(contract: Contract, world: Watched, secrets: readonly string[]): Checker {
   const validate = buildValidator(contract);
   return (exchange) => {
     const text = exchange.answer.body.toString("utf8");
@@ -77,7 +80,7 @@ const houses: Readonly<Record<CallerName, "house" | "stranger" | null>> = {
 };
 
 function checkLeaks(
-  world: World,
+  world: Watched,
   secrets: readonly string[],
   { caller, sent, answer }: Exchange,
   text: string,
@@ -104,7 +107,7 @@ function checkLeaks(
   return id === undefined ? null : `${caller} sees the neighbour's ${id}`;
 }
 
-function neighbourIds({ neighbour: { things } }: World): string[] {
+function neighbourIds({ neighbour: { things } }: Watched): string[] {
   // A pool's id may be called as a model, and the request log repeats what was called.
   return Object.entries(things).flatMap(([name, id]) =>
     name === "pool" || !/^[a-z]+_[0-9a-z]{26}$/.test(id) ? [] : [id],

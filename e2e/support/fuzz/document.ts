@@ -80,6 +80,7 @@ export interface Contract {
   resolve(schema: Schema): Schema;
 }
 
+/** The parts of a document that are read. */
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, RawOperation>>>>;
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
@@ -90,7 +91,11 @@ const methods = new Set(["get", "post", "put", "patch", "delete"]);
 /** Reads the contract of a running server. */
 export async function fetchContract(url: string): Promise<Contract> {
   const response = await fetch(`${url}/openapi.json`);
-  const document = (await response.json()) as Document;
+  return readContract((await response.json()) as Document);
+}
+
+/** Reads an OpenAPI 3.1 document of the form that the service writes. */
+export function readContract(document: Document): Contract {
   const operations = Object.entries(document.paths).flatMap(([template, item]) => readPath(document, template, item));
   return { document, operations, resolve: resolver(document.components.schemas) };
 }
