@@ -1,6 +1,7 @@
 /** The guides and the manual as pages. That the list here holds every file of docs/guides is asserted where there is a file system: e2e/docs.test.ts. */
 import { describe, it } from "vitest";
 import { guideTexts, manualTexts } from "../../src/http/guide-texts.js";
+import { renderMarkdown } from "../../src/http/markdown.js";
 import { call } from "../support/client.js";
 
 const pages = [
@@ -71,5 +72,49 @@ describe("the guides", () => {
         expect([status, body?.code], path).toEqual([404, "not_found"]);
       }
     }
+  });
+});
+
+const place = (path: string): string | null => (path === "docs/vault.md" ? "/docs/manual/vault" : null);
+const render = async (text: string): Promise<string> =>
+  (await renderMarkdown(text, "docs/guides/x.md", place)).html.trim();
+
+describe("Markdown as HTML", () => {
+  it("shows HTML as text and leaves comments out", async ({ expect }) => {
+    expect(await render("<!-- ci: run -->\n```sh\nls <dir> & x\n```")).toBe(
+      '<pre data-language="sh"><code>ls &lt;dir&gt; &amp; x\n</code></pre>',
+    );
+    expect(await render('a <b onclick="x">b</b>')).toBe("<p>a &lt;b onclick=&quot;x&quot;&gt;b&lt;/b&gt;</p>");
+    expect(await render("<script>x</script>")).toBe("&lt;script&gt;x&lt;/script&gt;");
+    expect(await render("<!-- x --><script>y</script>")).not.toContain("<script");
+    expect(await render('```"><script>\nx\n```')).toBe("<pre><code>x\n</code></pre>");
+  });
+
+  it("leads links to where the pages stand, and nowhere else", async ({ expect }) => {
+    const links: [href: string, html: string][] = [
+      ["../vault.md#why", '<a href="/docs/manual/vault#why">x</a>'],
+      ["#here", '<a href="#here">x</a>'],
+      ["/openapi.json", '<a href="/openapi.json">x</a>'],
+      ["https://example.com/?a=1&b=2", '<a href="https://example.com/?a=1&amp;b=2">x</a>'],
+      // Not served, not the web's, or no address.
+      ["../../src/app.ts", "x"],
+      ["javascript:alert(1)", "x"],
+      ["data:text/html,x", "x"],
+      ["https://[", "x"],
+    ];
+    for (const [href, html] of links) {
+      expect(await render(`[x](${href})`), href).toBe(`<p>${html}</p>`);
+    }
+    expect(await render("![a <b>](https://elsewhere.example/x.png)")).toBe("<p>a &lt;b&gt;</p>");
+  });
+
+  it("gives headings anchors as GitHub does, each its own", async ({ expect }) => {
+    expect(await render("## `a_b`: it's ok\n## 第一次 调用\n## 第一次 调用")).toBe(
+      [
+        '<h2 id="a_b-its-ok"><code>a_b</code>: it&#39;s ok</h2>',
+        '<h2 id="第一次-调用">第一次 调用</h2>',
+        '<h2 id="第一次-调用-1">第一次 调用</h2>',
+      ].join("\n"),
+    );
   });
 });
