@@ -129,6 +129,8 @@ describe("the contract", () => {
     const document = await readDocument();
     const ajv = new Ajv2020({ strict: false, allErrors: true });
     ajv.addFormat("date-time", (text) => !Number.isNaN(Date.parse(text)));
+    ajv.addFormat("int32", true);
+    ajv.addFormat("int64", true);
     ajv.addFormat("email", /^\S+@\S+$/);
     ajv.addFormat("uri-reference", /^\S+$/);
     ajv.addFormat("uri", (text) => URL.canParse(text));

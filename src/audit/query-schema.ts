@@ -10,11 +10,12 @@ export const AuditFilter = z.object({
   actor: id.optional().describe("Id of the account or key that did it."),
   action: z
     .string()
+    .max(120)
     .regex(/^[a-z0-9_]+(?:\.[a-z0-9_]+)?$|^[a-z0-9_]+\.?[a-z0-9_]*\*$/, "Give an action, or its beginning and a `*`.")
     .optional()
     .describe("Such as `member.invited`; `member.*` for all that begin so."),
   target: id.optional().describe("Id of a thing that it was done to."),
-  outcome: z.enum(["success", "denied", "failure"]).optional(),
+  outcome: z.enum(["success", "denied", "failure"]).optional().describe("How it ended."),
   from: z.iso.datetime({ offset: true }).optional().describe("The first moment, itself included."),
   to: z.iso.datetime({ offset: true }).optional().describe("The end, itself left out."),
 });

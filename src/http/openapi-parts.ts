@@ -75,6 +75,10 @@ export const headers: JsonObject = {
     example: "true",
   },
   "WWW-Authenticate": { ...text("How to sign in."), example: 'Bearer realm="gatehouse"' },
+  "Access-Control-Allow-Origin": {
+    ...text("The page's origin, where it is among the allowed ones."),
+    example: "https://console.example",
+  },
   Allow: { ...text("The methods that this address takes."), example: "POST" },
 };
 
@@ -260,7 +264,7 @@ function errorResponse(
   };
 }
 
-/** References to headers by name. */
+/** References to headers by name, with those that every answer may have. */
 export function headerRefs(names: readonly string[]): JsonObject {
-  return Object.fromEntries(names.map((name) => [name, refTo("headers", name)]));
+  return Object.fromEntries([...names, "Access-Control-Allow-Origin"].map((name) => [name, refTo("headers", name)]));
 }

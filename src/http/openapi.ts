@@ -94,7 +94,12 @@ function pathParams(spec: Spec): z.ZodObject | null {
   const own: Readonly<Record<string, z.ZodType>> = spec.params instanceof z.ZodObject ? spec.params.shape : {};
   const shape: Record<string, z.ZodType> = {};
   for (const name of names) {
-    const fallback = z.string().min(1).max(256).regex(/^[^/]+$/).describe(name === "ws" ? "Workspace id, slug or `current`." : `The ${name}.`);
+    const fallback = z
+      .string()
+      .min(1)
+      .max(256)
+      .regex(/^[^/]+$/)
+      .describe(name === "ws" ? "Workspace id, slug or `current`." : `The ${name}.`);
     shape[name] = own[name] ?? fallback;
   }
   return names.length === 0 ? null : z.object(shape);
@@ -129,6 +134,7 @@ function complete(operation: JsonObject, spec: Spec, components: Components): vo
       : [{ bearer: [] }];
   operation["x-permission"] = takesSetupToken ? { kind: "setup_token" } : permissionFacts(spec.permission);
   const generated = Array.isArray(operation["parameters"]) ? operation["parameters"] : [];
+  generated.forEach(boundName);
   const own = headerNames(spec).map((name) => refTo("parameters", name));
   if (generated.length + own.length > 0) {
     operation["parameters"] = [...generated, ...own];
@@ -147,6 +153,14 @@ function complete(operation: JsonObject, spec: Spec, components: Components): vo
     };
   }
   Object.assign(responses, errorResponses(allErrors(spec), problemFace, components, replayed));
+}
+
+/** Nothing has a longer name, so no longer one is found. */
+function boundName(parameter: unknown): void {
+  const schema = isJsonObject(parameter) && parameter["in"] === "path" ? parameter["schema"] : undefined;
+  if (isJsonObject(schema) && !["maxLength", "pattern", "enum"].some((word) => word in schema)) {
+    Object.assign(schema, { minLength: 1, maxLength: 256 });
+  }
 }
 
 function headerNames(spec: Spec): string[] {
@@ -225,6 +239,9 @@ function allErrors(spec: Spec): ErrorCode[] {
   const implied: ErrorCode[] = ["misdirected_request", "rate_limited", "internal", "not_ready"];
   if (spec.permission.kind !== "public") {
     implied.push("unauthenticated", "forbidden");
+  }
+  if (spec.errors.includes("invalid_setup_token")) {
+    implied.push("unauthenticated");
   }
   if (spec.permission.kind === "workspace") {
     implied.push("not_found");

@@ -69,7 +69,9 @@ const endAll = endpoint(
     tag: "Sign-in",
     permission,
     storedAnswer: "never",
-    query: z.object({ keep_current: z.enum(["true", "false"]).default("false") }),
+    query: z.object({
+      keep_current: z.enum(["true", "false"]).default("false").describe("Whether the session that asks stays."),
+    }),
     responses: { 204: { description: "Ended." } },
     errors: [],
   },

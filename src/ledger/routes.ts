@@ -29,7 +29,9 @@ const exportLog = endpoint(
       "Oldest first. NDJSON: a header, a row a line with its place in the tree and its leaf hash, a manifest with the checkpoint, and a signature over all lines; `verify-audit` checks it offline. Without its last line it is not whole. CSV and OCSF 1.3.0 (API Activity) carry the rows alone.",
     tag: "Audit",
     permission: readers,
-    query: AuditFilter.extend({ format: z.enum(exportFormats).default("ndjson") }),
+    query: AuditFilter.extend({
+      format: z.enum(exportFormats).default("ndjson").describe("Only `ndjson` can be verified."),
+    }),
     responses: { 200: { description: "The export.", contentType: ["application/x-ndjson", "text/csv"] } },
     errors: [],
   },

@@ -26,8 +26,8 @@ const ModelParams = ProviderParams.extend({
 });
 const Flag = z.enum(["true", "false"]).transform((word) => word === "true");
 const ListQuery = PageQuery.extend({
-  type: z.enum(modelTypes).optional(),
-  enabled: Flag.optional(),
+  type: z.enum(modelTypes).optional().describe("Only models of this type."),
+  enabled: Flag.optional().describe("Only enabled ones, or only disabled ones."),
   custom: Flag.optional().describe("`true`: the workspace's own; `false`: those that the catalogue knows."),
 });
 

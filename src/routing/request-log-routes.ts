@@ -17,13 +17,13 @@ const keeping =
   "Each of the workspace's shards keeps its last 10,000 calls and 2,000 refusals for 7 days. No text of a prompt or an answer is kept.";
 
 const RequestQuery = PageQuery.extend({
-  key_id: z.string().max(200).optional(),
+  key_id: z.string().max(200).optional().describe("Only calls with this key."),
   pool_id: z.string().max(300).optional().describe("The pool that was asked for."),
   instance_id: z.string().max(300).optional().describe("Any of its attempts went there."),
   endpoint: z.string().max(100).optional().describe("Such as `chat/completions`, or `tool`."),
   model: z.string().max(300).optional().describe("The name that was asked for."),
-  result: z.enum(logResults).optional(),
-  status: z.coerce.number().int().min(100).max(599).optional(),
+  result: z.enum(logResults).optional().describe("Only calls that ended so."),
+  status: z.coerce.number().int().min(100).max(599).optional().describe("Only calls answered with this status."),
   from: z.iso.datetime({ offset: true }).optional().describe("Ended then or later."),
   to: z.iso.datetime({ offset: true }).optional().describe("Ended before."),
 });

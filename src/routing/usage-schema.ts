@@ -80,13 +80,13 @@ export const UsageQuery = z.object({
     .transform((text) => (text === undefined || text === "" ? [] : text.split(",").map((word) => word.trim())))
     .pipe(z.array(z.enum(usageGroups)).max(usageGroups.length))
     .describe(`Any of ${usageGroups.join(", ")}, with commas between.`),
-  key: z.string().max(300).optional(),
-  pool: z.string().max(300).optional(),
-  instance: z.string().max(300).optional(),
-  model: z.string().max(300).optional(),
-  provider: z.string().max(300).optional(),
-  member: z.string().max(300).optional(),
-  endpoint: z.string().max(300).optional(),
+  key: z.string().max(300).optional().describe("Only calls with this key, by id."),
+  pool: z.string().max(300).optional().describe("Only calls of this pool, by id."),
+  instance: z.string().max(300).optional().describe("Only calls that this instance answered, by id."),
+  model: z.string().max(300).optional().describe("Only calls of this model, by the provider's own name."),
+  provider: z.string().max(300).optional().describe("Only calls that this provider answered, by name."),
+  member: z.string().max(300).optional().describe("Only calls of this member: with keys they made, or without one."),
+  endpoint: z.string().max(300).optional().describe("Only calls of this endpoint, such as `chat/completions`."),
   limit: z.coerce.number().int().min(1).max(200).default(50).describe("Rows a page, 1 to 200."),
   cursor: z.string().max(4_000).optional().describe("The `next_cursor` of the page before, with the same question."),
 });

@@ -15,7 +15,7 @@ export const Member = z
 export type Member = z.infer<typeof Member>;
 
 export const MemberQuery = PageQuery.extend({
-  role: z.enum(roles).optional(),
+  role: z.enum(roles).optional().describe("Only members with this role."),
   search: z
     .string()
     .trim()
