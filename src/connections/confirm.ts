@@ -133,17 +133,22 @@ function planRecord(db: Database, row: CredentialRow, standing: Standing): Chang
   if (standing.status === row.status) {
     return { statements: [update], value: null };
   }
-  const event = describeStanding(row.workspaceId, row, standing, actionOf(standing));
+  const event = describeStanding(row.workspaceId, row, standing, actionOf(row, standing));
   const letters = planStateLetters(db, row, standing, actor.at);
   return { statements: [update, auditIfChanged(db, actor, event), ...letters], value: null };
 }
 
-function actionOf(standing: Standing): string {
-  if (standing.status === "exhausted") {
-    return "credential.exhausted";
+/** What a look in the background is told as: a webhook hears by it that a pool's instances went out, or came back. */
+function actionOf(row: CredentialRow, standing: Standing): string {
+  switch (standing.status) {
+    case "invalid":
+      return "credential.refused";
+    case "exhausted":
+    case "undecryptable":
+      return `credential.${standing.status}`;
+    case "unverified":
+      return "credential.restored";
+    default:
+      return row.status === "unverified" ? "credential.validated" : "credential.restored";
   }
-  if (standing.retryAt !== null) {
-    return "credential.refused";
-  }
-  return standing.status === "unverified" ? "credential.restored" : "credential.validated";
 }

@@ -145,7 +145,7 @@ describe("confirming a refused credential in the background", () => {
     await behave("status-401");
     await confirm(workspace, id);
     expect(await read(workspace, id)).toMatchObject({ status: "invalid", is_valid: false });
-    expect((await auditOf(id)).at(-1)).toMatchObject({ action: "credential.validated", actor_type: "system" });
+    expect((await auditOf(id)).at(-1)).toMatchObject({ action: "credential.refused", actor_type: "system" });
     expect(published.filter((one) => one === workspace.id)).toHaveLength(1);
     await behave("ok");
     await confirm(workspace, id);

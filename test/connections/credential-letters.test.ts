@@ -63,7 +63,7 @@ describe("a credential that calls can no longer use", () => {
     expect(new Set(await lettersOf(id))).toEqual(new Set(letters));
     const [row] = await db.select().from(outbox).where(eq(outbox.subjectId, id)).all();
     expect(row?.id).toMatch(/^mail_[0-7][0-9a-hjkmnp-tv-z]{25}$/);
-    expect((await auditOf(id)).map(({ action }) => action)).toEqual(["credential.created", "credential.validated"]);
+    expect((await auditOf(id)).map(({ action }) => action)).toEqual(["credential.created", "credential.refused"]);
   });
 
   it("is not told of each time that it tries again by itself, but anew after somebody mended it", async ({
