@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, inject, it } from "vitest";
 import { connect } from "./support/client.ts";
 import { findProcesses, programOf } from "./support/processes.ts";
 import { findFreePorts } from "./support/server.ts";
-import { findObjects, openShell, readBlocks, type Shell } from "./support/shell.ts";
+import { findObjects, listTwins, openShell, readBlocks, readFences, type Shell } from "./support/shell.ts";
 
 const root = path.dirname(import.meta.dirname);
 const printedCurl = /^ *(curl -N .*)$/m;
@@ -127,26 +127,48 @@ describe("the commands in README.md and docs/", () => {
 
   beforeAll(() => {
     const setupToken = /\/setup#(\S+)/.exec(started.output())?.[1] ?? "";
-    shell = openShell(root, { SETUP_TOKEN: setupToken });
+    shell = openShell(root, { SETUP_TOKEN: setupToken, GATEHOUSE_KEY: printedKey() });
   });
 
   afterAll(() => shell.end());
 
-  it("are marked as what they are, and start and test are the two that CI runs by itself", ({ expect }) => {
+  it("are marked as what they are: start and test are what CI runs by itself, and deploy needs somebody's account", ({
+    expect,
+  }) => {
     const byMark = Map.groupBy(blocks, ({ mark }) => mark);
-    expect([...byMark.keys()].toSorted()).toEqual(["keyring", "run", "sdk", "start", "test"]);
-    expect(byMark.get("start")?.map(({ text }) => text)).toEqual(["npm start\n"]);
+    expect([...byMark.keys()].toSorted()).toEqual(["deploy", "keyring", "run", "sdk", "start", "test"]);
+    expect(new Set(byMark.get("start")?.map(({ text }) => text))).toEqual(new Set(["npm start\n"]));
     expect(byMark.get("test")?.map(({ text }) => text)).toEqual(["npm test\n"]);
+    expect(byMark.get("deploy")?.map(({ place }) => place.split(":")[0])).toEqual(["docs/guides/run-in-production.md"]);
+  });
+
+  it("leave no block for a shell or a program unmarked in a guide but those that hold an ellipsis", ({ expect }) => {
+    for (const [english] of listTwins(root)) {
+      const marked = new Set(blocks.filter(({ place }) => place.startsWith(`${english}:`)).map(({ text }) => text));
+      const unmarked = readFences(root, english)
+        .map((fence) => /^```(?:sh|ts)\n(.*)```$/s.exec(fence)?.[1])
+        .filter((text) => text !== undefined && !marked.has(text) && !text.includes("…"));
+      expect(unmarked, english).toEqual([]);
+    }
+  });
+
+  it("are the same in Chinese", ({ expect }) => {
+    const twins = listTwins(root);
+    expect(twins.length).toBeGreaterThan(10);
+    for (const [english, chinese] of twins) {
+      expect(readFences(root, chinese), chinese).toEqual(readFences(root, english));
+    }
   });
 
   /** Puts what a reader copies out of an answer into the shell: the variable that the documents name for it. */
   async function keep(answers: readonly Readonly<Record<string, unknown>>[]): Promise<void> {
     for (const answer of answers) {
       const { id, name, secret, session_token: session } = answer;
+      const upper = String(name).toUpperCase().replaceAll(/\W/g, "_");
       const copied: Readonly<Record<string, unknown>> = {
         SESSION_TOKEN: session,
-        [name === "first" ? "GATEHOUSE_KEY" : `${String(name).toUpperCase()}_KEY`]: secret,
-        ...(String(id).startsWith("cred_") ? { [`CRED_${String(name).toUpperCase()}`]: id } : {}),
+        [`${upper}_KEY`]: secret,
+        ...(String(id).startsWith("cred_") ? { [`CRED_${upper}`]: id } : {}),
       };
       for (const [variable, value] of Object.entries(copied)) {
         if (typeof value === "string") {
@@ -168,6 +190,7 @@ describe("the commands in README.md and docs/", () => {
         answers.filter(({ code, error }) => typeof code === "string" || (error !== undefined && error !== null)),
         `${place} printed:\n${output}`,
       ).toEqual([]);
+      expect(output).not.toMatch(/^curl: \(/m);
       expect(output.trim(), place).not.toBe("");
       if (text.includes('"stream": true')) {
         expect(output).toMatch(/^data: \[DONE\]$|^event: message_stop$/m);

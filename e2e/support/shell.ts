@@ -18,18 +18,18 @@ export interface Outcome {
 }
 
 export interface Shell {
-  /** Runs a block; variables and functions that it sets stay. Throws when it takes longer than 30 s. */
+  /** Runs a block; variables and functions that it sets stay. Throws when it takes longer than a minute. */
   paste(text: string): Promise<Outcome>;
   end(): void;
 }
 
-const blockLimitMs = 30_000;
+const blockLimitMs = 60_000;
 
-/** All marked blocks of README.md and docs/*.md, in reading order. */
+/** All marked blocks in the order in which a new user reads: README.md, the first call, the manual, the other guides. */
 export function readBlocks(root: string): Block[] {
-  const guides = readdirSync(path.join(root, "docs")).filter((name) => name.endsWith(".md"));
-  const files = ["README.md", ...guides.toSorted().map((name) => `docs/${name}`)];
-  return files.flatMap((file) => {
+  const first = "docs/guides/first-call.md";
+  const guides = listTexts(root, "docs/guides").filter((file) => file !== first);
+  return ["README.md", first, ...listTexts(root, "docs"), ...guides].flatMap((file) => {
     const text = readFileSync(path.join(root, file), "utf8");
     return [...text.matchAll(/^<!-- ci: (\w+) -->\n```\w*\n(.*?)^```$/gms)].map((match) => ({
       place: `${file}:${text.slice(0, match.index).split("\n").length}`,
@@ -37,6 +37,22 @@ export function readBlocks(root: string): Block[] {
       text: match[2] ?? "",
     }));
   });
+}
+
+/** The texts that stand in two languages, as pairs of paths: README and each guide. */
+export function listTwins(root: string): (readonly [english: string, chinese: string])[] {
+  const guides = listTexts(root, "docs/guides").map((file) => [file, file.replace("guides/", "guides/zh/")] as const);
+  return [["README.md", "README.zh.md"], ...guides];
+}
+
+/** A text's fenced blocks, marked or not, with their languages. */
+export function readFences(root: string, file: string): string[] {
+  return [...readFileSync(path.join(root, file), "utf8").matchAll(/^```.*?^```$/gms)].map(([fence]) => fence);
+}
+
+function listTexts(root: string, folder: string): string[] {
+  const names = readdirSync(path.join(root, folder)).filter((name) => name.endsWith(".md"));
+  return names.toSorted().map((name) => `${folder}/${name}`);
 }
 
 /** Opens a shell with these variables, beside the few of ours that programs need. */
