@@ -18,7 +18,7 @@ import { clientIp, type HttpContext } from "./context.js";
 import { hasCurrent, readIfMatch } from "./etag.js";
 import { check, parseJson, readBody } from "./parse.js";
 import { toResponse, type Reply } from "./reply.js";
-import { finish, holdsSecret, startWrite, type Write } from "./write.js";
+import { finish, holdsSecret, replaySuccess, startWrite, type Write } from "./write.js";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -43,6 +43,8 @@ export interface EndpointSpec<P, Q, B> {
   readonly publishes?: boolean;
   /** How a stored answer is kept for `Idempotency-Key`: `sealed` when it holds a secret, `never` when it holds a session. */
   readonly storedAnswer?: "plain" | "sealed" | "never";
+  /** Its success takes the caller's own right to it away: a repeat with the same `Idempotency-Key` hears of that success all the same. */
+  readonly handsOver?: true;
   /** How long an `Idempotency-Key` is held for a request that is running; 60 s when left out. */
   readonly leaseMs?: number;
   /** The answer carries an ETag; writes honour `If-Match`, but for those that only tell the ETag of what they answer. */
@@ -108,7 +110,10 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
     async run(context) {
       const now = Date.now();
       context.set("route", spec.path);
-      admitCaller(spec.permission, context);
+      const early = await admitOrReplay(spec, context, now);
+      if (early !== null) {
+        return early;
+      }
       const input = await readInput(spec, context.req.raw, context.req.param());
       const write = await startWrite(spec, context, input.bodyHash, now);
       if (write.replay !== null) {
@@ -146,6 +151,33 @@ export function relayEndpoint(
       return await handle({ env: context.env, request: context.req.raw, requestId: context.get("requestId") });
     },
   };
+}
+
+/** The gate. Where a success hands the caller's right over, who is refused after it gets that success again. */
+async function admitOrReplay<P, Q, B>(
+  spec: EndpointSpec<P, Q, B>,
+  context: HttpContext,
+  now: number,
+): Promise<Response | null> {
+  try {
+    admitCaller(spec.permission, context);
+    return null;
+  } catch (error) {
+    if (
+      spec.handsOver !== true ||
+      context.get("access") === undefined ||
+      !context.req.raw.headers.has("idempotency-key")
+    ) {
+      throw error;
+    }
+    // Whatever else is wrong with the request of somebody refused, the refusal is what they hear of.
+    const input = await readInput(spec, context.req.raw, context.req.param()).catch(() => null);
+    const kept = input === null ? null : await replaySuccess(spec, context, input.bodyHash, now);
+    if (kept === null) {
+      throw error;
+    }
+    return kept;
+  }
 }
 
 /** The permission gate. Throws `unauthenticated` or `forbidden`. */

@@ -50,9 +50,7 @@ export async function claimKey(
   now: number,
   leaseMs = usualLeaseMs,
 ): Promise<{ claim: Claim } | { stored: StoredAnswer }> {
-  const id = await sha256Hex(JSON.stringify(scope));
-  // Salted by the scope, the caller's key among it, which is stored nowhere: a body may hold a password that its bare hash would let one guess.
-  const salted = await sha256Hex(JSON.stringify([requestHash, ...scope]));
+  const { id, salted } = await nameRequest(scope, requestHash);
   // The release before stored the bare one.
   const known = [salted, requestHash];
   const token = toBase32(randomBytes(16));
@@ -84,16 +82,34 @@ export async function claimKey(
   if (row.status === null) {
     throw new AppError("idempotency_in_progress", { retryAfterMs: Math.max(1000, row.leaseUntil - now) });
   }
-  return {
-    stored: {
-      id,
-      status: row.status,
-      headers: StoredHeaders.parse(JSON.parse(row.headers ?? "{}")),
-      body: row.body,
-      sealed: row.sealed,
-      workspaceId: row.workspaceId,
-    },
-  };
+  return { stored: toStored(row, row.status) };
+}
+
+/** The success that an earlier request of this caller with this key and body was answered with; null when there is none. Claims nothing. */
+export async function findSuccess(
+  db: Database,
+  scope: readonly string[],
+  requestHash: string,
+  now: number,
+): Promise<StoredAnswer | null> {
+  const { id, salted } = await nameRequest(scope, requestHash);
+  const [row] = await hideSql(db.select().from(idempotency).where(eq(idempotency.id, id)).all());
+  if (row?.requestHash !== salted || row.status === null || row.status >= 300 || row.createdAt < now - keptMs) {
+    return null;
+  }
+  return toStored(row, row.status);
+}
+
+async function nameRequest(scope: readonly string[], requestHash: string): Promise<{ id: string; salted: string }> {
+  const id = await sha256Hex(JSON.stringify(scope));
+  // Salted by the scope, the caller's key among it, which is stored nowhere: a body may hold a password that its bare hash would let one guess.
+  const salted = await sha256Hex(JSON.stringify([requestHash, ...scope]));
+  return { id, salted };
+}
+
+function toStored(row: typeof idempotency.$inferSelect, status: number): StoredAnswer {
+  const headers = StoredHeaders.parse(JSON.parse(row.headers ?? "{}"));
+  return { id: row.id, status, headers, body: row.body, sealed: row.sealed, workspaceId: row.workspaceId };
 }
 
 /** First statement of the change's batch: refuses it when another request has taken the claim over. */

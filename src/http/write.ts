@@ -7,6 +7,7 @@ import type { HttpContext } from "./context.js";
 import { problem, toAppError } from "./failure.js";
 import {
   claimKey,
+  findSuccess,
   guardClaim,
   readIdempotencyKey,
   releaseClaim,
@@ -46,15 +47,36 @@ export async function startWrite(spec: WriteSpec, context: HttpContext, bodyHash
   if (key === null) {
     return openWrite(spec, context, null, null);
   }
-  const url = new URL(context.req.url);
-  const caller = principalName(context.get("principal"));
-  // `current` and the short forms name another workspace from request to request.
-  const scope = [caller, context.get("access")?.id ?? "", spec.method, url.pathname, key];
-  const found = await claimKey(context.get("db"), scope, `${bodyHash}${url.search}`, now, spec.leaseMs);
+  const { scope, hash } = scopeOf(spec, context, key, bodyHash);
+  const found = await claimKey(context.get("db"), scope, hash, now, spec.leaseMs);
   if ("claim" in found) {
     return openWrite(spec, context, found.claim, null);
   }
   return openWrite(spec, context, null, await replay(spec, context, found.stored));
+}
+
+/** The stored success of this very request, for a caller whose right to send it ended with it; null when there is none. */
+export async function replaySuccess(
+  spec: WriteSpec,
+  context: HttpContext,
+  bodyHash: string,
+  now: number,
+): Promise<Response | null> {
+  const key = readIdempotencyKey(context.req.raw);
+  if (key === null) {
+    return null;
+  }
+  const { scope, hash } = scopeOf(spec, context, key, bodyHash);
+  const stored = await findSuccess(context.get("db"), scope, hash, now);
+  return stored === null ? null : await replay(spec, context, stored);
+}
+
+function scopeOf(spec: WriteSpec, context: HttpContext, key: string, bodyHash: string) {
+  const url = new URL(context.req.url);
+  const caller = principalName(context.get("principal"));
+  // `current` and the short forms name another workspace from request to request.
+  const scope = [caller, context.get("access")?.id ?? "", spec.method, url.pathname, key];
+  return { scope, hash: `${bodyHash}${url.search}` };
 }
 
 /** Runs the handler, publishes, stores what the commit did not, and answers. A 5xx, 429 or `conflict` gives the claim back; other failures are kept. */

@@ -49,6 +49,7 @@ const confirmEndpoint = endpoint(
   {
     method: "post",
     path: `${path}/confirm`,
+    handsOver: true,
     operation: "confirmOwnershipTransfer",
     summary: "Confirm an ownership transfer",
     description: "The member becomes the owner, and the owner an admin, in one moment. A code is good for five tries.",

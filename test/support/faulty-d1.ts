@@ -4,8 +4,9 @@ import { deep } from "./deep.js";
 
 /** Where it fails: before a call to D1, at one statement of it (the whole batch rolls back), or after it was committed and before it says so. */
 export interface Fault {
-  /** Counted from 0, batches and single queries alike. */
-  readonly call: number;
+  /** Counted from 0, batches and single queries alike; `change` is the first batch of several statements that writes. */
+  readonly call: number | "change";
+  /** For `change`, a number is the statement's place as a share of the batch, 0 to just under 1. */
   readonly at: "before" | "after" | number;
   /** Whether every later call fails too, like a Worker that was cut off there. */
   readonly isLast?: boolean;
@@ -29,14 +30,15 @@ export function faultyD1(fault: Fault | null = null): {
   let failed = false;
 
   async function run<T>(call: D1Call, work: (failAt: number | null) => Promise<T>): Promise<T> {
-    const isHere = fault !== null && calls.length === fault.call;
+    const isChange = call.writes && call.statements > 1;
+    const isHere = fault !== null && (fault.call === "change" ? isChange && !failed : calls.length === fault.call);
     const isCutOff = failed && fault?.isLast === true;
     calls.push(call);
     failed ||= isHere;
     if (isCutOff || (isHere && fault.at === "before")) {
       throw new Error("D1_ERROR: Network connection lost.");
     }
-    const result = await work(isHere && typeof fault.at === "number" ? fault.at : null);
+    const result = await work(isHere && typeof fault.at === "number" ? placeOf(fault, fault.at, call) : null);
     if (isHere) {
       throw new Error("D1_ERROR: Network connection lost.");
     }
@@ -79,6 +81,10 @@ export function faultyD1(fault: Fault | null = null): {
       }),
   };
   return { d1: d1 as unknown as D1Database, calls, hasFailed: () => failed };
+}
+
+function placeOf({ call }: Fault, at: number, { statements }: D1Call): number {
+  return call === "change" ? Math.floor(at * statements) : at;
 }
 
 /**
