@@ -55,7 +55,7 @@ export async function planReseal(db: Database, actor: Actor, keys: OpenKeys, row
       .update(credentials)
       .set({ ...moved, ...fieldsOf(standing), ...revised })
       .where(isAsRead(row)),
-    auditIfChanged(db, actor, describeStanding(row.workspaceId, row, standing, "credential.validated")),
+    auditIfChanged(db, actor, describeStanding(row.workspaceId, row, standing, "credential.undecryptable")),
     ...planStateLetters(db, row, standing, actor.at),
   ];
 }

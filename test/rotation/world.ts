@@ -112,7 +112,7 @@ export async function expectChanged(expect: ExpectStatic, world: VaultWorld, old
   );
   const told = await db.select().from(auditLog).where(eq(auditLog.workspaceId, world.id)).all();
   expect(told.map((row) => row.action).toSorted()).toEqual([
-    "credential.validated",
+    "credential.undecryptable",
     "vault.rotation_finished",
     "vault.rotation_started",
   ]);
