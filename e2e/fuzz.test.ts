@@ -40,11 +40,18 @@ let logStart: number;
 beforeAll(async () => {
   logStart = statSync(outputFile(state)).size;
   helper = await startHelper(inject("upstreamPorts")[4] ?? 0);
-  world = await buildWorld({ url, sessionToken: inject("sessionToken"), helper: helper.origin, people: deep(12, 80) });
+  const door = await findWorkerUrl(state, url);
+  world = await buildWorld({
+    url,
+    door,
+    sessionToken: inject("sessionToken"),
+    helper: helper.origin,
+    people: deep(12, 80),
+  });
   // The cron seals what the audit logs hold so far.
   await fetch(`${url}/cdn-cgi/local/scheduled?cron=${encodeURIComponent("* * * * *")}`);
   const contract = await fetchContract(url);
-  const sender = openSender(await findWorkerUrl(state, url));
+  const sender = openSender(door);
   range = { contract, world, sender, tally: new Map(), check: buildChecker(contract, world, allSecrets()) };
   neighbourBefore = dumpRows(state, world.neighbourIds);
 });

@@ -27,10 +27,10 @@ export interface CeremonyOptions {
 
 /** A new authenticator with a new key. */
 export async function newAuthenticator(): Promise<Authenticator> {
-  const pair = (await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
-    "sign",
-    "verify",
-  ])) as CryptoKeyPair;
+  const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+  if (!("privateKey" in pair)) {
+    throw new TypeError("ECDSA gives a pair");
+  }
   const point = new Uint8Array((await crypto.subtle.exportKey("raw", pair.publicKey)) as ArrayBuffer);
   const credentialId = crypto.getRandomValues(new Uint8Array(16));
   const id = encode(credentialId);

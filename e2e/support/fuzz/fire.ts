@@ -2,6 +2,7 @@
 import type { Contract, Json, Operation } from "./document.ts";
 import { type Checker, codeOf } from "./check.ts";
 import { type Body, encode, type Plan } from "./generate.ts";
+import { jsonMark } from "./proofs.ts";
 import type { Sender, WireRequest } from "./send.ts";
 import type { World } from "./world.ts";
 
@@ -123,7 +124,8 @@ async function toBytes(world: World, body: Body): Promise<Buffer> {
 
 async function fill(world: World, value: Json): Promise<Json> {
   if (typeof value === "string") {
-    return await world.resolve(value);
+    const word = await world.resolve(value);
+    return word !== value && word.startsWith(jsonMark) ? (JSON.parse(word.slice(jsonMark.length)) as Json) : word;
   }
   if (typeof value !== "object" || value === null) {
     return value;

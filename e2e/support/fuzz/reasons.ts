@@ -4,11 +4,7 @@ export const unreachable: Readonly<Record<string, string>> = {
   openDemoSession: "wants the token that `npm start` keeps to itself",
   startProviderSignIn: "no sign-in provider is configured",
   finishProviderSignIn: "no sign-in provider is configured",
-  verifyCode: "wants a code out of a letter",
-  confirmOwnershipTransfer: "wants a code out of a letter",
-  addPasskey: "wants an authenticator",
-  removePasskey: "wants an authenticator",
-  finishPasskeySignIn: "wants an authenticator",
+  confirmOwnershipTransfer: "would take the house from its owner in the middle of the run",
   listenToMcp: "is 405 by the protocol: nothing is said unasked",
   endMcpSession: "is 405 by the protocol: no session is kept",
 };

@@ -2,11 +2,14 @@
 import { type Call, connect, expectOk } from "../client.ts";
 import type { Invitee } from "./people.ts";
 import { helperDocument } from "./helper.ts";
+import { proofMakers } from "./proofs.ts";
 import { rows, type Tenant, text } from "./tenant.ts";
 
 /** What they are made from. */
 export interface SparesOptions {
   readonly url: string;
+  /** The origin that requests are sent to: the Worker behind `url`. */
+  readonly door: string;
   readonly helper: string;
   /** The owner's session. */
   readonly owner: string;
@@ -49,6 +52,12 @@ export function buildSpares(options: SparesOptions): Spares {
     ...workspaceMakers(options, store, unique),
     ...thingMakers(options, unique),
     ...personMakers(options, people),
+    ...proofMakers(
+      options.url,
+      options.door,
+      () => people.shift() ?? null,
+      () => find("leaver"),
+    ),
   };
   const find = async (name: string): Promise<string | null> => {
     if (name === "unique") {
@@ -75,6 +84,11 @@ export function buildSpares(options: SparesOptions): Spares {
       for (const word of spending.test(operation) ? words : []) {
         store.delete(word.slice(1));
       }
+      if (/Passkey/.test(operation)) {
+        // A challenge is good once.
+        store.delete("passkeyRegistration");
+        store.delete("passkeyAssertion");
+      }
       for (const [made, from] of dependants) {
         if (!store.has(from)) {
           store.delete(made);
@@ -89,6 +103,8 @@ export function buildSpares(options: SparesOptions): Spares {
 const dependants: readonly (readonly [string, string])[] = [
   ["spareSlug", "spareWs"],
   ["leaverSession", "leaver"],
+  ["passkeyRegistration", "leaver"],
+  ["passkey", "leaver"],
 ];
 
 /** The time so many milliseconds from this moment. */

@@ -87,6 +87,8 @@ const special: readonly [RegExp, Readonly<Record<string, fc.Arbitrary<Json> | nu
     /^create(Image|Speech|Transcription|Moderation|Rerank)$/,
     { model: just("media"), input: just("Hello"), documents: just(["a", "b"]) },
   ],
+  [/^addPasskey$/, { response: just("$passkeyRegistration") }],
+  [/^finishPasskeySignIn$/, { response: just("$passkeyAssertion") }],
   [
     /^callMcp$/,
     { method: just("tools/list", "ping", "resources/list"), params: just({}), id: just(1, "a"), name: null },

@@ -9,6 +9,8 @@ import { buildTenant, makeKey, rows, type Tenant, text } from "./tenant.ts";
 /** Where a world is built. */
 export interface Site {
   readonly url: string;
+  /** The origin that requests are sent to: the Worker behind `url`. */
+  readonly door: string;
   /** The session of the server's first account. */
   readonly sessionToken: string;
   readonly helper: string;
