@@ -1,0 +1,215 @@
+"""A client for Gatehouse in one file, for Python 3.9 and newer, on the standard library alone.
+
+    from gatehouse import Gatehouse
+
+    gatehouse = Gatehouse("https://gatehouse.example.com", token)
+    team = gatehouse.post("/workspaces", {"name": "Team"})
+    for member in gatehouse.pages(f"/workspaces/{team['id']}/members"):
+        print(member["email"], member["role"])
+
+Each write carries an Idempotency-Key, one for all its tries, so that it takes effect once whatever becomes of the first answer.
+"""
+
+import email.utils
+import http.client
+import json
+import random
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+__all__ = ["Gatehouse", "GatehouseError"]
+
+_PASSING = (429, 502, 503, 504)
+_LONGEST_WAIT = 60.0
+_GATEWAY = ("/v1/", "/anthropic/", "/mcp")
+
+
+class GatehouseError(Exception):
+    """What the service refused; the text says what to do.
+
+    status: HTTP status. code: of the contract, such as ``workspace_exists``, each with a page under /docs/errors.
+    request_id: for whoever runs the service. errors: where the input is wrong, as JSON pointers with a reason.
+    retry_after: seconds to wait, or None. body: the whole answer.
+    """
+
+    def __init__(self, status: int, headers: Any, body: Any) -> None:
+        # The control plane answers problem documents, /v1 and /anthropic an object `error` in their wire's shape.
+        told = body.get("error", body) if isinstance(body, dict) else {}
+        told = told if isinstance(told, dict) else {}
+        super().__init__(told.get("detail") or told.get("message") or told.get("title") or f"HTTP {status}")
+        self.status = status
+        self.code: str = told.get("code") or told.get("type") or "unknown"
+        self.request_id: Optional[str] = headers.get("x-request-id")
+        self.errors: List[Dict[str, Any]] = told.get("errors") or []
+        self.retry_after: Optional[float] = _retry_after(headers)
+        self.body = body
+
+
+class Gatehouse:
+    """Calls one Gatehouse with one token: a session token, a personal token or an API key.
+
+    base_url: such as ``https://gatehouse.example.com``. workspace: id or slug that ``current`` stands for; only for a person's
+    tokens. retries: how often a request is sent again that met a network error, 429, 502, 503 or 504; model calls only where
+    nothing was done. timeout: seconds without a byte. on_retry: told (try, seconds to wait, status or None) before each wait.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        workspace: Optional[str] = None,
+        retries: int = 4,
+        timeout: float = 30.0,
+        on_retry: Optional[Callable[[int, float, Optional[int]], None]] = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"authorization": f"Bearer {token}", "user-agent": "gatehouse-python"}
+        if workspace is not None:
+            self._headers["x-workspace"] = workspace
+        self._retries = retries
+        self._timeout = timeout
+        self._on_retry = on_retry
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Reads. Query parameters go by name; None ones are left out."""
+        return self.request("GET", path, query=query)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> Any:
+        """Creates or does something. Options are those of `request`."""
+        return self.request("POST", path, body, **options)
+
+    def put(self, path: str, body: Any, **options: Any) -> Any:
+        """Replaces. Options are those of `request`."""
+        return self.request("PUT", path, body, **options)
+
+    def patch(self, path: str, body: Any, **options: Any) -> Any:
+        """Changes. Options are those of `request`; `if_match` takes the ETag that was read."""
+        return self.request("PATCH", path, body, **options)
+
+    def delete(self, path: str, body: Any = None, **options: Any) -> Any:
+        """Removes. Options are those of `request`."""
+        return self.request("DELETE", path, body, **options)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Optional[Dict[str, Any]] = None,
+        if_match: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Any:
+        """Sends one request and gives its JSON, or None where there is none. Raises GatehouseError, or OSError when nobody answers."""
+        with self._open(method, path, body, query, if_match, idempotency_key) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def pages(self, path: str, **query: Any) -> Iterator[Dict[str, Any]]:
+        """Every item of a list, page by page as it is iterated."""
+        while True:
+            page = self.get(path, **query)
+            yield from page["data"]
+            if page.get("next_cursor") is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def lines(self, path: str, **query: Any) -> Iterator[str]:
+        """The lines of a streamed answer, such as an export, as they come."""
+        with self._open("GET", path, None, query, None, None) as response:
+            for line in response:
+                yield line.decode("utf-8").rstrip("\r\n")
+
+    def events(self, path: str, body: Any) -> Iterator[Dict[str, Any]]:
+        """The events of a streamed model call, such as POST /v1/chat/completions with ``stream: True``.
+
+        Raises GatehouseError for an error event, and http.client.IncompleteRead when the stream broke off.
+        """
+        with self._open("POST", path, body, None, None, None) as response:
+            for line in response:
+                if not line.startswith(b"data:"):
+                    continue
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    return
+                event = json.loads(data)
+                if isinstance(event, dict) and event.get("error"):
+                    raise GatehouseError(response.status, response.headers, event)
+                yield event
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        query: Optional[Dict[str, Any]],
+        if_match: Optional[str],
+        idempotency_key: Optional[str],
+    ) -> http.client.HTTPResponse:
+        is_gateway = path.startswith(_GATEWAY)
+        request = self._build(method, path, body, query)
+        if if_match is not None:
+            request.add_header("If-Match", if_match)
+        if method != "GET" and not is_gateway:
+            request.add_header("Idempotency-Key", idempotency_key or str(uuid.uuid4()))
+        tries = 0
+        while True:
+            try:
+                return urllib.request.urlopen(request, timeout=self._timeout)
+            except urllib.error.HTTPError as answer:
+                with answer:
+                    error: Exception = GatehouseError(answer.code, answer.headers, _parse(answer.read()))
+                may_retry = self._passes(answer)
+            except (OSError, http.client.HTTPException) as trouble:
+                # A model call whose answer was lost may have been made: nobody but the caller knows whether to pay for another.
+                error, may_retry = trouble, not is_gateway
+            if tries >= self._retries or not may_retry:
+                raise error
+            told = error.retry_after if isinstance(error, GatehouseError) else None
+            wait = min(_LONGEST_WAIT, told if told is not None else 0.25 * 2**tries * random.uniform(1, 1.5))
+            tries += 1
+            if self._on_retry is not None:
+                self._on_retry(tries, wait, getattr(error, "status", None))
+            time.sleep(wait)
+
+    def _build(self, method: str, path: str, body: Any, query: Optional[Dict[str, Any]]) -> urllib.request.Request:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        search = f"?{urllib.parse.urlencode(given, doseq=True)}" if given else ""
+        request = urllib.request.Request(f"{self.base_url}{path}{search}", method=method, headers=self._headers)
+        if body is not None:
+            request.data = json.dumps(body).encode("utf-8")
+            request.add_header("Content-Type", "application/json")
+        return request
+
+    @staticmethod
+    def _passes(answer: urllib.error.HTTPError) -> bool:
+        if answer.headers.get("x-should-retry") == "false":
+            return False
+        # 409 with Retry-After says that the same request is under way.
+        return answer.code in _PASSING or (answer.code == 409 and answer.headers.get("retry-after") is not None)
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _retry_after(headers: Any) -> Optional[float]:
+    text = headers.get("retry-after")
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None

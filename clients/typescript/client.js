@@ -1,0 +1,146 @@
+/** Gatehouse's HTTP contract as a typed client: openapi-fetch over a fetch that waits, retries safely and gives up in time. */
+import createFetchClient from "openapi-fetch";
+
+/** Answers that say "not now": nothing was done, or nobody knows, and the Idempotency-Key makes a second try safe. */
+const passing = new Set([429, 502, 503, 504]);
+const longestWaitMs = 60_000;
+
+/** What the service refused, in its own words. See client.d.ts. */
+export class GatehouseError extends Error {
+  constructor(response, body) {
+    // The control plane answers problem documents, /v1 an object `error` in OpenAI's shape, /anthropic one in Anthropic's.
+    const told = body?.error ?? body ?? {};
+    super(told.detail ?? told.message ?? told.title ?? `HTTP ${response.status}`);
+    this.name = "GatehouseError";
+    this.status = response.status;
+    this.code = told.code ?? told.type ?? "unknown";
+    this.requestId = response.headers.get("x-request-id");
+    this.errors = told.errors ?? [];
+    this.retryAfterMs = readRetryAfter(response);
+    this.body = body;
+  }
+}
+
+export function createClient({ baseUrl, token, workspace, retries = 4, timeoutMs = 30_000, fetch: send, onRetry }) {
+  const headers = {
+    authorization: `Bearer ${token}`,
+    ...(workspace === undefined ? {} : { "x-workspace": workspace }),
+  };
+  // Looked up at each call, so that whoever replaces the global one is heard.
+  const options = { retries, timeoutMs, send: send ?? ((request) => globalThis.fetch(request)), onRetry };
+  return createFetchClient({
+    baseUrl: baseUrl.replace(/\/+$/, ""),
+    headers,
+    fetch: (request) => sendSafely(request, options),
+  });
+}
+
+export async function unwrap(answer) {
+  const { data, error, response } = await answer;
+  if (!response.ok) {
+    throw new GatehouseError(response, error);
+  }
+  return data;
+}
+
+export async function* pages(client, path, init = {}) {
+  const params = init.params ?? {};
+  let cursor = params.query?.cursor;
+  do {
+    const query = { ...params.query, ...(cursor === undefined || cursor === null ? {} : { cursor }) };
+    const page = await unwrap(client.GET(path, { ...init, params: { ...params, query } }));
+    yield* page.data;
+    cursor = page.next_cursor;
+  } while (typeof cursor === "string");
+}
+
+/** A write takes one key for all its tries, so that whatever became of the first, the change is made once. */
+async function sendSafely(request, options) {
+  const isGateway = /^\/(v1|anthropic|mcp)(\/|$)/.test(new URL(request.url).pathname);
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  if (!isGateway && !isRead && !request.headers.has("idempotency-key")) {
+    request.headers.set("idempotency-key", crypto.randomUUID());
+  }
+  for (let tries = 0; ; tries += 1) {
+    const isLast = tries >= options.retries;
+    const outcome = await tryOnce(request.clone(), options);
+    if (isLast || !mayRetry(outcome, request, isGateway)) {
+      return settle(outcome);
+    }
+    const waitMs = Math.min(longestWaitMs, (outcome.response && readRetryAfter(outcome.response)) ?? backOff(tries));
+    options.onRetry?.({ attempt: tries + 1, waitMs, status: outcome.response?.status ?? null });
+    await outcome.response?.body?.cancel();
+    await pause(waitMs, request.signal);
+  }
+}
+
+async function tryOnce(request, { send, timeoutMs }) {
+  // The time-out is for the answer's head: a stream or an export may take its time after it.
+  const limit = new AbortController();
+  const timer = setTimeout(
+    () => limit.abort(new DOMException("The service took too long.", "TimeoutError")),
+    timeoutMs,
+  );
+  try {
+    return { response: await send(new Request(request, { signal: AbortSignal.any([request.signal, limit.signal]) })) };
+  } catch (error) {
+    return { error };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function mayRetry({ response, error }, request, isGateway) {
+  if (request.signal.aborted) {
+    return false;
+  }
+  if (error !== undefined) {
+    // A model call whose answer was lost may have been made: nobody but the caller knows whether to pay for another.
+    return !isGateway;
+  }
+  if (response.headers.get("x-should-retry") === "false") {
+    return false;
+  }
+  return passing.has(response.status) || isStillRunning(response);
+}
+
+/** 409 with Retry-After says that the same request is under way. */
+function isStillRunning(response) {
+  return response.status === 409 && response.headers.has("retry-after");
+}
+
+function settle({ response, error }) {
+  if (error !== undefined) {
+    throw error;
+  }
+  return response;
+}
+
+function readRetryAfter(response) {
+  const text = response.headers.get("retry-after");
+  if (text === null) {
+    return null;
+  }
+  const seconds = Number(text);
+  const waitMs = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(text) - Date.now();
+  return Number.isFinite(waitMs) ? Math.max(0, waitMs) : null;
+}
+
+/** 250 ms, doubled with each try, by chance up to a half more: callers who failed together do not come back together. */
+function backOff(tries) {
+  return 250 * 2 ** tries * (1 + Math.random() / 2);
+}
+
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+}
