@@ -180,7 +180,7 @@ describe("the commands in README.md and docs/", () => {
 
   it.for(blocks.filter(({ mark }) => mark === "run" || mark === "sdk"))(
     "run as they stand: $place",
-    async ({ mark, text, place }, { expect }) => {
+    async ({ mark, text, place, prints }, { expect }) => {
       const here = text.replaceAll(/127\.0\.0\.1:8787|localhost:8787/g, `127.0.0.1:${port}`);
       const program = `node --input-type=module-typescript - <<'END_OF_PROGRAM'\n${here}END_OF_PROGRAM`;
       const { exitCode, output } = await shell.paste(mark === "sdk" ? program : here);
@@ -192,6 +192,11 @@ describe("the commands in README.md and docs/", () => {
       ).toEqual([]);
       expect(output).not.toMatch(/^curl: \(/m);
       expect(output.trim(), place).not.toBe("");
+      let from = 0;
+      for (const part of prints) {
+        expect(output.indexOf(part, from), `${place} does not print ${part} there but:\n${output}`).toBeGreaterThan(-1);
+        from = output.indexOf(part, from) + part.length;
+      }
       if (text.includes('"stream": true')) {
         expect(output).toMatch(/^data: \[DONE\]$|^event: message_stop$/m);
       }

@@ -9,6 +9,8 @@ export interface Block {
   readonly place: string;
   readonly mark: string;
   readonly text: string;
+  /** What the text around says that it prints, in this order, as in `<!-- ci: run prints 401 … 200 -->`. */
+  readonly prints: readonly string[];
 }
 
 /** What a pasted block did. */
@@ -31,10 +33,11 @@ export function readBlocks(root: string): Block[] {
   const guides = listTexts(root, "docs/guides").filter((file) => file !== first);
   return ["README.md", first, ...listTexts(root, "docs"), ...guides].flatMap((file) => {
     const text = readFileSync(path.join(root, file), "utf8");
-    return [...text.matchAll(/^<!-- ci: (\w+) -->\n```\w*\n(.*?)^```$/gms)].map((match) => ({
+    return [...text.matchAll(/^<!-- ci: (\w+)(?: prints ([^\n]+))? -->\n```\w*\n(.*?)^```$/gms)].map((match) => ({
       place: `${file}:${text.slice(0, match.index).split("\n").length}`,
       mark: match[1] ?? "",
-      text: match[2] ?? "",
+      text: match[3] ?? "",
+      prints: match[2]?.split(" … ") ?? [],
     }));
   });
 }
