@@ -161,7 +161,10 @@ export const invites = sqliteTable(
   ],
 );
 
-export const Locale = z.string().max(35).regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
+export const Locale = z
+  .string()
+  .max(35)
+  .regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
 export const TimeZone = z.string().max(64).refine(isTimeZone, "Give an IANA time zone such as Europe/Berlin.");
 
 const expiryDays = z.number().int().min(1).max(30).describe("How long an invite can be accepted.");
@@ -195,8 +198,9 @@ const memberKeys = z.boolean().describe("Whether a MEMBER may make keys for thei
 /** Settings with every default filled in. */
 export const WorkspaceSettings = z
   .object({
-    locale: Locale.default("en-US"),
-    timezone: TimeZone.default("UTC"),
+    // Checked where they are entered. What an earlier release took, or a runtime's list of zones knew, must stay readable.
+    locale: z.string().default("en-US"),
+    timezone: z.string().default("UTC"),
     region: z.enum(regions).default("auto"),
     seat_limit: seatLimit.default(0),
     invite_policy: z.object({ expiry_days: expiryDays.default(7) }).prefault({}),

@@ -9,6 +9,19 @@ import { call } from "../support/client.js";
 import { db, seedWorkspace } from "../support/seed.js";
 
 describe("a workspace's settings", () => {
+  it("can be read when they hold a language and a time zone that are refused by now", async ({ expect }) => {
+    const { id, token } = await seedWorkspace();
+    const old = { locale: `de-${"abcdefgh-".repeat(5)}x1`, timezone: "Mars/Olympus" };
+    expect((await call("PATCH", `/workspaces/${id}`, { token, body: { settings: old } })).status).toBe(422);
+    await env.DB.prepare("UPDATE workspaces SET settings = json_patch(settings, ?) WHERE id = ?")
+      .bind(JSON.stringify(old), id)
+      .run();
+    const read = await call("GET", `/workspaces/${id}`, { token });
+    expect([read.status, read.body.settings]).toMatchObject([200, old]);
+    const changed = await call("PATCH", `/workspaces/${id}`, { token, body: { settings: { seat_limit: 9 } } });
+    expect([changed.status, changed.body.settings]).toMatchObject([200, { ...old, seat_limit: 9 }]);
+  });
+
   it("a change leaves what it does not name, inside the policies too", async ({ expect }) => {
     const { id, token } = await seedWorkspace();
     const patch = (settings: unknown) => call("PATCH", `/workspaces/${id}`, { token, body: { settings } });
