@@ -120,10 +120,10 @@ class Gatehouse:
             query["cursor"] = page["next_cursor"]
 
     def lines(self, path: str, **query: Any) -> Iterator[str]:
-        """The lines of a streamed answer, such as an export, as they come."""
+        """The lines of a streamed answer, such as an export, as they come. Raises http.client.IncompleteRead when it broke off."""
         with self._open("GET", path, None, query, None, None) as response:
-            for line in response:
-                yield line.decode("utf-8").rstrip("\r\n")
+            for line in _lines(response):
+                yield line.decode("utf-8").rstrip("\r")
 
     def events(self, path: str, body: Any) -> Iterator[Dict[str, Any]]:
         """The events of a streamed model call, such as POST /v1/chat/completions with ``stream: True``.
@@ -131,7 +131,7 @@ class Gatehouse:
         Raises GatehouseError for an error event, and http.client.IncompleteRead when the stream broke off.
         """
         with self._open("POST", path, body, None, None, None) as response:
-            for line in response:
+            for line in _lines(response):
                 if not line.startswith(b"data:"):
                     continue
                 data = line[5:].strip()
@@ -192,6 +192,21 @@ class Gatehouse:
             return False
         # 409 with Retry-After says that the same request is under way.
         return answer.code in _PASSING or (answer.code == 409 and answer.headers.get("retry-after") is not None)
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Lines without their ends. Iterating the response itself takes one that broke off for a whole one."""
+    rest = b""
+    while True:
+        chunk = response.read1(65536)
+        if not chunk:
+            break
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if response.length:
+        raise http.client.IncompleteRead(rest, response.length)
+    if rest:
+        yield rest
 
 
 def _parse(text: bytes) -> Any:
