@@ -2,6 +2,7 @@
 import { exports } from "cloudflare:workers";
 // oxlint-disable-next-line import/no-unassigned-import -- loaded with the file, so that its first test does not pay for it
 import "../../src/index.js";
+import { checkAnswer } from "./contract.js";
 
 /** The service's own address in tests. */
 export const origin = "http://127.0.0.1:8787";
@@ -21,7 +22,7 @@ interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Sends one request and reads the whole answer. */
+/** Sends one request and reads the whole answer. Throws when it is not as the contract says. */
 export async function call(method: string, path: string, options: CallOptions = {}): Promise<Answer> {
   const headers = new Headers(options.headers);
   if (options.token !== undefined) {
@@ -34,6 +35,7 @@ export async function call(method: string, path: string, options: CallOptions = 
   }
   const response = await exports.default.fetch(new Request(`${origin}${path}`, init));
   const text = await response.text();
+  checkAnswer(method, path, { status: response.status, headers: response.headers, text });
   return { status: response.status, headers: response.headers, body: tryJson(text), text };
 }
 
