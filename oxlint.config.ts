@@ -121,7 +121,7 @@ export default defineConfig({
       rules: { "max-lines": "off" },
     },
     {
-      files: ["src/base/log.ts", "*.config.ts", "scripts/**", "test/**", "e2e/**", "bench/**", "examples/**"],
+      files: ["src/base/log.ts", "*.config.ts", "scripts/**", "test/**", "e2e/**", "bench/**", "examples/**", "tools/**"],
       rules: { "no-console": "off" },
     },
     {

@@ -1,10 +1,11 @@
-/** Makes node_modules what package-lock.json says, when it is not. Plain JavaScript without dependencies: it runs first, under whatever Node there is. */
+/** Makes node_modules what package-lock.json says, when it is not: here, or in the folder that is named. Plain JavaScript without dependencies: it runs first, under whatever Node there is. */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const home = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const root = path.join(home, process.argv[2] ?? "");
 const limitMs = 15 * 60_000;
 
 /** @param {string} file */
@@ -30,12 +31,12 @@ function isInstalled() {
 /** Whether the scripts that follow find a Node that can run them: npm puts node_modules/.bin first on their PATH. */
 function hasNewNode() {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  return major > 22 || (major === 22 && minor >= 18) || existsSync(path.join(root, "node_modules/.bin/node"));
+  return major > 22 || (major === 22 && minor >= 18) || existsSync(path.join(home, "node_modules/.bin/node"));
 }
 
 /** The environment without our own node_modules on PATH: the install replaces the Node that lies there. */
 function outsideEnvironment() {
-  const own = path.join(root, "node_modules");
+  const own = path.join(home, "node_modules");
   const PATH = (process.env["PATH"] ?? "").split(path.delimiter).filter((folder) => !folder.startsWith(own));
   return { ...process.env, PATH: PATH.join(path.delimiter) };
 }

@@ -20,7 +20,13 @@ const TimeoutSeconds = z
 /** What an OpenAPI provider is read from. */
 const openApiSource = {
   document: z
-    .union([z.string().min(1), z.record(z.string(), z.unknown())])
+    .union([
+      z
+        .string()
+        .min(1)
+        .openapi({ maxLength: 5 * 1024 * 1024 }),
+      z.record(z.string(), z.unknown()),
+    ])
     .optional()
     .describe("The OpenAPI document: JSON or YAML text, or a JSON object. Up to 5 MB and 300 operations."),
   url: Url.optional().describe("Where the document is, instead of `document`. It is fetched again by a refresh."),
