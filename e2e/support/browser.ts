@@ -8,10 +8,10 @@ const elsewhere = ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome
 
 /** The path of a browser; null when this machine has none. `CHROMIUM` names one. */
 export function findBrowser(): string | null {
-  const named = process.env["CHROMIUM"];
+  const named = process.env["CHROMIUM"] ?? "";
   const folders = (process.env["PATH"] ?? "").split(path.delimiter);
   const places = folders.flatMap((folder) => names.map((name) => path.join(folder, name)));
-  return named ?? [...places, ...elsewhere].find(isExecutable) ?? null;
+  return [...(named === "" ? [] : [named]), ...places, ...elsewhere].find(isExecutable) ?? null;
 }
 
 function isExecutable(file: string): boolean {
