@@ -83,7 +83,15 @@ export default defineConfig({
   plugins: ["eslint", "typescript", "unicorn", "oxc", "import", "promise"],
   categories: { correctness: "error", suspicious: "error" },
   options: { typeAware: true, denyWarnings: true },
-  ignorePatterns: ["node_modules", ".wrangler", ".cache", "public", "migrations/meta", "worker-configuration.d.ts", "clients/typescript/schema.d.ts"],
+  ignorePatterns: [
+    "node_modules",
+    ".wrangler",
+    ".cache",
+    "public",
+    "migrations/meta",
+    "worker-configuration.d.ts",
+    "clients/typescript/schema.d.ts",
+  ],
   rules: {
     curly: ["error", "all"],
     eqeqeq: "error",
@@ -121,7 +129,16 @@ export default defineConfig({
       rules: { "max-lines": "off" },
     },
     {
-      files: ["src/base/log.ts", "*.config.ts", "scripts/**", "test/**", "e2e/**", "bench/**", "examples/**", "tools/**"],
+      files: [
+        "src/base/log.ts",
+        "*.config.ts",
+        "scripts/**",
+        "test/**",
+        "e2e/**",
+        "bench/**",
+        "examples/**",
+        "tools/**",
+      ],
       rules: { "no-console": "off" },
     },
     {

@@ -93,7 +93,11 @@ const checks: readonly Check[] = [
   toolCheck("types of the Worker and its tests", "", "tsc", ["--noEmit", "-p", "."]),
   toolCheck("types of the scripts", "", "tsc", ["--noEmit", "-p", "scripts"]),
   toolCheck("types of the end-to-end tests", "", "tsc", ["--noEmit", "-p", "e2e"]),
-  toolCheck("types of the examples, by the client's own", "npm run client:types", "tsc", ["--noEmit", "-p", "examples"]),
+  toolCheck("types of the examples, by the client's own", "npm run client:types", "tsc", [
+    "--noEmit",
+    "-p",
+    "examples",
+  ]),
   toolCheck("types of the bench", "", "tsc", ["--noEmit", "-p", "bench"]),
   toolCheck("types of the bench's Workers", "", "tsc", ["--noEmit", "-p", "bench/workers"]),
   toolCheck("types of the simulation", "", "tsc", ["--noEmit", "-p", "bench/sim"]),

@@ -148,7 +148,8 @@ function actionOf(row: CredentialRow, standing: Standing): string {
       return `credential.${standing.status}`;
     case "unverified":
       return "credential.restored";
-    default:
+    case "active":
+    case "disabled":
       return row.status === "unverified" ? "credential.validated" : "credential.restored";
   }
 }

@@ -212,7 +212,10 @@ export const DisplayName = z
   .openapi({ pattern: String.raw`^[^\p{Cc}\p{Bidi_Control}]*$` });
 
 /** A language tag, RFC 5646. */
-export const LanguageTag = z.string().max(35).regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
+export const LanguageTag = z
+  .string()
+  .max(35)
+  .regex(/^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/, "Give a language tag such as en-US.");
 
 export const Account = z
   .object({
