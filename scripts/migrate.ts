@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { runCommand } from "./process-group.ts";
-import { wranglerCommand, wranglerEnvironment } from "./wrangler.ts";
+import { wranglerEnvironment } from "./wrangler.ts";
 
 const limitMs = 120_000;
 
@@ -21,10 +21,10 @@ function digestMigrations(folder: string): string {
 }
 
 /**
- * Applies pending migrations to the database under `state`. Answers false when wrangler refused; its words are printed.
- * A note beside the database says which set it has, so an unchanged one costs no wrangler run (about 2 s).
+ * Applies pending migrations to the database under `state`. Answers false when one failed; what was said is printed.
+ * A note beside the database says which set it has, so an unchanged one costs nothing.
  */
-export async function applyMigrations(root: string, state: string, varsFile: string): Promise<boolean> {
+export async function applyMigrations(root: string, state: string): Promise<boolean> {
   const note = path.join(state, "migrations.sha256");
   const digest = digestMigrations(path.join(root, "migrations"));
   const isCurrent = existsSync(path.join(state, "v3/d1")) && existsSync(note) && readFileSync(note, "utf8") === digest;
@@ -32,10 +32,8 @@ export async function applyMigrations(root: string, state: string, varsFile: str
     return true;
   }
   console.log("Bringing the local database up to date");
-  const args = ["d1", "migrations", "apply", "gatehouse", "--local", "--persist-to", state, "--env-file", varsFile];
-  const command = wranglerCommand(root, args);
   const lines: string[] = [];
-  const code = await runCommand(command.file, command.args, {
+  const code = await runCommand(process.execPath, [path.join(root, "scripts/migrate-local.ts"), state], {
     cwd: root,
     env: wranglerEnvironment(state),
     onLine: (line) => lines.push(line),

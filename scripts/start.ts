@@ -123,7 +123,7 @@ async function startGatehouse(): Promise<void> {
       `${isFirst ? "Made" : "Completed"} ${path.relative(root, plan.varsFile)} (local secrets, ignored by git)`,
     );
   }
-  if (!(await applyMigrations(root, plan.state, plan.varsFile))) {
+  if (!(await applyMigrations(root, plan.state))) {
     throw new StartError("The local database could not be brought up to date; see the lines above.");
   }
   console.log(`Starting on ${plan.url}`);
