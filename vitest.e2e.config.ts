@@ -2,7 +2,13 @@
 import { defineConfig } from "vitest/config";
 
 /** Files that mostly wait, for a queue, a mail server's patience or a command line, and on servers of their own: they mind no company. */
-const waiting = ["e2e/mail*.test.ts", "e2e/keyring.test.ts", "e2e/bench.test.ts", "e2e/bundle.test.ts"];
+const waiting = [
+  "e2e/mail*.test.ts",
+  "e2e/keyring.test.ts",
+  "e2e/bench.test.ts",
+  "e2e/bundle.test.ts",
+  "e2e/fresh-clone.test.ts",
+];
 
 export default defineConfig({
   test: {

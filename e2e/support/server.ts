@@ -9,7 +9,7 @@ import { waitUntilReady } from "../../scripts/local-server.ts";
 import { startGroup } from "../../scripts/process-group.ts";
 
 const root = path.dirname(path.dirname(import.meta.dirname));
-const readyLimitMs = 90_000;
+const readyLimitMs = 180_000;
 
 export interface RunningServer {
   /** Without a slash at the end. */
@@ -68,7 +68,7 @@ function writeVars(file: string, vars: Readonly<Record<string, string>>): string
   return ensureLocalVars(file).vars["SETUP_TOKEN"] ?? "";
 }
 
-/** Starts a server and waits for /readyz. Throws with its whole output when that takes longer than 90 s. */
+/** Starts a server and waits for /readyz. Throws with its whole output when that takes longer than 3 min. */
 export async function startServer(options: ServerOptions = {}): Promise<RunningServer> {
   const state = options.state ?? mkdtempSync(path.join(tmpdir(), "gatehouse-e2e-"));
   const varsFile = path.join(state, "vars");
