@@ -78,6 +78,7 @@ Gatehouse is ready: ${url}
 
   Set up        ${url}/setup#${setupToken}
   or by curl    curl -X POST ${url}/setup -H 'Authorization: Bearer ${setupToken}' -H 'Content-Type: application/json' -d '${setupBody}'
+  Docs          ${url}/docs
   Contract      ${url}/openapi.json
   Sent mail     ${url}/dev/outbox`);
   if (demo !== null) {

@@ -5,6 +5,9 @@ import { docsPage, type Language } from "./docs-page.js";
 import { guideTexts, manualTexts } from "./guide-texts.js";
 import { type Rendered, renderMarkdown, titleOf } from "./markdown.js";
 
+// A guide's own link to its twin, for readers of the file: the page's frame has one.
+const switchLine = /^\[(?:中文|English)\]\([^)\n]+\)\n/m;
+
 // Each text is rendered once in an isolate's life.
 const rendered = new Map<string, Rendered>();
 
@@ -89,7 +92,7 @@ async function render(path: string, load: Load): Promise<Rendered> {
     return known;
   }
   const { default: text } = await load();
-  const page = await renderMarkdown(text, path, placeOf);
+  const page = await renderMarkdown(text.replace(switchLine, ""), path, placeOf);
   rendered.set(path, page);
   return page;
 }

@@ -28,6 +28,8 @@ describe("the guides", () => {
       expect(chinese.text).toContain('<html lang="zh-CN">');
       expect(english.text).toContain(`<a href="/docs/zh/guides/${name}" hreflang="zh-CN" lang="zh-CN">`);
       expect(chinese.text).toContain(`<a href="/docs/guides/${name}" hreflang="en" lang="en">`);
+      expect(english.text.match(/>中文<\/a>/g)).toHaveLength(1);
+      expect(chinese.text.match(/>English<\/a>/g)).toHaveLength(1);
       expect(chinese.text).toMatch(/<h1 id="[^"]+">[^<]*[\u4e00-\u9fff]/);
       expect(lists.en).toContain(`<a href="/docs/guides/${name}">`);
       expect(lists.zh).toContain(`<a href="/docs/zh/guides/${name}">`);
