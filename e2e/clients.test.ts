@@ -152,6 +152,29 @@ describe("the TypeScript client", () => {
     expect(final.seen).toHaveLength(1);
   });
 
+  it("does not pay twice for a call that may have been made, nor follow where an answer points", async ({ expect }) => {
+    const late = await play(json(504, { error: { code: "timeout", message: "Late." } }), made);
+    const body = { model: "chat", messages: [{ role: "user" as const, content: "x" }] };
+    await expect(unwrap(connect(late.url).POST("/v1/chat/completions", { body }))).rejects.toMatchObject({
+      status: 504,
+    });
+    expect(late.seen).toHaveLength(1);
+    const tool = await play(json(502, { code: "tool_failed" }), made);
+    const params = { path: { ws: "a", provider: "p", tool: "t" } };
+    const invoked = connect(tool.url).POST("/workspaces/{ws}/tools/{provider}/{tool}/invoke", {
+      params,
+      body: { input: {} },
+    });
+    await expect(unwrap(invoked)).rejects.toMatchObject({ code: "tool_failed" });
+    expect(tool.seen).toHaveLength(1);
+    const elsewhere = await play(made);
+    const here = await play(json(307, {}, { location: `${elsewhere.url}/workspaces` }));
+    await expect(unwrap(connect(here.url).POST("/workspaces", { body: { name: "x" } }))).rejects.toMatchObject({
+      status: 307,
+    });
+    expect([here.seen.length, elsewhere.seen.length]).toEqual([1, 0]);
+  });
+
   it("walks a list to its end, asking for a page only when it is wanted", async ({ expect }) => {
     const { url, seen } = await play(pageOf([1, 2], "c1"), pageOf([], "c2"), pageOf([3], null));
     const list = pages(connect(url), "/workspaces/{ws}/pools", { params: { path: { ws: "a" }, query: { limit: 2 } } });
@@ -253,6 +276,19 @@ except OSError as error:
       true,
     ]);
     expect(seen).toHaveLength(2);
+  });
+
+  it("follows no answer that points elsewhere, with its token", async ({ expect }) => {
+    const elsewhere = await play(made);
+    const { url, seen } = await play(json(302, {}, { location: `${elsewhere.url}/workspaces` }));
+    const program = `
+try:
+    gatehouse.post("/workspaces", {"name": "x"})
+except GatehouseError as error:
+    print(json.dumps(error.status))
+`;
+    expect(await python(url, program)).toBe(302);
+    expect([seen.length, elsewhere.seen.length]).toEqual([1, 0]);
   });
 
   it("walks a list to its end, and reads a stream to its end or says that it broke off", async ({ expect }) => {

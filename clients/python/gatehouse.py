@@ -24,8 +24,20 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 __all__ = ["Gatehouse", "GatehouseError"]
 
 _PASSING = (429, 502, 503, 504)
+# Of model and tool calls only these say that nothing was done: a second try of any other may be paid twice.
+_UNDONE = (429, 503)
 _LONGEST_WAIT = 60.0
 _GATEWAY = ("/v1/", "/anthropic/", "/mcp")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows nothing: the token is for this service alone, and it answers API calls with no redirects."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class GatehouseError(Exception):
@@ -53,8 +65,8 @@ class Gatehouse:
     """Calls one Gatehouse with one token: a session token, a personal token or an API key.
 
     base_url: such as ``https://gatehouse.example.com``. workspace: id or slug that ``current`` stands for; only for a person's
-    tokens. retries: how often a request is sent again that met a network error, 429, 502, 503 or 504; model calls only where
-    nothing was done. timeout: seconds without a byte. on_retry: told (try, seconds to wait, status or None) before each wait.
+    tokens. retries: how often a request is sent again that met a network error, 429, 502, 503 or 504; model and tool calls
+    only at 429 and 503, when nothing was done. timeout: seconds without a byte. on_retry: told (try, seconds to wait, status or None) before each wait.
     """
 
     def __init__(
@@ -152,6 +164,7 @@ class Gatehouse:
         idempotency_key: Optional[str],
     ) -> http.client.HTTPResponse:
         is_gateway = path.startswith(_GATEWAY)
+        is_call = method == "POST" and (is_gateway or (path.endswith("/invoke") and "/tools/" in path))
         request = self._build(method, path, body, query)
         if if_match is not None:
             request.add_header("If-Match", if_match)
@@ -160,14 +173,14 @@ class Gatehouse:
         tries = 0
         while True:
             try:
-                return urllib.request.urlopen(request, timeout=self._timeout)
+                return _OPENER.open(request, timeout=self._timeout)
             except urllib.error.HTTPError as answer:
                 with answer:
                     error: Exception = GatehouseError(answer.code, answer.headers, _parse(answer.read()))
-                may_retry = self._passes(answer)
+                may_retry = self._passes(answer, is_call)
             except (OSError, http.client.HTTPException) as trouble:
-                # A model call whose answer was lost may have been made: nobody but the caller knows whether to pay for another.
-                error, may_retry = trouble, not is_gateway
+                # A call whose answer was lost may have been made: nobody but the caller knows whether to pay for another.
+                error, may_retry = trouble, not is_call
             if tries >= self._retries or not may_retry:
                 raise error
             told = error.retry_after if isinstance(error, GatehouseError) else None
@@ -187,11 +200,11 @@ class Gatehouse:
         return request
 
     @staticmethod
-    def _passes(answer: urllib.error.HTTPError) -> bool:
+    def _passes(answer: urllib.error.HTTPError, is_call: bool) -> bool:
         if answer.headers.get("x-should-retry") == "false":
             return False
         # 409 with Retry-After says that the same request is under way.
-        return answer.code in _PASSING or (answer.code == 409 and answer.headers.get("retry-after") is not None)
+        return answer.code in (_UNDONE if is_call else _PASSING) or (answer.code == 409 and answer.headers.get("retry-after") is not None)
 
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:

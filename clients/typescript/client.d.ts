@@ -1,4 +1,4 @@
-/** Gatehouse's HTTP contract as a typed client, for Node 20 and newer, browsers and Workers. */
+/** Gatehouse's HTTP contract as a typed client, for Node 20.3 and newer, browsers and Workers. */
 import type { Client, MaybeOptionalInit } from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
@@ -15,7 +15,7 @@ export interface ClientOptions {
   readonly token: string;
   /** Id or slug of the workspace that `current` stands for; only for a person's tokens. */
   readonly workspace?: string;
-  /** How often a request is sent again that met a network error, 429, 502, 503 or 504; 4 when left out. Model calls only where nothing was done. */
+  /** How often a request is sent again that met a network error, 429, 502, 503 or 504; 4 when left out. Model and tool calls only at 429 and 503, when nothing was done. */
   readonly retries?: number;
   /** Longest wait for an answer's head, milliseconds; 30,000 when left out. A body may take longer. */
   readonly timeoutMs?: number;

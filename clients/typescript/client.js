@@ -3,6 +3,8 @@ import createFetchClient from "openapi-fetch";
 
 /** Answers that say "not now": nothing was done, or nobody knows, and the Idempotency-Key makes a second try safe. */
 const passing = new Set([429, 502, 503, 504]);
+/** Of model and tool calls only these say that nothing was done: a second try of any other may be paid twice. */
+const undone = new Set([429, 503]);
 const longestWaitMs = 60_000;
 
 /** What the service refused, in its own words. See client.d.ts. */
@@ -56,7 +58,9 @@ export async function* pages(client, path, init = {}) {
 
 /** A write takes one key for all its tries, so that whatever became of the first, the change is made once. */
 async function sendSafely(request, options) {
-  const isGateway = /^\/(v1|anthropic|mcp)(\/|$)/.test(new URL(request.url).pathname);
+  const { pathname } = new URL(request.url);
+  const isGateway = /^\/(v1|anthropic|mcp)(\/|$)/.test(pathname);
+  const isCall = isGateway || /\/tools\/[^/]+\/[^/]+\/invoke$/.test(pathname);
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (!isGateway && !isRead && !request.headers.has("idempotency-key")) {
     request.headers.set("idempotency-key", crypto.randomUUID());
@@ -64,7 +68,7 @@ async function sendSafely(request, options) {
   for (let tries = 0; ; tries += 1) {
     const isLast = tries >= options.retries;
     const outcome = await tryOnce(request.clone(), options);
-    if (isLast || !mayRetry(outcome, request, isGateway)) {
+    if (isLast || !mayRetry(outcome, request, isCall && !isRead)) {
       return settle(outcome);
     }
     const waitMs = Math.min(longestWaitMs, (outcome.response && readRetryAfter(outcome.response)) ?? backOff(tries));
@@ -82,7 +86,9 @@ async function tryOnce(request, { send, timeoutMs }) {
     timeoutMs,
   );
   try {
-    return { response: await send(new Request(request, { signal: AbortSignal.any([request.signal, limit.signal]) })) };
+    const signal = AbortSignal.any([request.signal, limit.signal]);
+    // Never followed: what is sent is for this service alone, and it answers API calls with no redirects.
+    return { response: await send(new Request(request, { signal, redirect: "manual" })) };
   } catch (error) {
     return { error };
   } finally {
@@ -90,18 +96,18 @@ async function tryOnce(request, { send, timeoutMs }) {
   }
 }
 
-function mayRetry({ response, error }, request, isGateway) {
+function mayRetry({ response, error }, request, isCall) {
   if (request.signal.aborted) {
     return false;
   }
   if (error !== undefined) {
-    // A model call whose answer was lost may have been made: nobody but the caller knows whether to pay for another.
-    return !isGateway;
+    // A call whose answer was lost may have been made: nobody but the caller knows whether to pay for another.
+    return !isCall;
   }
   if (response.headers.get("x-should-retry") === "false") {
     return false;
   }
-  return passing.has(response.status) || isStillRunning(response);
+  return (isCall ? undone : passing).has(response.status) || isStillRunning(response);
 }
 
 /** 409 with Retry-After says that the same request is under way. */
@@ -118,7 +124,7 @@ function settle({ response, error }) {
 
 function readRetryAfter(response) {
   const text = response.headers.get("retry-after");
-  if (text === null) {
+  if (text === null || text.trim() === "") {
     return null;
   }
   const seconds = Number(text);
