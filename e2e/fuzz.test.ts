@@ -22,7 +22,7 @@ import { outputFile } from "./support/server.ts";
 const url = inject("serverUrl");
 const state = inject("serverState");
 
-const runs = deep(300, 20_000);
+const runs = deep(300, 21_000);
 /** Requests under way at once. A failure is repeated by one lane alone, with the seed and the path that are printed. */
 const lanes = 3;
 const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31)) | 0;

@@ -524,9 +524,10 @@ describe("an API key as a caller", () => {
       return row?.at ?? null;
     };
     const use = () => call("GET", "/workspaces/current", { token: key.secret });
+    const patience = { timeout: 10_000, interval: 50 };
     expect(await lastUsed()).toBeNull();
     await use();
-    await vi.waitFor(async () => expect(await lastUsed()).not.toBeNull());
+    await vi.waitFor(async () => expect(await lastUsed()).not.toBeNull(), patience);
     const recent = Date.now() - 30_000;
     await commit(db, [db.update(apiKeys).set({ lastUsedAt: recent }).where(eq(apiKeys.id, key.id))]);
     await use();
@@ -539,7 +540,7 @@ describe("an API key as a caller", () => {
         .where(eq(apiKeys.id, key.id)),
     ]);
     await use();
-    await vi.waitFor(async () => expect(await lastUsed()).toBeGreaterThan(recent));
+    await vi.waitFor(async () => expect(await lastUsed()).toBeGreaterThan(recent), patience);
   });
 });
 
