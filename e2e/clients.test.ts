@@ -1,14 +1,21 @@
-/** What builders take: the clients against a server that misbehaves, the published subpath, and the examples against a running Gatehouse. */
+/** The clients in TypeScript and Python against servers that misbehave, and against a Gatehouse whose answers get lost on their way. */
 import { execFile } from "node:child_process";
-import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { createClient, GatehouseError, pages, unwrap } from "gatehouse/client";
 import { afterEach, describe, inject, it } from "vitest";
+import { connect as callAs } from "./support/client.ts";
+import {
+  cut,
+  doneButHalf,
+  type Framing,
+  half,
+  json,
+  pass,
+  type Play,
+  play as startPlay,
+  type Step,
+} from "./support/play.ts";
 
 const root = path.dirname(import.meta.dirname);
 const run = promisify(execFile);
@@ -20,37 +27,11 @@ afterEach(() => {
   }
 });
 
-interface Seen {
-  readonly method: string;
-  readonly url: string;
-  readonly key: string | undefined;
-}
-
-type Step = (request: IncomingMessage, response: ServerResponse) => void;
-
-const json =
-  (status: number, body: unknown, headers: Record<string, string> = {}): Step =>
-  (_, response) => {
-    response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
-  };
-const cut: Step = (request) => void request.socket.destroy();
-
-/** A server that takes one step of its part for each request, and keeps to the last. */
-async function play(...steps: readonly Step[]): Promise<{ readonly url: string; readonly seen: Seen[] }> {
-  const seen: Seen[] = [];
-  const server = createServer((request, response) => {
-    const step = steps[Math.min(seen.length, steps.length - 1)];
-    const key = request.headers["idempotency-key"];
-    seen.push({ method: request.method ?? "", url: request.url ?? "", key: typeof key === "string" ? key : undefined });
-    request.resume().once("end", () => step?.(request, response));
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ended.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, seen };
+/** A server for one test. */
+async function play(...steps: readonly Step[]): Promise<Play> {
+  const server = await startPlay(...steps);
+  ended.push(() => server.end());
+  return server;
 }
 
 const busy = json(503, { code: "publish_pending", detail: "Wait." }, { "retry-after": "0" });
@@ -62,6 +43,15 @@ const refused = json(
 );
 const pageOf = (ids: readonly number[], next: string | null): Step =>
   json(200, { data: ids.map((id) => ({ id: `pool_${id}`, name: `p${id}` })), next_cursor: next });
+
+const whole = JSON.stringify({ id: "ws_1", name: "Team" });
+const framings: readonly Framing[] = ["length", "chunks", "close"];
+
+/** How many workspaces of the first account bear a name. */
+async function countWorkspaces(name: string): Promise<number> {
+  const { body } = await callAs(inject("serverUrl"), inject("sessionToken"))("GET", "/workspaces?limit=200");
+  return (body["data"] as { name: string }[]).filter((workspace) => workspace.name === name).length;
+}
 
 const connect = (baseUrl: string) => createClient({ baseUrl, token: "t", retries: 3 });
 
@@ -107,7 +97,47 @@ describe("the TypeScript client", () => {
     await client.POST("/workspaces", { body: { name: "B" } });
     await client.GET("/workspaces/{ws}", { params: { path: { ws: "a" } } });
     expect(new Set(seen.map(({ key }) => key)).size).toBe(3);
-    expect(seen[2]).toEqual({ method: "GET", url: "/workspaces/a", key: undefined });
+    expect(seen[2]).toMatchObject({ method: "GET", url: "/workspaces/a", key: undefined });
+  });
+
+  it.for(framings)("takes no answer for whole that broke off, its length told by %s", async (framing, { expect }) => {
+    const write = await play(half(whole, framing), made);
+    expect(await unwrap(connect(write.url).POST("/workspaces", { body: { name: "Team" } }))).toMatchObject({
+      id: "ws_1",
+    });
+    expect(write.seen).toHaveLength(2);
+    expect(write.seen[0]?.key).toBe(write.seen[1]?.key);
+    const read = await play(half(whole, framing), json(200, { id: "ws_2" }));
+    const found = connect(read.url).GET("/workspaces/{ws}", { params: { path: { ws: "a" } } });
+    expect(await unwrap(found)).toMatchObject({ id: "ws_2" });
+    const never = await play(half(whole, framing));
+    const hasty = createClient({ baseUrl: never.url, token: "t", retries: 0 });
+    await expect(hasty.POST("/workspaces", { body: { name: "Team" } })).rejects.toThrow();
+  });
+
+  it("leads to one effect when the service did the deed and its answer broke off", async ({ expect }) => {
+    const name = `Broken off (TypeScript, ${Date.now().toString(36)})`;
+    const { url, seen } = await play(doneButHalf(inject("serverUrl")), pass(inject("serverUrl")));
+    const client = createClient({ baseUrl: url, token: inject("sessionToken") });
+    const answer = client.POST("/workspaces", { body: { name } });
+    expect(await unwrap(answer)).toMatchObject({ name });
+    expect((await answer).response.headers.get("idempotency-replayed")).toBe("true");
+    expect(seen).toHaveLength(2);
+    expect(await countWorkspaces(name)).toBe(1);
+  });
+
+  it("says that an export broke off, and lets nobody who stalls hold it up", async ({ expect }) => {
+    const rows = await play(half('{"seq": 1}\n{"seq": 2}\n', "length", "application/x-ndjson"));
+    const params = { path: { ws: "a" } };
+    const exported = connect(rows.url).GET("/workspaces/{ws}/audit-log/export", { params, parseAs: "text" });
+    await expect(exported).rejects.toThrow();
+    const stalled = await play((_, response) => {
+      response.writeHead(200, { "content-type": "application/json", "content-length": "20" }).write("{");
+    });
+    const client = createClient({ baseUrl: stalled.url, token: "t", retries: 1, timeoutMs: 100 });
+    await expect(client.POST("/workspaces", { body: { name: "x" } })).rejects.toThrow("took too long");
+    expect(stalled.seen).toHaveLength(2);
+    expect(stalled.seen[0]?.key).toBe(stalled.seen[1]?.key);
   });
 
   it("throws what the service said, at once", async ({ expect }) => {
@@ -142,7 +172,10 @@ describe("the TypeScript client", () => {
     const call = { body: { model: "chat", messages: [{ role: "user" as const, content: "x" }] } };
     const lost = await play(cut, made);
     await expect(connect(lost.url).POST("/v1/chat/completions", call)).rejects.toThrow();
-    expect(lost.seen).toEqual([{ method: "POST", url: "/v1/chat/completions", key: undefined }]);
+    expect(lost.seen).toMatchObject([{ method: "POST", url: "/v1/chat/completions", key: undefined }]);
+    const part = await play(half(whole), made);
+    await expect(connect(part.url).POST("/v1/chat/completions", call)).rejects.toThrow();
+    expect(part.seen).toHaveLength(1);
     const final = await play(json(429, { error: { code: "x", message: "No." } }, { "x-should-retry": "false" }), made);
     await expect(unwrap(connect(final.url).POST("/v1/chat/completions", call))).rejects.toMatchObject({
       status: 429,
@@ -171,6 +204,7 @@ describe("the TypeScript client", () => {
     const here = await play(json(307, {}, { location: `${elsewhere.url}/workspaces` }));
     await expect(unwrap(connect(here.url).POST("/workspaces", { body: { name: "x" } }))).rejects.toMatchObject({
       status: 307,
+      message: `The address answers with a redirect to ${elsewhere.url}/workspaces: baseUrl must be Gatehouse's own.`,
     });
     expect([here.seen.length, elsewhere.seen.length]).toEqual([1, 0]);
   });
@@ -201,42 +235,6 @@ describe("the TypeScript client", () => {
     await expect(client.GET("/workspaces")).rejects.toThrow("took too long");
     expect(silent.seen).toHaveLength(2);
   });
-
-  it("stands in the package as gatehouse/client, with what it needs and nothing of the service", async ({ expect }) => {
-    const folder = mkdtempSync(path.join(tmpdir(), "gatehouse-pack-"));
-    ended.push(() => rmSync(folder, { recursive: true, force: true }));
-    const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
-      cwd: root,
-    });
-    const packed = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
-    const files = packed[0]?.files.map((file) => file.path) ?? [];
-    expect(files).toContain("clients/typescript/schema.d.ts");
-    expect(files.filter((file) => /^(src|test|e2e|migrations|bench)\//.test(file))).toEqual([]);
-    const modules = path.join(folder, "node_modules");
-    mkdirSync(path.join(modules, "gatehouse"), { recursive: true });
-    await run("tar", [
-      "-xzf",
-      path.join(folder, packed[0]?.filename ?? ""),
-      "--strip-components=1",
-      "-C",
-      path.join(modules, "gatehouse"),
-    ]);
-    cpSync(path.join(root, "node_modules/openapi-fetch"), path.join(modules, "openapi-fetch"), { recursive: true });
-    const program = path.join(folder, "main.mjs");
-    writeFileSync(program, 'import { createClient } from "gatehouse/client"; console.log(typeof createClient);');
-    expect((await run(process.execPath, [program])).stdout.trim()).toBe("function");
-  }, 60_000);
-
-  it("has the types of the contract that the server hands out", async ({ expect }) => {
-    const env = { ...process.env, GATEHOUSE: inject("serverUrl") };
-    const args = [path.join(root, "scripts/client-types.ts"), "--check"];
-    const { stdout } = await run(process.execPath, args, { env, cwd: root }).catch(
-      (error: { stdout: string; stderr: string }) => ({
-        stdout: error.stdout + error.stderr,
-      }),
-    );
-    expect(stdout).toContain("is what the contract says");
-  }, 180_000);
 });
 
 describe("the Python client", () => {
@@ -253,6 +251,85 @@ describe("the Python client", () => {
     expect(seen).toHaveLength(4);
     expect(seen[0]?.key).toMatch(/^[0-9a-f-]{36}$/);
     expect(new Set(seen.map(({ key }) => key)).size).toBe(1);
+  });
+
+  it("takes no answer for whole that broke off, however its length was told", async ({ expect }) => {
+    for (const framing of framings) {
+      const write = await play(half(whole, framing), made, half(whole, framing), json(200, { id: "ws_2" }));
+      const program = `
+print(json.dumps([gatehouse.post("/workspaces", {"name": "Team"})["id"], gatehouse.get("/workspaces/a")["id"]]))`;
+      expect(await python(write.url, program), framing).toEqual(["ws_1", "ws_2"]);
+      expect(write.seen[0]?.key).toBe(write.seen[1]?.key);
+      expect(write.seen).toHaveLength(4);
+    }
+    const never = await play(half(whole));
+    const rows = await play(half('{"seq": 1}\n{"seq": 2}\n', "length", "application/x-ndjson"));
+    const events = await play(half('data: {"n": 1}\n\ndata: {"n": 2}\n\n', "length", "text/event-stream"));
+    const program = `
+import http.client
+out = []
+for call in (
+    lambda: Gatehouse("${never.url}", "t", retries=1).post("/workspaces", {"name": "Team"}),
+    lambda: gatehouse.post("/v1/chat/completions", {}),
+    lambda: list(Gatehouse("${rows.url}", "t").lines("/workspaces/a/audit-log/export")),
+    lambda: Gatehouse("${rows.url}", "t", retries=0).get("/workspaces/a/audit-log/export"),
+    lambda: list(Gatehouse("${events.url}", "t").events("/v1/chat/completions", {})),
+):
+    try:
+        out.append(call())
+    except http.client.IncompleteRead:
+        out.append("broke off")
+print(json.dumps(out))`;
+    expect(await python(never.url, program)).toEqual(Array(5).fill("broke off"));
+    expect(never.seen.map(({ url }) => url)).toEqual(["/workspaces", "/workspaces", "/v1/chat/completions"]);
+    expect(never.seen[0]?.key).toBe(never.seen[1]?.key);
+  });
+
+  it("leads to one effect when the service did the deed and its answer broke off", async ({ expect }) => {
+    const name = `Broken off (Python, ${Date.now().toString(36)})`;
+    const { url, seen } = await play(doneButHalf(inject("serverUrl")), pass(inject("serverUrl")));
+    const program = `
+print(json.dumps(Gatehouse("${url}", "${inject("sessionToken")}").post("/workspaces", {"name": "${name}"})))`;
+    expect(await python(url, program)).toMatchObject({ name });
+    expect(seen).toHaveLength(2);
+    expect(seen[0]?.key).toBe(seen[1]?.key);
+    expect(await countWorkspaces(name)).toBe(1);
+  });
+
+  it("sends what it is given as the service reads it, and gives what comes as what it is", async ({ expect }) => {
+    const { url, seen } = await play(
+      json(200, { id: "pool_1" }, { etag: '"7"' }),
+      json(200, { id: "pool_1" }),
+      (_, response) => response.writeHead(200, { "content-type": "audio/mpeg" }).end(Buffer.from([1, 255])),
+      (_, response) => response.writeHead(200, { "content-type": "text/plain; charset=utf-8" }).end("Grüße"),
+      (_, response) => response.writeHead(204).end(),
+      json(200, { data: [], next_cursor: null }),
+    );
+    const program = `
+pool, etag = gatehouse.read("/workspaces/a/pools/my pool")
+out = [pool["id"], gatehouse.put("/workspaces/a/pools/my pool", {}, if_match=etag, idempotency_key="mine")["id"]]
+out.append(list(gatehouse.post("/v1/audio/speech", {"input": "x"}, headers={"openai-beta": "b"})))
+out.append(gatehouse.post("/v1/audio/transcriptions", form={"model": "w", "n": [1, 2], "file": ("a.wav", b"\\x00\\xff")}))
+out.append(gatehouse.delete("/workspaces/a/pools/x"))
+out.append(list(gatehouse.pages("/workspaces/a/pools", enabled=True, search=None)))
+print(json.dumps(out))`;
+    expect(await python(url, program)).toEqual(["pool_1", "pool_1", [1, 255], "Grüße", null, []]);
+    expect(seen.map(({ method, url: asked }) => `${method} ${asked}`)).toEqual([
+      "GET /workspaces/a/pools/my%20pool",
+      "PUT /workspaces/a/pools/my%20pool",
+      "POST /v1/audio/speech",
+      "POST /v1/audio/transcriptions",
+      "DELETE /workspaces/a/pools/x",
+      "GET /workspaces/a/pools?enabled=true",
+    ]);
+    expect(seen[1]).toMatchObject({ key: "mine", headers: { "if-match": '"7"' } });
+    expect(seen[2]?.headers["openai-beta"]).toBe("b");
+    const type = seen[3]?.headers["content-type"] ?? "";
+    const form = await new Response(Buffer.from(seen[3]?.body ?? "", "latin1"), {
+      headers: { "content-type": type },
+    }).formData();
+    expect([form.get("model"), form.getAll("n")]).toEqual(["w", ["1", "2"]]);
+    expect(await (form.get("file") as File).bytes()).toEqual(new Uint8Array([0, 255]));
   });
 
   it("raises what the service said, and does not pay twice for a model call", async ({ expect }) => {
@@ -313,32 +390,5 @@ for _ in range(2):
 print(json.dumps(out))
 `;
     expect(await python(url, program)).toEqual([["p1", "p2", "p3"], [{ n: 1 }, { n: 2 }], "upstream_failed", "broken"]);
-  });
-});
-
-describe("the examples set up a whole workspace, and find it the second time", () => {
-  const commands = {
-    JavaScript: [process.execPath, "examples/workspace.mjs"],
-    Python: ["python3", "examples/workspace.py"],
-    curl: ["bash", "examples/workspace.sh"],
-  };
-
-  it.for(Object.entries(commands))("%s", { timeout: 120_000 }, async ([, [command = "", ...args]], { expect }) => {
-    const env = { ...process.env, GATEHOUSE: inject("serverUrl"), GATEHOUSE_TOKEN: inject("sessionToken") };
-    const first = await run(command, args, { cwd: root, env });
-    expect(first.stdout.match(/\[\d\/9\]/g)).toHaveLength(9);
-    expect(first.stdout.match(/made (ws|cred|pool|key)_/g)).toHaveLength(5);
-    expect(first.stdout).toMatch(/\[9\/9\] .* nothing (was changed|wrong found, not all sealed yet)\nDone\./);
-    const second = await run(command, args, { cwd: root, env });
-    expect(second.stdout.match(/there already/g)).toHaveLength(5);
-    expect(second.stdout).toContain("Done.");
-    const { GATEHOUSE_TOKEN: _, ...without } = env;
-    await expect(run(command, args, { cwd: root, env: without })).rejects.toMatchObject({
-      stderr: expect.stringContaining("Set GATEHOUSE_TOKEN"),
-    });
-    const bad = await run(command, args, { cwd: root, env: { ...env, GATEHOUSE_TOKEN: "nobody's" } }).catch(
-      (error: { code: number; stderr: string }) => error,
-    );
-    expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining("unauthenticated") });
   });
 });

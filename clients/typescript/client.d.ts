@@ -1,4 +1,4 @@
-/** Gatehouse's HTTP contract as a typed client, for Node 20.3 and newer, browsers and Workers. */
+/** Gatehouse's HTTP contract as a typed client, for Node 20 and newer, browsers and Workers. */
 import type { Client, MaybeOptionalInit } from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
@@ -15,9 +15,12 @@ export interface ClientOptions {
   readonly token: string;
   /** Id or slug of the workspace that `current` stands for; only for a person's tokens. */
   readonly workspace?: string;
-  /** How often a request is sent again that met a network error, 429, 502, 503 or 504; 4 when left out. Model and tool calls only at 429 and 503, when nothing was done. */
+  /**
+   * How often a request is sent again whose answer was lost or broke off, or was 429, 502, 503 or 504; 4 when left out. Model and tool calls
+   * only at 429 and 503, when nothing was done.
+   */
   readonly retries?: number;
-  /** Longest wait for an answer's head, milliseconds; 30,000 when left out. A body may take longer. */
+  /** Longest wait for an answer's head, and within a JSON answer for each part of its body, milliseconds; 30,000 when left out. */
   readonly timeoutMs?: number;
   /** Instead of the global one. */
   readonly fetch?: (request: Request) => Promise<Response>;
@@ -28,7 +31,10 @@ export interface ClientOptions {
 /** `client.GET("/workspaces/{ws}/pools", { params: { path: { ws } } })`: every path, body and answer of the contract is typed. */
 export type GatehouseClient = Client<paths>;
 
-/** Makes a client. Each write carries an `Idempotency-Key`, one for all its tries, so that it takes effect once. */
+/**
+ * Makes a client. Each write carries an `Idempotency-Key`, one for all its tries, so that it takes effect once; to be able to repeat one after
+ * the last try, give it a key of your own: `params: { header: { "Idempotency-Key": … } }`.
+ */
 export declare function createClient(options: ClientOptions): GatehouseClient;
 
 /** What the service refused. `message` says what to do. */

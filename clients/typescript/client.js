@@ -12,7 +12,7 @@ export class GatehouseError extends Error {
   constructor(response, body) {
     // The control plane answers problem documents, /v1 an object `error` in OpenAI's shape, /anthropic one in Anthropic's.
     const told = body?.error ?? body ?? {};
-    super(told.detail ?? told.message ?? told.title ?? `HTTP ${response.status}`);
+    super(told.detail ?? told.message ?? told.title ?? describe(response));
     this.name = "GatehouseError";
     this.status = response.status;
     this.code = told.code ?? told.type ?? "unknown";
@@ -21,6 +21,15 @@ export class GatehouseError extends Error {
     this.retryAfterMs = readRetryAfter(response);
     this.body = body;
   }
+}
+
+/** For an answer that is not the service's own: one of a proxy before it, or of another server. */
+function describe({ status, type, headers }) {
+  // A browser shows neither the status of a redirect nor where it leads.
+  if (type === "opaqueredirect" || (status > 299 && status < 400)) {
+    return `The address answers with a redirect${headers.has("location") ? ` to ${headers.get("location")}` : ""}: baseUrl must be Gatehouse's own.`;
+  }
+  return `HTTP ${status}`;
 }
 
 export function createClient({ baseUrl, token, workspace, retries = 4, timeoutMs = 30_000, fetch: send, onRetry }) {
@@ -65,9 +74,11 @@ async function sendSafely(request, options) {
   if (!isGateway && !isRead && !request.headers.has("idempotency-key")) {
     request.headers.set("idempotency-key", crypto.randomUUID());
   }
+  // Of what the gateway answers, and of long reads such as an export, the caller reads the body as it comes.
+  const isShort = (response) => !isGateway && (!isRead || isJson(response));
   for (let tries = 0; ; tries += 1) {
     const isLast = tries >= options.retries;
-    const outcome = await tryOnce(request.clone(), options);
+    const outcome = await tryOnce(request.clone(), options, isShort);
     if (isLast || !mayRetry(outcome, request, isCall && !isRead)) {
       return settle(outcome);
     }
@@ -78,26 +89,60 @@ async function sendSafely(request, options) {
   }
 }
 
-async function tryOnce(request, { send, timeoutMs }) {
-  // The time-out is for the answer's head: a stream or an export may take its time after it.
+/** One try: an answer, or what kept it away. Of a short answer the body is part of it: one that breaks off is lost, and may be asked for again. */
+async function tryOnce(request, { send, timeoutMs }, isShort) {
   const limit = new AbortController();
-  const timer = setTimeout(
-    () => limit.abort(new DOMException("The service took too long.", "TimeoutError")),
-    timeoutMs,
-  );
+  const follow = () => limit.abort(request.signal.reason);
+  // AbortSignal.any is younger than Node 20. In workerd a request that was given no signal has none.
+  request.signal?.addEventListener("abort", follow);
+  if (request.signal?.aborted) {
+    follow();
+  }
+  let timer;
+  const waitOn = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => limit.abort(new DOMException("The service took too long.", "TimeoutError")), timeoutMs);
+  };
   try {
-    const signal = AbortSignal.any([request.signal, limit.signal]);
+    waitOn();
     // Never followed: what is sent is for this service alone, and it answers API calls with no redirects.
-    return { response: await send(new Request(request, { signal, redirect: "manual" })) };
+    const response = await send(new Request(request, { signal: limit.signal, redirect: "manual" }));
+    return { response: response.body !== null && isShort(response) ? await readWhole(response, waitOn) : response };
   } catch (error) {
-    return { error };
+    return { error: request.signal?.aborted ? request.signal.reason : error };
   } finally {
     clearTimeout(timer);
   }
 }
 
+/** The answer with its body read to the end. Throws when it broke off. */
+async function readWhole(response, waitOn) {
+  const reader = response.body.getReader();
+  const parts = [];
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value);
+    waitOn();
+  }
+  const body = new Blob(parts);
+  if (isJson(response) && body.size > 0) {
+    // Where nothing announces the length, this alone tells a part from the whole.
+    JSON.parse(await body.text());
+  }
+  const headers = new Headers(response.headers);
+  // The length was that of the compressed body.
+  for (const name of ["content-encoding", "content-length"]) {
+    headers.delete(name);
+  }
+  const whole = new Response(body, { status: response.status, statusText: response.statusText, headers });
+  return Object.defineProperty(whole, "url", { value: response.url });
+}
+
+function isJson(response) {
+  return /^application\/(\w+\+)?json\b/.test(response.headers.get("content-type") ?? "");
+}
+
 function mayRetry({ response, error }, request, isCall) {
-  if (request.signal.aborted) {
+  if (request.signal?.aborted) {
     return false;
   }
   if (error !== undefined) {
@@ -144,9 +189,9 @@ function pause(ms, signal) {
       reject(signal.reason);
     };
     const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
+      signal?.removeEventListener("abort", stop);
       resolve();
     }, ms);
-    signal.addEventListener("abort", stop, { once: true });
+    signal?.addEventListener("abort", stop, { once: true });
   });
 }
