@@ -3,7 +3,19 @@
  * code with the service on purpose: docs/audit.md is what both go by.
  */
 import { verify } from "node:crypto";
-import { canonicalJson, Growing, openNote, readHash, readKey, sha256, zero } from "./verify-audit-tree.mjs";
+import {
+  canonicalJson,
+  countOf,
+  Growing,
+  openNote,
+  placesOf,
+  readHash,
+  readKey,
+  sha256,
+  tidy,
+  withoutEmptyEnd,
+  zero,
+} from "./verify-audit-tree.mjs";
 
 const width = 256;
 
@@ -27,12 +39,15 @@ function parse(line) {
  * @returns {{ ok: boolean, proved: boolean, findings: Finding[], warnings: string[], rows: number, size: number | null, root: string | null }}
  */
 export function verifyExport(given, options = {}) {
-  const bytes = Buffer.from(given);
+  const bytes = withoutEmptyEnd(Buffer.from(given));
   const lines = bytes.toString("utf8").split("\n");
   /** @type {Finding[]} */
   const findings = [];
   /** @type {string[]} */
   const warnings = [];
+  if (bytes.length < given.length) {
+    warnings.push("Empty lines after the last one were left out: they are no part of the export.");
+  }
   /** @param {string} kind @param {string} detail @param {number} [line] @param {number} [seq] */
   const find = (kind, detail, line, seq) =>
     void findings.push({
@@ -44,7 +59,11 @@ export function verifyExport(given, options = {}) {
   const end = () => ({ ok: findings.length === 0, proved: false, findings, warnings, rows: 0, size: null, root: null });
   const header = parse(lines[0] ?? "");
   if (header?.["type"] !== "header" || header["format"] !== 1) {
-    find("header", "The first line is no header of this format: it was changed or cut off.", 1);
+    find(
+      "header",
+      "The first line is no header: it was changed or cut off, or the export is not one with format=ndjson.",
+      1,
+    );
     return end();
   }
   if (options.key === undefined) {
@@ -148,15 +167,22 @@ function judge({ header, manifest, body, key, options, find, findings, warnings 
     find("checkpoint", `The checkpoint is of ${head.origin}, the export of ${header["origin"]}.`);
   }
   if (manifest !== null && manifest["entries"] !== body.length) {
-    find("count", `The manifest counts ${manifest["entries"]} rows, ${body.length} are here.`);
+    find("count", `The manifest counts ${countOf(manifest["entries"], "row")}, the export has ${body.length}.`);
   }
   const stray = sealed.find(({ index }) => index !== null && index >= (head?.size ?? 0));
   if (manifest !== null && stray !== undefined) {
-    find("inserted", `The checkpoint covers ${head?.size ?? 0} rows, not the row's place.`, stray.line, stray.seq);
+    find(
+      "inserted",
+      `The checkpoint covers ${countOf(head?.size ?? 0, "row")}, not the row's place.`,
+      stray.line,
+      stray.seq,
+    );
   }
   const unsealed = body.length - sealed.length;
   if (unsealed > 0) {
-    warnings.push(`${unsealed} rows at the end are not sealed yet: only the export's own signature speaks for them.`);
+    warnings.push(
+      `${countOf(unsealed, "row")} at the end not sealed yet: the export's own signature alone speaks for that.`,
+    );
   }
   if (isFiltered) {
     warnings.push(
@@ -168,14 +194,6 @@ function judge({ header, manifest, body, key, options, find, findings, warnings 
   const proved = !isFiltered && head !== null && sealed.length > 0;
   const root = head === null ? null : head.root.toString("base64");
   return { ok: findings.length === 0, proved, findings, warnings, rows: body.length, size: head?.size ?? null, root };
-}
-
-/** A note as it was signed, out of a letter or an editor that wrote line ends its own way. @param {string} note */
-function tidy(note) {
-  return `${note
-    .replaceAll("\r\n", "\n")
-    .replace(/^\uFEFF/, "")
-    .trim()}\n`;
 }
 
 /**
@@ -241,7 +259,7 @@ function findPlaces(body, first, isFiltered, manifest, find) {
       if (!isFiltered && row.index > expected) {
         find(
           "dropped",
-          `${row.index - expected} rows are missing before this one (places ${expected} to ${row.index - 1}).`,
+          `${countOf(row.index - expected, "row")} missing before this one: ${placesOf(expected, row.index - 1)}.`,
           row.line,
           row.seq,
         );
@@ -271,7 +289,7 @@ function checkRoots({ start, sealed, head, kept, manifest, origin, find }) {
   const from = start.size;
   const size = head?.size ?? 0;
   if (head !== null && from + sealed.length < size) {
-    find("truncated", `The checkpoint covers ${size} rows, the export ends with place ${from + sealed.length - 1}.`);
+    find("truncated", `The checkpoint covers ${countOf(size, "row")}; the export ends after ${from + sealed.length}.`);
   }
   const known = new Set(kept);
   /** @type {Buffer[]} */
@@ -281,7 +299,7 @@ function checkRoots({ start, sealed, head, kept, manifest, origin, find }) {
     // Two kept checkpoints of one size may disagree: each is compared.
     for (const older of kept.filter((note) => note.size === tree.size)) {
       if (!older.root.equals(tree.root())) {
-        find("history", `The first ${tree.size} rows are not those that the kept checkpoint covers.`);
+        find("history", `The first ${countOf(tree.size, "row")} are not what the kept checkpoint covers.`);
       }
       known.delete(older);
     }
@@ -322,7 +340,7 @@ function tellUnmet({ known, kept, from, origin, find }) {
       older.size < from
         ? "it is older than the rows that are left; ask for a consistency proof"
         : "the export ends before";
-    find("history", `The kept checkpoint of ${older.size} rows cannot be compared: ${why}.`);
+    find("history", `The kept checkpoint of ${countOf(older.size, "row")} cannot be compared: ${why}.`);
   }
   for (const older of kept.filter((note) => note.origin !== origin)) {
     find("history", `The kept checkpoint is of ${older.origin}.`);
@@ -340,7 +358,7 @@ function nameBlocks(blocks, manifest, first, sealed, find) {
   const rows = sealed.slice(at * width, (at + 1) * width);
   find(
     "block",
-    `The first difference is among places ${first + at * width} to ${first + at * width + width - 1}` +
+    `The first difference is among ${placesOf(first + at * width, first + at * width + width - 1)}` +
       (rows.length === 0
         ? "."
         : ` (lines ${rows[0]?.line} to ${rows.at(-1)?.line}, seq ${rows[0]?.seq} to ${rows.at(-1)?.seq}).`),

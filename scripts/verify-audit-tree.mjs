@@ -1,10 +1,29 @@
-/** What verify-audit computes with: the tree, canonical JSON, and signed notes. */
+/** What verify-audit computes with: the tree, canonical JSON, signed notes, and numbers in sentences. */
 import { createHash, createPublicKey, verify } from "node:crypto";
 
 /** What is wrong with the way it was called, or a file that cannot be read. */
 export class Refusal extends Error {}
 
 /** @typedef {{ origin: string, size: number, root: Buffer, extensions: string[] }} Head */
+
+/** @param {number} count @param {string} noun */
+export function countOf(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** @param {number} first @param {number} last */
+export function placesOf(first, last) {
+  return first === last ? `place ${first}` : `places ${first} to ${last}`;
+}
+
+/** Without the line ends that a shell or an editor puts after the last line. @param {Buffer} bytes */
+export function withoutEmptyEnd(bytes) {
+  let end = bytes.length;
+  while (end > 1 && bytes[end - 1] === 0x0a && bytes[end - 2] === 0x0a) {
+    end -= 1;
+  }
+  return bytes.subarray(0, end);
+}
 
 /** @param {...(Buffer | string)} parts */
 export function sha256(...parts) {
@@ -100,6 +119,14 @@ export function openNote(note, { raw, key }, what) {
     throw new Refusal(`${what} is no checkpoint.`);
   }
   return { origin, size: Number(size), root: hash, extensions };
+}
+
+/** A note as it was signed, out of a letter or an editor that wrote line ends its own way. @param {string} note */
+export function tidy(note) {
+  return `${note
+    .replaceAll("\r\n", "\n")
+    .replace(/^\uFEFF/, "")
+    .trim()}\n`;
 }
 
 /** @param {unknown} text @returns {Buffer | null} */

@@ -3,21 +3,21 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { verifyExport } from "./verify-audit-export.mjs";
-import { Refusal } from "./verify-audit-tree.mjs";
+import { countOf, Refusal } from "./verify-audit-tree.mjs";
 
 const usage = `verify-audit [options] <export.ndjson>
 
-Checks an export of GET /workspaces/{ws}/audit-log/export (format ndjson).
+Checks an export of GET /workspaces/{ws}/audit-log/export (format=ndjson, which is the default). It asks nobody.
 
   --key <key>          the public key, noted down from GET /.well-known/audit-log-key (base64), or a verifier key (name+id+base64).
                        Without it the key inside the export is believed, which proves nothing against whoever made the export.
   --checkpoint <file>  a checkpoint kept from earlier (the signed note); the export must hold all that it covers, unchanged. May be given
                        more than once.
-  --json               one JSON object on stdout: {ok, findings, warnings, ...}
-  --help
+  --json               one JSON object on stdout: {ok, proved, findings, warnings, ...}
+  --help               this text
 
-Exit codes: 0 nothing was changed · 1 something was, and what · 2 cannot be read, or wrong usage · 3 nothing wrong was found, but it
-cannot be proved (a filtered export, or rows not sealed yet only).
+Exit codes: 0 nothing was changed · 1 something was: a line for each finding · 2 cannot be read, or wrong usage · 3 nothing wrong was
+found, and nothing is proved (the export is filtered, or no row of it is sealed yet).
 `;
 
 function main() {
@@ -51,13 +51,19 @@ function main() {
     for (const warning of result.warnings) {
       console.error(`note: ${warning}`);
     }
-    console.log(
-      result.ok
-        ? `Nothing was changed: ${result.rows} rows, tree of ${result.size ?? 0}, root ${result.root ?? "none"}.`
-        : `${result.findings.length} findings in ${result.rows} rows.`,
-    );
+    console.log(summarize(result));
   }
   return result.ok ? (result.proved ? 0 : 3) : 1;
+}
+
+/** @param {ReturnType<typeof verifyExport>} result */
+function summarize({ ok, proved, findings, rows, size, root }) {
+  if (!ok) {
+    return `${countOf(findings.length, "finding")} in ${countOf(rows, "row")}.`;
+  }
+  return proved
+    ? `Nothing was changed: ${countOf(rows, "row")}, tree of ${size ?? 0}, root ${root ?? "none"}.`
+    : `Nothing wrong was found in ${countOf(rows, "row")}, and nothing is proved.`;
 }
 
 try {

@@ -137,6 +137,13 @@ describe("an export and its verifier", () => {
       expect.objectContaining({ kind: "inserted", line: 302 }),
     );
     expect(kinds(judge(lines.slice(0, 300)))).toEqual(["truncated"]);
+    // A shell or an editor ends a file with an empty line; that takes nothing away and says nothing.
+    expect(verifyExport(utf8(`${text}\n\n`), { key })).toMatchObject({
+      ok: true,
+      proved: true,
+      warnings: [expect.stringContaining("Empty lines after the last one")],
+    });
+    expect(kinds(verifyExport(utf8(`${text}\n \n`), { key }))).toContain("truncated");
     // A forger who also writes the row's own hash anew is caught by the root, and told to within a block.
     const forged = JSON.parse(lines[300] ?? "") as { entry: { actor: { name: string } }; leaf: string };
     forged.entry.actor.name = "Somebody else";
