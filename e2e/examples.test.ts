@@ -1,35 +1,87 @@
-/** The three example scripts against a running Gatehouse, as a newcomer runs them: once, again, and with what newcomers get wrong. */
+/** The three example scripts against a running Gatehouse, as a newcomer runs them: over a bad network, again, and with what newcomers get wrong. */
 import { execFile } from "node:child_process";
 import path from "node:path";
-import { promisify } from "node:util";
 import { describe, inject, it } from "vitest";
+import { doneButHalf, json, pass, play, type Step } from "./support/play.ts";
+import { findFreePorts } from "./support/server.ts";
 
 const root = path.dirname(import.meta.dirname);
-const run = promisify(execFile);
+const commands = {
+  JavaScript: [process.execPath, "examples/workspace.mjs"],
+  Python: ["python3", "examples/workspace.py"],
+  curl: ["bash", "examples/workspace.sh"],
+} as const;
 
-describe("the examples set up a whole workspace, and find it the second time", () => {
-  const commands = {
-    JavaScript: [process.execPath, "examples/workspace.mjs"],
-    Python: ["python3", "examples/workspace.py"],
-    curl: ["bash", "examples/workspace.sh"],
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a script to its end, whatever that is. */
+function run([command, script]: readonly [string, string], env: object, ...args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(command, [script, ...args], { cwd: root, env: { ...process.env, ...env } }, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
+    });
+  });
+}
+
+/** A network that loses the first answer to each write, and a gateway that is busy at the first call. */
+function losing(target: string): Step {
+  const met = new Set<string>();
+  return (request, response, body) => {
+    const { method, url = "" } = request;
+    const isFirst = method === "POST" && !met.has(url);
+    met.add(url);
+    if (isFirst && url.startsWith("/v1/")) {
+      return json(429, { error: { code: "rate_limited", message: "Later." } }, { "retry-after": "0" })(
+        request,
+        response,
+        body,
+      );
+    }
+    return (isFirst ? doneButHalf(target) : pass(target))(request, response, body);
   };
+}
 
-  it.for(Object.entries(commands))("%s", { timeout: 120_000 }, async ([, [command = "", ...args]], { expect }) => {
-    const env = { ...process.env, GATEHOUSE: inject("serverUrl"), GATEHOUSE_TOKEN: inject("sessionToken") };
-    const first = await run(command, args, { cwd: root, env });
+// Each mostly waits, on a workspace of its own.
+describe.concurrent("the examples set up a whole workspace", () => {
+  it.for(Object.entries(commands))("%s", { timeout: 120_000 }, async ([, command], { expect }) => {
+    const env = { GATEHOUSE: inject("serverUrl"), GATEHOUSE_TOKEN: inject("sessionToken") };
+    const network = await play(losing(env.GATEHOUSE));
+    const first = await run(command, { ...env, GATEHOUSE: `${network.url}/` });
+    network.end();
+    expect(first, first.stdout).toMatchObject({ code: 0, stderr: "" });
     expect(first.stdout.match(/\[\d\/9\]/g)).toHaveLength(9);
+    // Each of these was made at the first try, whose answer was lost.
+    expect(first.stdout.match(/no answer, once more in 0\.\d+ s … made (ws|cred|pool|key)_/g)).toHaveLength(4);
     expect(first.stdout.match(/made (ws|cred|pool|key)_/g)).toHaveLength(5);
+    expect(first.stdout).toContain("429, once more in 0");
     expect(first.stdout).toMatch(/\[9\/9\] .* nothing (was changed|wrong found, not all sealed yet)\nDone\./);
-    const second = await run(command, args, { cwd: root, env });
+
+    const [closed = 0] = await findFreePorts(1);
+    const [second, help, unasked, bare, stranger, nobody] = await Promise.all([
+      run(command, env),
+      run(command, {}, "--help"),
+      run(command, env, "--force"),
+      run(command, { ...env, GATEHOUSE_TOKEN: "" }),
+      run(command, { ...env, GATEHOUSE_TOKEN: "nobody's" }),
+      run(command, { ...env, GATEHOUSE: `http://127.0.0.1:${closed}` }),
+    ]);
     expect(second.stdout.match(/there already/g)).toHaveLength(5);
     expect(second.stdout).toContain("Done.");
-    const { GATEHOUSE_TOKEN: _, ...without } = env;
-    await expect(run(command, args, { cwd: root, env: without })).rejects.toMatchObject({
-      stderr: expect.stringContaining("Set GATEHOUSE_TOKEN"),
+    const usage = expect.stringContaining("GATEHOUSE_TOKEN=<session token>");
+    expect(help).toMatchObject({ code: 0, stdout: usage, stderr: "" });
+    expect(unasked).toMatchObject({ code: 2, stdout: usage });
+    expect(bare).toMatchObject({ code: 2, stdout: "", stderr: expect.stringMatching(/^Set GATEHOUSE_TOKEN to .*\n$/) });
+    expect(stranger).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^unauthenticated: .*\(req_\w+\)\n.*sign in again\.\n$/),
     });
-    const bad = await run(command, args, { cwd: root, env: { ...env, GATEHOUSE_TOKEN: "nobody's" } }).catch(
-      (error: { code: number; stderr: string }) => error,
-    );
-    expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining("unauthenticated") });
+    expect(nobody).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^http:\S+ does not answer \(.*\)\. .*\n$/),
+    });
   });
 });

@@ -1,20 +1,28 @@
-/**
- * Sets up a whole workspace: the workspace, two provider credentials, a pool, an invite and an API key; then calls a model through it, as
- * JSON and as a stream, and checks the audit log offline. Run it as often as you like: what is there already is kept.
- *
- *   GATEHOUSE=http://127.0.0.1:8787 GATEHOUSE_TOKEN=<session token> node examples/workspace.mjs
- */
+/** A whole workspace by `gatehouse/client`. Its help says what it does: node examples/workspace.mjs --help */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createClient, GatehouseError, pages, unwrap } from "gatehouse/client";
 
+const help = `Sets up a whole workspace: the workspace, two provider credentials, a pool, an invite and an API key; then calls a model through it,
+as JSON and as a stream, and checks the audit log offline. Run it as often as you like: what is there already is kept.
+
+  GATEHOUSE=http://127.0.0.1:8787 GATEHOUSE_TOKEN=<session token> node examples/workspace.mjs
+
+docs/guides/first-call.md says how to get a session token.`;
+if (process.argv.length > 2) {
+  console.log(help);
+  process.exit(process.argv[2] === "--help" ? 0 : 2);
+}
+
 const steps = 9;
-const baseUrl = process.env.GATEHOUSE ?? "http://127.0.0.1:8787";
+const baseUrl = (process.env.GATEHOUSE ?? "http://127.0.0.1:8787").replace(/\/+$/, "");
 const token = process.env.GATEHOUSE_TOKEN;
-if (token === undefined) {
-  console.error("Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one.");
+if (!token) {
+  console.error(
+    "Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one, see docs/guides/first-call.md.",
+  );
   process.exit(2);
 }
 
@@ -24,9 +32,13 @@ const provider = { ...ws, provider: "sandbox" };
 const client = createClient({
   baseUrl,
   token,
-  onRetry: ({ status, waitMs }) => process.stdout.write(`${status ?? "no answer"}, once more in ${waitMs} ms … `),
+  onRetry: tellRetry,
 });
 let step = 0;
+
+function tellRetry({ status, waitMs }) {
+  process.stdout.write(`${status ?? "no answer"}, once more in ${(waitMs / 1000).toFixed(1)} s … `);
+}
 
 /** Says what comes. */
 function say(what) {
@@ -139,7 +151,7 @@ async function addKey() {
 }
 
 async function callModel(key) {
-  const caller = createClient({ baseUrl, token: key });
+  const caller = createClient({ baseUrl, token: key, onRetry: tellRetry });
   const body = { model: "chat", messages: [{ role: /** @type {const} */ ("user"), content: "Say hello" }] };
   say("Call the model");
   const call = caller.POST("/v1/chat/completions", { body });
@@ -172,6 +184,19 @@ async function checkAudit() {
   console.log(`${file}: ${checked.status === 0 ? "nothing was changed" : "nothing wrong found, not all sealed yet"}`);
 }
 
+/** What went wrong, and what to do about it. */
+function explain(error) {
+  if (!(error instanceof GatehouseError)) {
+    const cause = error.cause?.code ?? error.cause?.message;
+    return error instanceof TypeError && cause !== undefined
+      ? `${baseUrl} does not answer (${cause}). Does it run there? GATEHOUSE names another address.`
+      : error;
+  }
+  const advice =
+    error.status === 401 ? "\nGATEHOUSE_TOKEN is no session token of this server, or has expired: sign in again." : "";
+  return `${error.code}: ${error.message}${error.requestId === null ? "" : ` (${error.requestId})`}${advice}`;
+}
+
 try {
   say("Create the workspace");
   await ensure(client.POST("/workspaces", { body: { name: "Example (JavaScript)", slug } }), "workspace_exists", () =>
@@ -184,6 +209,6 @@ try {
   console.log(`Done. The workspace is at ${baseUrl}/workspaces/${slug}`);
 } catch (error) {
   console.log("failed");
-  console.error(error instanceof GatehouseError ? `${error.code}: ${error.message} (${error.requestId})` : error);
+  console.error(explain(error));
   process.exitCode = 1;
 }

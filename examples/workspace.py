@@ -2,19 +2,23 @@
 JSON and as a stream, and checks the audit log offline. Run it as often as you like: what is there already is kept.
 
     GATEHOUSE=http://127.0.0.1:8787 GATEHOUSE_TOKEN=<session token> python3 examples/workspace.py
+
+docs/guides/first-call.md says how to get a session token.
 """
 
+import http.client
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients" / "python"))
 from gatehouse import Gatehouse, GatehouseError  # noqa: E402
 
-BASE_URL = os.environ.get("GATEHOUSE", "http://127.0.0.1:8787")
+BASE_URL = os.environ.get("GATEHOUSE", "http://127.0.0.1:8787").rstrip("/")
 SLUG = "example-python"
 WS = f"/workspaces/{SLUG}"
 STEPS = 9
@@ -26,6 +30,10 @@ def step(what: str) -> None:
     global done
     done += 1
     print(f"[{done}/{STEPS}] {what} … ", end="", flush=True)
+
+
+def tell_retry(_: int, wait: float, status: Optional[int]) -> None:
+    print(f"{status or 'no answer'}, once more in {wait:.1f} s … ", end="", flush=True)
 
 
 def ensure(create: Callable[[], Any], conflict: str, find: Callable[[], Any]) -> Dict[str, Any]:
@@ -42,7 +50,7 @@ def ensure(create: Callable[[], Any], conflict: str, find: Callable[[], Any]) ->
 
 
 def main(token: str) -> None:
-    gatehouse = Gatehouse(BASE_URL, token, on_retry=lambda _, wait, status: print(f"{status}, once more in {wait:.1f} s", end=" "))
+    gatehouse = Gatehouse(BASE_URL, token, on_retry=tell_retry)
 
     def named(path: str, name: str) -> Dict[str, Any]:
         return next(thing for thing in gatehouse.pages(path) if thing["name"] == name)
@@ -81,7 +89,7 @@ def main(token: str) -> None:
         # A secret is shown once, so a key that was made before gets a new one; the old one ends at once.
         key = gatehouse.post(f"{WS}/api-keys/{key['id']}/rotate", {"overlap_seconds": 0})
 
-    caller = Gatehouse(BASE_URL, key["secret"])
+    caller = Gatehouse(BASE_URL, key["secret"], on_retry=tell_retry)
     call = {"model": "chat", "messages": [{"role": "user", "content": "Say hello"}]}
     step("Call the model")
     print(f"{caller.post('/v1/chat/completions', call)['usage']['completion_tokens']} tokens")
@@ -95,18 +103,32 @@ def main(token: str) -> None:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".ndjson", delete=False) as file:
         file.writelines(f"{line}\n" for line in gatehouse.lines(f"{WS}/audit-log/export"))
     public_key = gatehouse.get("/.well-known/audit-log-key")["public_key"]
+    if shutil.which("npx") is None:
+        print("failed")
+        raise SystemExit(f"npx is missing, which runs the verifier and comes with Node.js. The export is {file.name}.")
     checked = subprocess.run(["npx", "verify-audit", "--key", public_key, file.name], capture_output=True, text=True)
     # 3: nothing wrong was found, but rows of the last minute or two are not sealed yet.
     if checked.returncode not in (0, 3):
-        raise SystemExit(f"failed\nverify-audit says:\n{checked.stdout}{checked.stderr}")
+        print("failed")
+        raise SystemExit(f"verify-audit says:\n{checked.stdout}{checked.stderr}")
     print(f"{file.name}: {'nothing was changed' if checked.returncode == 0 else 'nothing wrong found, not all sealed yet'}")
     print(f"Done. {workspace['name']} is at {BASE_URL}{WS}")
 
 
 if __name__ == "__main__":
-    if "GATEHOUSE_TOKEN" not in os.environ:
-        sys.exit("Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one.")
+    if len(sys.argv) > 1:
+        print(__doc__)
+        sys.exit(0 if sys.argv[1] == "--help" else 2)
+    if not os.environ.get("GATEHOUSE_TOKEN"):
+        print("Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one, see docs/guides/first-call.md.", file=sys.stderr)
+        sys.exit(2)
     try:
         main(os.environ["GATEHOUSE_TOKEN"])
     except GatehouseError as error:
-        sys.exit(f"failed\n{error.code}: {error} ({error.request_id})")
+        advice = "\nGATEHOUSE_TOKEN is no session token of this server, or has expired: sign in again." if error.status == 401 else ""
+        told = f"{error.code}: {error}" + (f" ({error.request_id})" if error.request_id else "")
+        print("failed")
+        sys.exit(told + advice)
+    except (OSError, http.client.HTTPException) as error:
+        print("failed")
+        sys.exit(f"{BASE_URL} does not answer ({getattr(error, 'reason', error)}). Does it run there? GATEHOUSE names another address.")

@@ -3,31 +3,78 @@
 # it, as JSON and as a stream, and checks the audit log offline. Run it as often as you like: what is there already is kept. It needs jq.
 #
 #   GATEHOUSE=http://127.0.0.1:8787 GATEHOUSE_TOKEN=<session token> examples/workspace.sh
+#
+# docs/guides/first-call.md says how to get a session token.
 set -euo pipefail
 
+if [[ $# -gt 0 ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  [[ $1 == --help ]] && exit 0 || exit 2
+fi
 GATEHOUSE=${GATEHOUSE:-http://127.0.0.1:8787}
-: "${GATEHOUSE_TOKEN:?Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one.}"
-command -v jq >/dev/null || { echo "jq is missing: apt-get install jq" >&2 && exit 2; }
+GATEHOUSE=${GATEHOUSE%/}
+if [[ -z ${GATEHOUSE_TOKEN:-} ]]; then
+  echo 'Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one, see docs/guides/first-call.md.' >&2
+  exit 2
+fi
+for program in curl jq npx; do
+  command -v "$program" >/dev/null || { echo "$program is missing: install ${program/npx/Node.js}" >&2 && exit 2; }
+done
 slug=example-curl
 ws=/workspaces/$slug
 folder=$(mktemp -d)
 
-# api METHOD PATH [BODY]: sends a request, and puts its status into $status and its body into $body. The Idempotency-Key is
-# one for all of curl's tries, so a write takes effect once. curl waits as Retry-After says.
+# send AGAIN CURL-ARGUMENT…: sends a request, and puts its status into $status (000: no answer, or one that broke off) and its body into
+# $body. It is sent again after one of the statuses AGAIN, as Retry-After says, or after a while that doubles. Not by curl's --retry: that
+# takes no 409 for "still under way", and cannot be told to leave out 502 and 504, after which a model call may be paid twice.
+send() {
+  local again=$1 wait=250 told tries
+  shift
+  for tries in 1 2 3 4 5; do
+    : >"$folder/body"
+    status=$(curl -sS --max-time 60 -D "$folder/head" -o "$folder/body" -w '%{http_code}' "$@" 2>"$folder/trouble") || status=000
+    body=$(<"$folder/body")
+    told=$(header retry-after)
+    if [[ $tries == 5 || " $again " != *" $status "* || ($status == 409 && -z $told) || $(header x-should-retry) == false ]]; then return; fi
+    if [[ ! $told =~ ^[0-9]+$ ]]; then
+      told=$(printf '%d.%03d' $((wait / 1000)) $((wait % 1000)))
+      wait=$((wait * 2))
+    elif [[ $told -gt 60 ]]; then
+      told=60
+    fi
+    printf '%s, once more in %s s … ' "${status/000/no answer}" "$told"
+    sleep "$told"
+  done
+}
+
+header() { # NAME: of the last answer, empty where there is none.
+  [[ $status == 000 ]] || awk -F ': *' -v name="$1" 'tolower($1) == name { sub(/\r$/, "", $2); print $2; exit }' "$folder/head"
+}
+
+# api METHOD PATH [BODY]: sends a request to the control plane. The Idempotency-Key is one for all tries, so a write takes effect once.
 api() {
-  local method=$1 path=$2 send=()
-  if [[ $method != GET ]]; then send+=(-H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)"); fi
-  if [[ $# -gt 2 ]]; then send+=(-H 'Content-Type: application/json' -d "$3"); fi
-  status=$(curl -sS --retry 4 --max-time 60 -o "$folder/body" -w '%{http_code}' -X "$method" "$GATEHOUSE$path" \
-    -H "Authorization: Bearer $GATEHOUSE_TOKEN" ${send[@]+"${send[@]}"})
-  body=$(<"$folder/body")
+  local method=$1 path=$2 more=()
+  if [[ $method != GET ]]; then more+=(-H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid 2>/dev/null || uuidgen)"); fi
+  if [[ $# -gt 2 ]]; then more+=(-H 'Content-Type: application/json' -d "$3"); fi
+  send '000 409 429 502 503 504' -X "$method" "$GATEHOUSE$path" -H "Authorization: Bearer $GATEHOUSE_TOKEN" ${more[@]+"${more[@]}"}
+}
+
+# call BODY: calls a model, once more only where nothing was done.
+call() {
+  send '429 503' "$GATEHOUSE/v1/chat/completions" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$1"
+  [[ $status == 200 ]] || fail
 }
 
 field() { jq -r "$1" <<<"$body"; }
 
 fail() {
   echo failed
-  echo "$status: $(field '"\(.code): \(.detail) (\(.request_id))"')" >&2
+  if [[ $status == 000 ]]; then
+    echo "$GATEHOUSE does not answer ($(<"$folder/trouble")). Does it run there? GATEHOUSE names another address." >&2
+  else
+    echo "$(field '(.error? // .) | "\(.code): \(.detail // .message)"' 2>/dev/null || echo "answered $status") ($(header x-request-id))" >&2
+  fi
+  if [[ $status == 401 ]]; then echo 'GATEHOUSE_TOKEN is no session token of this server, or has expired: sign in again.' >&2; fi
   exit 1
 }
 
@@ -55,6 +102,7 @@ ensure() {
 
 named() { # PATH NAME: the item of that name; these lists fit on one page.
   api GET "$1?limit=200"
+  [[ $status == 200 ]] || fail
   body=$(field ".data[] | select(.name == \"$2\")")
 }
 
@@ -92,20 +140,22 @@ if [[ -z $key ]]; then
   key=$(field .secret)
 fi
 
-call() { curl -sS --fail-with-body -N "$GATEHOUSE/v1/chat/completions" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$1"; }
-
 say 'Call the model'
-call '{"model": "chat", "messages": [{"role": "user", "content": "Say hello"}]}' | jq -r '"\(.usage.completion_tokens) tokens"'
+call '{"model": "chat", "messages": [{"role": "user", "content": "Say hello"}]}'
+echo "instance $(header x-gatehouse-instance) answered"
 
 say 'Call it once more, as a stream'
-call '{"model": "chat", "stream": true, "messages": [{"role": "user", "content": "Say hello"}]}' >"$folder/stream"
-grep -q '^data: \[DONE\]' "$folder/stream" || { echo 'failed: the stream broke off' && exit 1; }
-echo "$(grep -c '^data: {' "$folder/stream") events"
+call '{"model": "chat", "stream": true, "messages": [{"role": "user", "content": "Say hello"}]}'
+grep -q '^data: \[DONE\]' "$folder/body" || { echo 'failed: the stream broke off' && exit 1; }
+echo "$(grep -c '^data: {' "$folder/body") events"
 
 say 'Export the audit log and check it offline'
+api GET "$ws/audit-log/export"
+[[ $status == 200 ]] || fail
 export=$folder/audit.ndjson
-curl -sS --fail-with-body -o "$export" "$GATEHOUSE$ws/audit-log/export" -H "Authorization: Bearer $GATEHOUSE_TOKEN"
+mv "$folder/body" "$export"
 api GET /.well-known/audit-log-key
+[[ $status == 200 ]] || fail
 code=0
 npx verify-audit --key "$(field .public_key)" "$export" >"$folder/verdict" 2>&1 || code=$?
 case $code in

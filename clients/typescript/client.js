@@ -179,7 +179,7 @@ function readRetryAfter(response) {
 
 /** 250 ms, doubled with each try, by chance up to a half more: callers who failed together do not come back together. */
 function backOff(tries) {
-  return 250 * 2 ** tries * (1 + Math.random() / 2);
+  return Math.round(250 * 2 ** tries * (1 + Math.random() / 2));
 }
 
 function pause(ms, signal) {
