@@ -114,6 +114,18 @@ describe("the lines that npm start prints", () => {
     }
   });
 
+  it("tell how to start it, and start nothing, when they are asked for or an argument is not understood", async ({
+    expect,
+  }) => {
+    const ask = async (argument: string) =>
+      await promisify(execFile)(process.execPath, ["scripts/start.ts", argument], { cwd: root, timeout: 30_000 }).catch(
+        (error: { readonly code: unknown; readonly stderr: string }) => error,
+      );
+    const told = expect.stringMatching(/PORT .*8787[^]*GATEHOUSE_STATE/);
+    expect(await ask("--help")).toMatchObject({ stdout: told });
+    expect(await ask("--prot=9000")).toMatchObject({ code: 1, stderr: told });
+  });
+
   it("are printed beside another server on its own port and state, which does not notice", async ({ expect }) => {
     const other = connect(inject("serverUrl"), printedKey());
     expect((await other("GET", "/readyz")).status).toBe(200);

@@ -12,6 +12,17 @@ import { makeLineFilter, wranglerCommand, wranglerEnvironment } from "./wrangler
 const root = path.dirname(import.meta.dirname);
 const readyLimitMs = 120_000;
 
+const usage = `npm start
+
+Starts Gatehouse on this machine and prints its address. It takes no arguments but --help; set these in the environment if you like:
+
+  PORT             the port on 127.0.0.1 (8787)
+  GATEHOUSE_STATE  the folder of database, objects and queues (.wrangler/state); delete it to begin anew
+  GATEHOUSE_VARS   the file of secrets and settings, made when it is missing (.dev.vars); docs/settings.md lists what may stand in it
+  GATEHOUSE_DEMO   0: no demo workspace, and no curl line with its key
+  WRANGLER_LOG     log: a line for each request
+`;
+
 /** A failure with a sentence for the person at the terminal; no stack helps them. */
 class StartError extends Error {}
 
@@ -76,7 +87,7 @@ function printGuide(plan: Plan, setupToken: string, demo: Demo | null): void {
   console.log(`
 Gatehouse is ready: ${url}
 
-  Set up        ${url}/setup#${setupToken}
+  Set up, once  ${url}/setup#${setupToken}
   or by curl    curl -X POST ${url}/setup -H 'Authorization: Bearer ${setupToken}' -H 'Content-Type: application/json' -d '${setupBody}'
   Docs          ${url}/docs
   Contract      ${url}/openapi.json
@@ -146,6 +157,14 @@ async function startGatehouse(): Promise<void> {
 }
 
 try {
+  const [argument] = process.argv.slice(2);
+  if (argument === "--help" || argument === "-h") {
+    console.log(usage);
+    process.exit(0);
+  }
+  if (argument !== undefined) {
+    throw new StartError(`"${argument}" is unknown here.\n\n${usage}`);
+  }
   await startGatehouse();
 } catch (error) {
   // What ends because we end it is no failure; the signal's own exit code follows.

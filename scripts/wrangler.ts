@@ -34,10 +34,16 @@ const noise = [
   /^\s*$/,
 ];
 
+/** The runtime's own words, and its stack, for an address that no name server knows. The Worker handles that and logs what it means. */
+const unknownHost = /ERROR.*failed to lookup address information/;
+const stack = /^ {2}stack: /;
+
 /** Passes on what matters of wrangler's output, line by line. */
 export function makeLineFilter(print: (line: string) => void): (line: string) => void {
+  let isOfUnknownHost = false;
   return (line) => {
-    if (!noise.some((pattern) => pattern.test(line))) {
+    isOfUnknownHost = unknownHost.test(line) || (isOfUnknownHost && stack.test(line));
+    if (!isOfUnknownHost && !noise.some((pattern) => pattern.test(line))) {
       print(line);
     }
   };
