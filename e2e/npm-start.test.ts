@@ -66,6 +66,12 @@ async function npmStart(): Promise<Started> {
   };
 }
 
+/** The start script with an argument, to its end. */
+async function runStart(argument: string): Promise<object> {
+  const ended = promisify(execFile)(process.execPath, ["scripts/start.ts", argument], { cwd: root, timeout: 30_000 });
+  return await ended.catch((error: object) => error);
+}
+
 /** The key in the printed curl line. */
 function printedKey(): string {
   return /Bearer (ghk_\w+)/.exec(printedCurl.exec(started.output())?.[1] ?? "")?.[1] ?? "";
@@ -117,13 +123,9 @@ describe("the lines that npm start prints", () => {
   it("tell how to start it, and start nothing, when they are asked for or an argument is not understood", async ({
     expect,
   }) => {
-    const ask = async (argument: string) =>
-      await promisify(execFile)(process.execPath, ["scripts/start.ts", argument], { cwd: root, timeout: 30_000 }).catch(
-        (error: { readonly code: unknown; readonly stderr: string }) => error,
-      );
     const told = expect.stringMatching(/PORT .*8787[^]*GATEHOUSE_STATE/);
-    expect(await ask("--help")).toMatchObject({ stdout: told });
-    expect(await ask("--prot=9000")).toMatchObject({ code: 1, stderr: told });
+    expect(await runStart("--help")).toMatchObject({ stdout: told });
+    expect(await runStart("--prot=9000")).toMatchObject({ code: 1, stderr: told });
   });
 
   it("are printed beside another server on its own port and state, which does not notice", async ({ expect }) => {
