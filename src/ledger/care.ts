@@ -1,5 +1,5 @@
 /** What is done for every tree in turn: sealed rows are compared with their hashes, old ones are pruned, and checkpoints are mailed. A little at a time. */
-import { and, asc, eq, gt, lte, sql } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, lte, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { auditLog } from "../audit/model.js";
@@ -7,6 +7,7 @@ import { commit, guardChanged, hideSql, type Database } from "../base/database.j
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
 import { requireSettings } from "../base/settings.js";
+import { outbox } from "../mail/model.js";
 import { planLetters } from "../mail/outbox.js";
 import { readSettingsOf, workspaces, type WorkspaceSettings } from "../tenancy/model.js";
 import { hashRow } from "./leaf.js";
@@ -221,10 +222,16 @@ async function newestBetween(db: Database, workspaceId: string, after: number, l
   return row?.newest ?? 0;
 }
 
-/** Mails the newest checkpoint to who wants it, once a day and only when it grew. */
+/** Mails the newest checkpoint to who wants it, once a day and only when they have not got it. */
 async function mailCheckpoint(db: Database, tree: TreeRow, recipient: string | null, now: number): Promise<void> {
   const { workspaceId, signedSize, mailedAt } = tree;
   if (recipient === null || signedSize === 0 || mailedAt > now - dayMs) {
+    return;
+  }
+  const isOfTree = and(eq(outbox.subjectId, workspaceId), eq(outbox.version, signedSize));
+  const isToThem = and(eq(outbox.kind, "audit_checkpoint"), eq(outbox.recipient, recipient));
+  const hasIt = and(isOfTree, isToThem, inArray(outbox.state, ["queued", "sent"]));
+  if ((await hideSql(db.select({ id: outbox.id }).from(outbox).where(hasIt).limit(1).all())).length > 0) {
     return;
   }
   const order = {

@@ -188,6 +188,16 @@ describe("looking after the log", () => {
     expect(written).toMatchObject({ isCurrent: true, letter: { to: "auditor@example.com" } });
     expect(written?.letter.text).toContain(checkpoint.note.trim());
     await care(id, settings, now + day + 1);
+    expect((await letters()).length).toBe(1);
+    // One that did not arrive is written again, and so is a log that grew.
+    await db.update(outbox).set({ state: "failed" }).where(eq(outbox.workspaceId, id));
+    await care(id, settings, now + day + 1);
     expect((await letters()).length).toBe(2);
+    await fillLog(id, 1);
+    await sealWorkspace(env, db, id, now, 5_000);
+    await care(id, settings, now + day + 2);
+    expect((await letters()).length).toBe(2);
+    await care(id, settings, now + 2 * day + 2);
+    expect((await letters()).length).toBe(3);
   });
 });
