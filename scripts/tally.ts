@@ -1,4 +1,4 @@
-/** Counts what the test runners themselves reported. As a program, given the exit code of `npm test`, it prints each failure and then `N passed, N failed`. */
+/** Counts what the test runners themselves reported. As a program, given the exit code of `npm test`, it prints each failure, of a first try too, and then `N passed, N failed`. */
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -30,23 +30,28 @@ interface Report {
 interface Tally {
   readonly passed: number;
   readonly failed: number;
-  /** One text for each failure: where, which test, and the beginning of why. */
+  /** One text for each failure, also of a test that then passed: where, which test, and the beginning of why. */
   readonly failures: readonly string[];
 }
 
 /** How much of a failure's message is printed again, in characters. */
 const longestMessage = 1500;
 
+/** A test that passed keeps the message of a try that failed before. */
 function listFailures(report: Report): string[] {
   return report.testResults.flatMap((file) => {
     const where = path.relative(path.dirname(import.meta.dirname), file.name);
-    const tests = file.assertionResults.filter(({ status }) => status === "failed");
+    const tests = file.assertionResults.filter(({ failureMessages }) => failureMessages.length > 0);
     if (tests.length === 0) {
       return file.status === "failed" ? [`FAILED ${where}\n${file.message.slice(0, longestMessage)}`] : [];
     }
-    return tests.map(
-      (test) => `FAILED ${where} > ${test.fullName}\n${test.failureMessages.join("\n").slice(0, longestMessage)}`,
-    );
+    return tests.map(({ status, fullName, failureMessages }) => {
+      const outcome = status === "passed" ? "PASSED AT THE SECOND TRY" : "FAILED";
+      const ours = failureMessages
+        .flatMap((message) => message.split("\n"))
+        .filter((line) => !line.includes("node_modules"));
+      return `${outcome} ${where} > ${fullName}\n${ours.join("\n").slice(0, longestMessage)}`;
+    });
   });
 }
 
