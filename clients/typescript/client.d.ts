@@ -52,10 +52,10 @@ export declare class GatehouseError extends Error {
   readonly body: unknown;
 }
 
-/** The body of a good answer. Throws `GatehouseError` for any other. */
+/** The body of a good answer, with `parseAs: "stream"` as a stream. Throws `GatehouseError` for any other. */
 export declare function unwrap<T>(
   answer: Promise<{ data?: T; error?: unknown; response: Response }>,
-): Promise<Exclude<T, undefined>>;
+): Promise<NonNullable<T>>;
 
 type Listed<P extends keyof paths> = paths[P] extends {
   get: {

@@ -93,9 +93,9 @@ async function sendSafely(request, options) {
 async function tryOnce(request, { send, timeoutMs }, isShort) {
   const limit = new AbortController();
   const follow = () => limit.abort(request.signal.reason);
-  // AbortSignal.any is younger than Node 20. In workerd a request that was given no signal has none.
-  request.signal?.addEventListener("abort", follow);
-  if (request.signal?.aborted) {
+  // AbortSignal.any is younger than Node 20.
+  request.signal.addEventListener("abort", follow);
+  if (request.signal.aborted) {
     follow();
   }
   let timer;
@@ -109,7 +109,7 @@ async function tryOnce(request, { send, timeoutMs }, isShort) {
     const response = await send(new Request(request, { signal: limit.signal, redirect: "manual" }));
     return { response: response.body !== null && isShort(response) ? await readWhole(response, waitOn) : response };
   } catch (error) {
-    return { error: request.signal?.aborted ? request.signal.reason : error };
+    return { error: request.signal.aborted ? request.signal.reason : error };
   } finally {
     clearTimeout(timer);
   }
@@ -142,7 +142,7 @@ function isJson(response) {
 }
 
 function mayRetry({ response, error }, request, isCall) {
-  if (request.signal?.aborted) {
+  if (request.signal.aborted) {
     return false;
   }
   if (error !== undefined) {
@@ -189,9 +189,9 @@ function pause(ms, signal) {
       reject(signal.reason);
     };
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
+      signal.removeEventListener("abort", stop);
       resolve();
     }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
+    signal.addEventListener("abort", stop, { once: true });
   });
 }

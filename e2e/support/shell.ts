@@ -27,11 +27,11 @@ export interface Shell {
 
 const blockLimitMs = 60_000;
 
-/** All marked blocks in the order in which a new user reads: README.md, the first call, the manual, the other guides. */
+/** All marked blocks in the order in which a new user reads: README.md, the first call, the clients, the manual, the other guides. */
 export function readBlocks(root: string): Block[] {
   const first = "docs/guides/first-call.md";
   const guides = listTexts(root, "docs/guides").filter((file) => file !== first);
-  return ["README.md", first, ...listTexts(root, "docs"), ...guides].flatMap((file) => {
+  return ["README.md", first, "clients/README.md", ...listTexts(root, "docs"), ...guides].flatMap((file) => {
     const text = readFileSync(path.join(root, file), "utf8");
     return [...text.matchAll(/^<!-- ci: (\w+)(?: prints ([^\n]+))? -->\n```\w*\n(.*?)^```$/gms)].map((match) => ({
       place: `${file}:${text.slice(0, match.index).split("\n").length}`,
