@@ -1,4 +1,4 @@
-/** Is it alive, is it ready: D1, KV, the Router and the settings answer, the queue is bound, the keyring opens what is stored. The result is kept 5 s. */
+/** Is it alive, is it ready: D1, KV, the Router and the settings answer, the queues are bound, the keyring opens what is stored. The result is kept 5 s. */
 import { sql } from "drizzle-orm";
 import type { Database } from "../base/database.js";
 import type { Keyring } from "../base/keyring.js";
@@ -41,7 +41,7 @@ export async function readiness(env: Env, db: Database, questions: Questions, no
     ask("router", () => questions.router()),
   ]);
   const keyring = await askKeyring(env, questions);
-  const queue = { name: "queue", ok: typeof env.MAIL?.send === "function" };
+  const queue = { name: "queue", ok: [env.MAIL, env.WEBHOOKS].every((one) => typeof one?.send === "function") };
   const parts = [...asked, queue, ...keyring, ...settingParts(env)];
   const result: Readiness = { status: parts.every((part) => part.ok) ? "ready" : "not_ready", parts };
   kept.set(env, { at: now, readiness: result });
