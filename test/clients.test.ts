@@ -1,8 +1,7 @@
 /** The TypeScript client inside a Worker, by a Worker's own Request, Response and fetch. */
-import { exports } from "cloudflare:workers";
 import { describe, it } from "vitest";
 import { createClient, type GatehouseClient, GatehouseError, pages, unwrap } from "../clients/typescript/client.js";
-import { origin } from "./support/client.js";
+import { origin, send } from "./support/client.js";
 import { seedAccount, seedPool, seedWorkspace } from "./support/seed.js";
 
 /** A client over a network that cuts off the first `cuts` answers in their middle. */
@@ -13,7 +12,7 @@ function connect(token: string, cuts = 0): { readonly client: GatehouseClient; r
     token,
     async fetch(request) {
       keys.push(request.headers.get("idempotency-key"));
-      const response = await exports.default.fetch(request);
+      const response = await send(request);
       return keys.length > cuts ? response : cutOff(response);
     },
   });

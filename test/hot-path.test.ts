@@ -1,8 +1,7 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, it } from "vitest";
-import { app } from "../src/app.js";
-import { origin } from "./support/client.js";
+import { origin, send } from "./support/client.js";
 import { deep } from "./support/deep.js";
 import { seedPool, seedWorkspace } from "./support/seed.js";
 
@@ -76,7 +75,7 @@ async function callOnce(bindings: Env, key: string, path: string, body: object):
     body: JSON.stringify(body),
   });
   const context = createExecutionContext();
-  const response = await app.fetch(request, bindings, context);
+  const response = await send(request, { env: bindings, context });
   await response.text();
   await waitOnExecutionContext(context);
   return response.status;

@@ -2,14 +2,13 @@
 import { createExecutionContext, createScheduledController, env, waitOnExecutionContext } from "cloudflare:test";
 import { describe, it } from "vitest";
 import worker from "../src/index.js";
-import { app } from "../src/app.js";
 import { openDatabase } from "../src/base/database.js";
 import { confirmCredential } from "../src/connections/confirm.js";
 import { writeCredentialExpiring, writeCredentialState } from "../src/connections/credential-letters.js";
 import { noteCredentialUses } from "../src/connections/last-use.js";
 import { readConfig } from "../src/snapshot/build.js";
 import { addCredential, credentialsPath, sandboxInstance } from "./connections/seed.js";
-import { origin, type Answer } from "./support/client.js";
+import { type Answer, origin, send } from "./support/client.js";
 import { deep } from "./support/deep.js";
 import { seedWorkspace, type SeededWorkspace } from "./support/seed.js";
 import { planOf, rowsRead, watchRecord, wholeScans, type Watched } from "./support/watched-d1.js";
@@ -36,7 +35,7 @@ function caller(workspace: SeededWorkspace, bindings: Env): Call {
     const text = body === undefined ? null : JSON.stringify(body);
     const context = createExecutionContext();
     const request = new Request(`${origin}${path}`, { method, headers, body: text });
-    const response = await app.fetch(request, bindings, context);
+    const response = await send(request, { env: bindings, context });
     const answer = await response.text();
     await waitOnExecutionContext(context);
     if (!response.ok) {

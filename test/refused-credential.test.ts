@@ -1,10 +1,9 @@
 /** A credential that can't be used goes out with a word in the record, and comes back; all of it over HTTP. */
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import { describe, it, vi, type ExpectStatic } from "vitest";
-import { app } from "../src/app.js";
 import { sweepRefused } from "../src/connections/confirm.js";
 import { addCredential, auditOf, publishNow } from "./connections/seed.js";
-import { call } from "./support/client.js";
+import { call, send } from "./support/client.js";
 import { seedKey, seedPool, seedWorkspace, type SeededWorkspace } from "./support/seed.js";
 
 const body = { model: "chat", messages: [{ role: "user", content: "hi" }] };
@@ -156,7 +155,7 @@ describe("a stored sandbox credential", () => {
       const url = new URL("/v1/chat/completions", settings.PUBLIC_URL);
       const context = createExecutionContext();
       const request = new Request(url, { method: "POST", headers, body: JSON.stringify(body) });
-      const answer = await app.fetch(request, settings, context);
+      const answer = await send(request, { env: settings, context });
       await answer.text();
       await waitOnExecutionContext(context);
       return answer.status;

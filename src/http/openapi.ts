@@ -252,7 +252,8 @@ function allErrors(spec: Spec): ErrorCode[] {
   if (spec.method !== "get") {
     implied.push(
       "body_too_large",
-      ...(spec.permission.kind === "public" ? [] : (["origin_not_allowed"] as const)),
+      // A public endpoint too: whose cookie it bears is asked before whether anybody must be signed in.
+      "origin_not_allowed",
       ...(spec.body === undefined ? [] : (["malformed_json", "unsupported_media_type"] as const)),
       ...(keepsAnswers(spec) ? (["idempotency_in_progress", "idempotency_key_reused", "invalid_header"] as const) : []),
       ...(spec.etag === true ? (["precondition_failed"] as const) : []),

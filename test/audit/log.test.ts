@@ -1,7 +1,6 @@
 import { env } from "cloudflare:workers";
 import { and, eq } from "drizzle-orm";
 import { describe, it } from "vitest";
-import { app } from "../../src/app.js";
 import { auditLog, auditThrottle } from "../../src/audit/model.js";
 import { listNewest } from "../../src/audit/list.js";
 import { noteDenied } from "../../src/audit/denied.js";
@@ -9,7 +8,7 @@ import { sweepThrottles } from "../../src/audit/throttle.js";
 import { openDatabase } from "../../src/base/database.js";
 import type { Actor } from "../../src/access/principal.js";
 import { fillLog } from "../ledger/fill.js";
-import { call } from "../support/client.js";
+import { call, send } from "../support/client.js";
 import { db, seedAccount, seedKey, seedMember, seedWorkspace } from "../support/seed.js";
 import { planOf, watchRecord, wholeScans } from "../support/watched-d1.js";
 
@@ -189,7 +188,7 @@ describe("refused attempts", () => {
       headers: { authorization: `Bearer ${member.token}`, "content-type": "application/json" },
       body: "{}",
     });
-    const answer = await app.fetch(request, broken, context as unknown as ExecutionContext);
+    const answer = await send(request, { env: broken, context: context as unknown as ExecutionContext });
     expect(answer.status).toBe(403);
   });
 });

@@ -1,8 +1,7 @@
-import { exports } from "cloudflare:workers";
 import OpenAI from "openai";
 import { describe, it } from "vitest";
 import { endpoints } from "../../src/gateway/endpoints.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, send, sendAsFetch } from "../support/client.js";
 import { seedKey, seedWorkspace } from "../support/seed.js";
 
 const messages = [{ role: "user" as const, content: "Say something." }];
@@ -52,12 +51,12 @@ function sdk(key: string): OpenAI {
     baseURL: `${origin}/v1`,
     maxRetries: 0,
     dangerouslyAllowBrowser: true,
-    fetch: (input, init) => exports.default.fetch(new Request(input, init)),
+    fetch: sendAsFetch,
   });
 }
 
 async function raw(path: string, key: string, body: object): Promise<Response> {
-  return await exports.default.fetch(
+  return await send(
     new Request(`${origin}${path}`, {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },

@@ -1,10 +1,10 @@
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import OpenAI, { APIError } from "openai";
 import { describe, it } from "vitest";
 import { requireSettings } from "../../src/base/settings.js";
 import { mintKey } from "../../src/keys/token.js";
 import { newId } from "../../src/base/ids.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, sendAsFetch } from "../support/client.js";
 import { seedKey, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
 interface Scene {
@@ -34,7 +34,7 @@ function sdk(key: string): OpenAI {
     baseURL: `${origin}/v1`,
     maxRetries: 0,
     dangerouslyAllowBrowser: true,
-    fetch: (input, init) => exports.default.fetch(new Request(input, init)),
+    fetch: sendAsFetch,
   });
 }
 

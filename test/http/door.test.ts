@@ -1,6 +1,6 @@
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { describe, it } from "vitest";
-import { call } from "../support/client.js";
+import { call, send } from "../support/client.js";
 import { seedAccount, seedWorkspace } from "../support/seed.js";
 
 describe("the door", () => {
@@ -18,25 +18,24 @@ describe("the door", () => {
   });
 
   it("refuses to work without a keyring, with a sentence that says how to make one", async ({ expect }) => {
-    const { app } = await import("../../src/app.js");
     const poor = { ...env, KEYRING: "" } as unknown as Env;
-    const refused = await app.fetch(new Request("http://127.0.0.1:8787/workspaces"), poor);
+    const refused = await send(new Request("http://127.0.0.1:8787/workspaces"), { env: poor });
     const problem = await refused.json<{ code: string; detail: string }>();
     expect([refused.status, problem.code]).toEqual([503, "not_ready"]);
     expect(problem.detail).toContain("KEYRING");
     expect(problem.detail).toContain("node -e");
-    expect((await app.fetch(new Request("http://127.0.0.1:8787/healthz"), poor)).status).toBe(200);
-    const ready = await app.fetch(new Request("http://127.0.0.1:8787/readyz"), poor);
+    expect((await send(new Request("http://127.0.0.1:8787/healthz"), { env: poor })).status).toBe(200);
+    const ready = await send(new Request("http://127.0.0.1:8787/readyz"), { env: poor });
     expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('"name":"keyring","ok":false')]);
   });
 
   it("refuses a foreign Host, so that no rebound name reads anything", async ({ expect }) => {
     for (const path of ["/workspaces", "/healthz", "/readyz", "/dev/outbox", "/v1/models", "/setup"]) {
-      const refused = await exports.default.fetch(new Request(`http://evil.example${path}`));
+      const refused = await send(new Request(`http://evil.example${path}`));
       expect([path, refused.status]).toEqual([path, 421]);
       expect(refused.headers.get("x-request-id")).toMatch(/^req_/);
     }
-    expect((await exports.default.fetch(new Request("http://localhost:9999/healthz"))).status).toBe(200);
+    expect((await send(new Request("http://localhost:9999/healthz"))).status).toBe(200);
   });
 
   it("every answer carries a request id, which problems repeat", async ({ expect }) => {

@@ -12,13 +12,12 @@ import {
   UnsecuredJWT,
 } from "jose";
 import { describe, it } from "vitest";
-import { app } from "../../src/app.js";
 import { parseKeyring } from "../../src/base/keyring.js";
 import { requireSettings, type Settings } from "../../src/base/settings.js";
 import { signAccessToken } from "../../src/identity/access-tokens.js";
 import { users } from "../../src/identity/model.js";
 import { keyPeriodMs, publicKeys, signingKey, verifyingKey } from "../../src/identity/signing-keys.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, send } from "../support/client.js";
 import { db, seedAccount, seedWorkspace } from "../support/seed.js";
 
 const settings: Settings = requireSettings(env);
@@ -205,7 +204,7 @@ async function callTrusting(path: string, token: string, init: RequestInit = {})
     ...init,
     headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
   });
-  return await app.fetch(request, trusting, createExecutionContext());
+  return await send(request, { env: trusting, context: createExecutionContext() });
 }
 
 /** As the first code, an invite's link or a provider proves an address. */

@@ -3,10 +3,10 @@ import { env } from "cloudflare:workers";
 import { betterAuth } from "better-auth";
 import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
-import { app, endpoints } from "../../src/app.js";
+import { endpoints } from "../../src/app.js";
 import { auditLog } from "../../src/audit/model.js";
 import { DisplayName, accounts, sessions, users, verifications } from "../../src/identity/model.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, send } from "../support/client.js";
 import { db, seedAccount } from "../support/seed.js";
 
 const issuer = "https://issuer.upstream.test";
@@ -23,20 +23,19 @@ const configured = {
 
 type Settings = Partial<Record<string, string>>;
 
-async function send(path: string, init: RequestInit = {}, more: Settings = {}): Promise<Response> {
+async function visit(path: string, init: RequestInit = {}, more: Settings = {}): Promise<Response> {
   const context = createExecutionContext();
-  const response = await app.fetch(
-    new Request(`${origin}${path}`, { redirect: "manual", ...init }),
-    { ...configured, ...more },
+  const response = await send(new Request(`${origin}${path}`, { redirect: "manual", ...init }), {
+    env: { ...configured, ...more },
     context,
-  );
+  });
   await waitOnExecutionContext(context);
   return response;
 }
 
 async function start(provider: string, redirectTo?: string, more: Settings = {}): Promise<Response> {
   const body = JSON.stringify({ provider, ...(redirectTo === undefined ? {} : { redirect_to: redirectTo }) });
-  return await send(
+  return await visit(
     "/auth/sign-in/social",
     { method: "POST", body, headers: { "content-type": "application/json" } },
     more,
@@ -67,7 +66,7 @@ async function signIn(
     "cf-connecting-ip": "192.0.2.44",
     "user-agent": "browser",
   };
-  return await send(`${back.pathname}${back.search}`, { headers }, settings);
+  return await visit(`${back.pathname}${back.search}`, { headers }, settings);
 }
 
 function whereTo(response: Response): string {
@@ -90,7 +89,7 @@ describe("signing in by a provider", () => {
       const done = await signIn(provider, me.email);
       expect(whereTo(done)).toBe(`302 ${origin}/workspaces?x=1`);
       const cookie = cookieOf(done, "gatehouse.session_token");
-      const mine = await send("/me", { headers: { cookie } });
+      const mine = await visit("/me", { headers: { cookie } });
       expect((await mine.json<{ id: string }>()).id).toBe(me.id);
     }
     const linked = await db.select().from(accounts).where(eq(accounts.userId, me.id));
@@ -183,7 +182,7 @@ describe("signing in by a provider", () => {
     const { url } = await started.json<{ url: string }>();
     const page = await fetch(`${url}&as=${me.email}`, { redirect: "manual" });
     const back = new URL(page.headers.get("location") ?? "");
-    const way = (cookie: string) => send(`${back.pathname}${back.search}`, { headers: { cookie } });
+    const way = (cookie: string) => visit(`${back.pathname}${back.search}`, { headers: { cookie } });
     for (const cookie of ["", cookieOf(other, "gatehouse.oauth_state"), "gatehouse.oauth_state=forged"]) {
       const refused = await way(cookie);
       expect(refused.headers.get("location")).toContain("error=");
@@ -202,9 +201,9 @@ describe("signing in by a provider", () => {
     }
     const refused = await start("google");
     expect([refused.status, refused.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
-    expect((await send("/auth/callback/google?code=x&state=y")).status).toBe(404);
-    expect((await send("/auth/callback/evil?code=x&state=y")).status).toBe(404);
-    const methods = await (await send("/auth/methods")).json();
+    expect((await visit("/auth/callback/google?code=x&state=y")).status).toBe(404);
+    expect((await visit("/auth/callback/evil?code=x&state=y")).status).toBe(404);
+    const methods = await (await visit("/auth/methods")).json();
     expect(methods).toEqual({
       email_code: true,
       sign_up: "invite",

@@ -3,7 +3,6 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { describe, it } from "vitest";
-import { app } from "../../src/app.js";
 import { auditLog } from "../../src/audit/model.js";
 import { commitChange } from "../../src/base/database.js";
 import { credentials } from "../../src/connections/model.js";
@@ -11,7 +10,7 @@ import { advanceRotation, waitMs } from "../../src/rotation/advance.js";
 import { planRotation } from "../../src/rotation/rotation.js";
 import { routerFor } from "../../src/routing/router-for.js";
 import { publish } from "../../src/snapshot/publish.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, send } from "../support/client.js";
 import { deep } from "../support/deep.js";
 import { faultyD1 } from "../support/faulty-d1.js";
 import { seedKey, seedMember, seedPool, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
@@ -24,7 +23,7 @@ async function rotate(workspace: SeededWorkspace, headers: Record<string, string
     method: "POST",
     headers: { authorization: `Bearer ${workspace.token}`, ...headers },
   });
-  const response = await app.fetch(request, env, context);
+  const response = await send(request, { env, context });
   const body: Record<string, unknown> = await response.json();
   await waitOnExecutionContext(context);
   return { status: response.status, body, headers: response.headers };

@@ -1,8 +1,7 @@
 /** The Worker with its queues held back and its background work awaited: after each answer the record stands still. */
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { app } from "../../src/app.js";
-import { origin, type Answer } from "./client.js";
+import { type Answer, origin, send } from "./client.js";
 
 /** What is sent. A text body goes out as it is. */
 export interface Sending {
@@ -31,7 +30,7 @@ export async function sendQuietly(sending: Sending, d1: D1Database = env.DB): Pr
   }
   const context = createExecutionContext();
   const on: Env = { ...env, DB: d1, MAIL: heldBack, WEBHOOKS: heldBack };
-  const response = await app.fetch(new Request(`${origin}${sending.path}`, init), on, context);
+  const response = await send(new Request(`${origin}${sending.path}`, init), { env: on, context });
   const text = await response.text();
   await waitOnExecutionContext(context);
   const isJson = /json/.test(response.headers.get("content-type") ?? "");

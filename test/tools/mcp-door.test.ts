@@ -1,13 +1,13 @@
 /** `/mcp` as agents meet it: the official client of each era, and bare JSON-RPC where a client would never say such a thing. */
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { and, desc, eq } from "drizzle-orm";
 import { beforeAll, describe, it } from "vitest";
 import { auditLog } from "../../src/audit/model.js";
 import { toolProviders } from "../../src/toolbox/model.js";
 import { refreshServers } from "../../src/tools/mcp/refresh.js";
 import type { McpInspection } from "../support/upstream-mcp.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, send, sendAsFetch } from "../support/client.js";
 import { db, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
 const secret = "tok-of-the-mcp-door-0123456789abc";
@@ -42,22 +42,19 @@ beforeAll(async () => {
   key = await makeKey();
 });
 
-const ourFetch = (url: string | URL, init?: RequestInit): Promise<Response> =>
-  exports.default.fetch(new Request(url, init));
-
 /** A connected client of an era; `auto` speaks the newest revision. */
 async function connect(mode: "auto" | "legacy", token = key): Promise<Client> {
   const client = new Client({ name: "agent", version: "1" }, { versionNegotiation: { mode } });
   const headers = { authorization: `Bearer ${token}` };
   await client.connect(
-    new StreamableHTTPClientTransport(new URL(`${origin}/mcp`), { fetch: ourFetch, requestInit: { headers } }),
+    new StreamableHTTPClientTransport(new URL(`${origin}/mcp`), { fetch: sendAsFetch, requestInit: { headers } }),
   );
   return client;
 }
 
 /** One bare message; the answer's JSON-RPC message, also when it came as an event. */
 async function post(message: unknown, headers: Record<string, string> = {}) {
-  const response = await exports.default.fetch(
+  const response = await send(
     new Request(`${origin}/mcp`, {
       method: "POST",
       headers: {
@@ -75,7 +72,7 @@ async function post(message: unknown, headers: Record<string, string> = {}) {
 }
 
 function fetchMcp(headers: Record<string, string>, body: object): Promise<Response> {
-  return ourFetch(`${origin}/mcp`, { method: "POST", headers, body: JSON.stringify(body) });
+  return sendAsFetch(`${origin}/mcp`, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 function rpc(method: string, params: object = {}, id = 1): object {
@@ -342,7 +339,7 @@ describe("the door of /mcp", () => {
     }
     expect((await post(rpc("tools/list"), { origin: "http://localhost:3000" })).status).toBe(200);
     const rebound = new Request("http://rebound.example:8787/mcp", { method: "POST", body: "{}" });
-    expect((await exports.default.fetch(rebound)).status).toBe(421);
+    expect((await send(rebound)).status).toBe(421);
   });
 
   it("takes POST alone", async ({ expect }) => {

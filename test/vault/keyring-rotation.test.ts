@@ -3,7 +3,6 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { beforeAll, describe, it, type ExpectStatic } from "vitest";
-import { app } from "../../src/app.js";
 import { auditLog } from "../../src/audit/model.js";
 import { requireSettings } from "../../src/base/settings.js";
 import { findMissingEntries, liveForMs, reportKeyring, sealingEntry, sweepEntries } from "../../src/vault/entries.js";
@@ -11,7 +10,7 @@ import { dataKeys, keyringEntries, keyringReports } from "../../src/vault/model.
 import { openDatabase } from "../../src/base/database.js";
 import { loadActiveDataKey } from "../../src/vault/data-keys.js";
 import { sweepWrappings } from "../../src/vault/rewrap.js";
-import { origin } from "../support/client.js";
+import { origin, send } from "../support/client.js";
 import { deep } from "../support/deep.js";
 import { everyFault, faultyD1 } from "../support/faulty-d1.js";
 import { db, seedAccount, seedPool, seedWorkspace } from "../support/seed.js";
@@ -37,7 +36,7 @@ async function callOn(version: Env, method: string, path: string, token: string,
   }
   const context = createExecutionContext();
   const init = body === undefined ? { method, headers } : { method, headers, body: JSON.stringify(body) };
-  const response = await app.fetch(new Request(`${origin}${path}`, init), version, context);
+  const response = await send(new Request(`${origin}${path}`, init), { env: version, context });
   const text = await response.text();
   await waitOnExecutionContext(context);
   return { status: response.status, text };

@@ -1,4 +1,4 @@
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { and, eq } from "drizzle-orm";
 import { describe, it } from "vitest";
 import { requireSettings } from "../../src/base/settings.js";
@@ -6,7 +6,7 @@ import { deriveCode, digestHandle } from "../../src/identity/code.js";
 import { emailCodes, users } from "../../src/identity/model.js";
 import { invites, members, workspaces } from "../../src/tenancy/model.js";
 import { writeInviteToken } from "../../src/workspaces/invite-token.js";
-import { call, origin } from "../support/client.js";
+import { call, origin, send } from "../support/client.js";
 import { db, seedAccount, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
 interface Page {
@@ -33,7 +33,7 @@ async function submit(
 }
 
 async function read(request: Request): Promise<Page> {
-  const response = await exports.default.fetch(request);
+  const response = await send(request);
   return { status: response.status, headers: response.headers, text: await response.text() };
 }
 
