@@ -1,6 +1,6 @@
 /** One declaration per endpoint: it yields the permission gate, the check of the input, safe retries, publishing, and the OpenAPI entry. */
 import type { z } from "@hono/zod-openapi";
-import { isOwnSession, keyMeets, principalName, roleMeets, tokenMeets } from "../access/principal.js";
+import { isOwnSession, principalName } from "../access/principal.js";
 import type {
   Actor,
   OwnSession,
@@ -14,8 +14,10 @@ import { sha256Hex } from "../base/bytes.js";
 import type { Change, Database } from "../base/database.js";
 import { AppError, type ErrorCode } from "../base/errors.js";
 import { newId } from "../base/ids.js";
+import { admitCaller, ownSessionOnly, personsOnly } from "./admit.js";
 import { clientIp, type HttpContext } from "./context.js";
-import { hasCurrent, readIfMatch } from "./etag.js";
+import { atRevision, hasCurrent, readIfMatch } from "./etag.js";
+import { bindCursor, takesCursor, unbindCursor } from "./page.js";
 import { check, parseJson, readBody } from "./parse.js";
 import { toResponse, type Reply } from "./reply.js";
 import { finish, holdsSecret, replaySuccess, startWrite, type Write } from "./write.js";
@@ -74,7 +76,7 @@ export interface Call<P, Q, B> {
   readonly actor: Actor;
   /** Epoch milliseconds, one for the whole request. */
   readonly now: number;
-  /** The revision that `If-Match` demands, or null. */
+  /** The revision that `If-Match` demands, or null. Of a header that names several each is tried, so a handler runs anew after `precondition_failed`. */
   readonly ifMatch: number | null;
   /** Work that may outlive the answer. */
   waitUntil(work: Promise<unknown>): void;
@@ -96,8 +98,6 @@ export interface Endpoint {
   readonly run: (context: HttpContext) => Promise<Response>;
 }
 
-const personsOnly = "Only a signed-in person may do this, not an API key or a token.";
-const ownSessionOnly = "Use your session for this, not an access token.";
 const defaultMaxBodyBytes = 256 * 1024;
 
 /** Declares an endpoint together with what it does. */
@@ -114,17 +114,19 @@ export function endpoint<P = unknown, Q = unknown, B = unknown>(
       if (early !== null) {
         return early;
       }
-      const input = await readInput(spec, context.req.raw, context.req.param());
+      const input = await readInput(spec, context);
       const write = await startWrite(spec, context, input.bodyHash, now);
       if (write.replay !== null) {
         return write.replay;
       }
-      const call = makeCall(context, input, write, now);
       return finish(
         spec,
         context,
         write,
-        () => handle(call),
+        async () => {
+          const attempt = (ifMatch: number | null) => handle(makeCall(context, { ...input, ifMatch }, write, now));
+          return await bindAnswer(spec, context, await atRevision(input.ifMatch, attempt));
+        },
         (answer) => send(spec, context.req.raw, answer),
       );
     },
@@ -171,7 +173,7 @@ async function admitOrReplay<P, Q, B>(
       throw error;
     }
     // Whatever else is wrong with the request of somebody refused, the refusal is what they hear of.
-    const input = await readInput(spec, context.req.raw, context.req.param()).catch(() => null);
+    const input = await readInput(spec, context).catch(() => null);
     const kept = input === null ? null : await replaySuccess(spec, context, input.bodyHash, now);
     if (kept === null) {
       throw error;
@@ -180,77 +182,19 @@ async function admitOrReplay<P, Q, B>(
   }
 }
 
-/** The permission gate. Throws `unauthenticated` or `forbidden`. */
-function admitCaller(permission: Permission, context: HttpContext): void {
-  const principal = context.get("principal");
-  if (permission.kind === "public") {
-    return;
-  }
-  if (principal === null) {
-    throw new AppError("unauthenticated");
-  }
-  if (permission.kind === "session") {
-    admitPerson(permission, principal);
-    return;
-  }
-  const access = context.get("access");
-  if (access === undefined) {
-    throw new AppError("not_found");
-  }
-  const own = permission.self === undefined ? undefined : context.req.param(permission.self);
-  const isSelf = principal.kind === "session" && (own === "me" || own === access.memberId);
-  if (!isSelf && !isAllowed(principal, access, permission)) {
-    const need = permission.least === undefined ? permission.scope : `${permission.scope}, ${permission.least}`;
-    throw new AppError("forbidden", { detail: `This needs ${need}.` });
-  }
-}
-
-function admitPerson(permission: Extract<Permission, { kind: "session" }>, principal: Principal): void {
-  if (principal.kind === "session") {
-    if (permission.own === true && !isOwnSession(principal)) {
-      throw new AppError("forbidden", { detail: ownSessionOnly });
-    }
-    return;
-  }
-  const { tokens } = permission;
-  if (principal.kind === "key" || tokens === undefined) {
-    throw new AppError("forbidden", { detail: personsOnly });
-  }
-  if (!principal.scopes.includes(tokens)) {
-    throw new AppError("forbidden", { detail: `This needs a personal token with ${tokens}.` });
-  }
-}
-
-function isAllowed(
-  principal: Principal,
-  access: WorkspaceAccess,
-  permission: Extract<Permission, { kind: "workspace" }>,
-): boolean {
-  switch (principal.kind) {
-    case "key":
-      return keyMeets(principal, permission);
-    case "token":
-      return tokenMeets(principal, access.role, permission);
-    case "session":
-      return access.role !== null && roleMeets(access.role, permission);
-  }
-}
-
 interface Input<P, Q, B> {
   readonly params: P;
   readonly query: Q;
   readonly body: B;
   readonly bodyHash: string;
-  readonly ifMatch: number | null;
+  readonly ifMatch: readonly number[] | null;
 }
 
-async function readInput<P, Q, B>(
-  spec: EndpointSpec<P, Q, B>,
-  request: Request,
-  path: unknown,
-): Promise<Input<P, Q, B>> {
-  const search = new URL(request.url).searchParams;
-  const params = checkIf(spec.params, path, "path");
+async function readInput<P, Q, B>(spec: EndpointSpec<P, Q, B>, context: HttpContext): Promise<Input<P, Q, B>> {
+  const request = context.req.raw;
+  const asked = new URL(request.url).searchParams;
+  const search = takesCursor(spec.query) ? await unbindCursor(asked, listOf(spec, context)) : asked;
+  const params = checkIf(spec.params, context.req.param(), "path");
   const query = checkIf(spec.query, Object.fromEntries(search), "query");
   if (spec.method === "get") {
     return { params, query, body: checkIf<B>(undefined, null), bodyHash: "", ifMatch: null };
@@ -263,13 +207,32 @@ async function readInput<P, Q, B>(
   return { params, query, body, bodyHash: await sha256Hex(bytes), ifMatch };
 }
 
+async function bindAnswer<P, Q, B>(spec: EndpointSpec<P, Q, B>, context: HttpContext, answer: Reply): Promise<Reply> {
+  if (!takesCursor(spec.query)) {
+    return answer;
+  }
+  const search = new URL(context.req.url).searchParams;
+  return { ...answer, body: await bindCursor(answer.body, search, listOf(spec, context)) };
+}
+
+/** What names the list of a request: its route, its workspace however the path calls it, or its caller where it has none, and the rest of the path. */
+function listOf(spec: { readonly path: string }, context: HttpContext): readonly unknown[] {
+  const { ws: _, ...rest } = context.req.param();
+  return [spec.path, context.get("access")?.id ?? principalName(context.get("principal")), rest];
+}
+
 /** Without a schema its type is `unknown`, and what the handler gets is undefined. */
 function checkIf<T>(schema: z.ZodType<T> | undefined, value: unknown, part?: "query" | "path"): T {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- T is unknown exactly where there is no schema to infer it from
   return schema === undefined ? (undefined as T) : check(schema, value, part);
 }
 
-function makeCall<P, Q, B>(context: HttpContext, input: Input<P, Q, B>, write: Write, now: number): Call<P, Q, B> {
+function makeCall<P, Q, B>(
+  context: HttpContext,
+  input: Omit<Input<P, Q, B>, "ifMatch"> & Pick<Call<P, Q, B>, "ifMatch">,
+  write: Write,
+  now: number,
+): Call<P, Q, B> {
   const principal = context.get("principal");
   return {
     ...input,
