@@ -8434,7 +8434,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: never;
@@ -8953,7 +8953,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: never;
@@ -9264,7 +9264,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
                 /** @description `deleted`: those that you own and deleted, until a backup cannot hold them any more. */
                 state?: "active" | "deleted";
@@ -9722,7 +9722,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
                 /** @description Only members with this role. */
                 role?: "OWNER" | "ADMIN" | "MEMBER";
@@ -10254,7 +10254,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -10561,7 +10561,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -11137,7 +11137,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -12083,7 +12083,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -12418,7 +12418,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
                 /** @description Only models of this type. */
                 type?: "llm" | "embedding" | "rerank" | "speech" | "image" | "moderation";
@@ -13368,7 +13368,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
                 /** @description Only calls with this key. */
                 key_id?: string;
@@ -13537,7 +13537,7 @@ export interface operations {
                 to?: string;
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -13775,7 +13775,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -14221,7 +14221,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -14814,7 +14814,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -15376,7 +15376,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
@@ -15452,7 +15452,7 @@ export interface operations {
             query?: {
                 /** @description Rows a page, 1 to 200. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before, which goes with that page's filters. */
                 cursor?: string;
             };
             header?: {
