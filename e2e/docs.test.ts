@@ -1,16 +1,23 @@
 /** The pages under /docs in a real browser, and that none of the texts of docs/ is left out. */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, inject, it } from "vitest";
 import { findBrowser, startBrowser } from "./support/browser.ts";
 
 const url = inject("serverUrl");
-const docs = path.join(path.dirname(import.meta.dirname), "docs");
+const root = path.dirname(import.meta.dirname);
+const docs = path.join(root, "docs");
 
 function namesIn(folder: string): string[] {
   const files = readdirSync(path.join(docs, folder)).filter((file) => file.endsWith(".md"));
   return files.map((file) => file.slice(0, -".md".length)).toSorted();
+}
+
+/** Paths from the root of all files below a folder that end so. */
+function filesBelow(folder: string, ending: string): string[] {
+  const names = readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" });
+  return names.filter((name) => name.endsWith(ending)).map((name) => path.join(folder, name));
 }
 
 async function listedOn(page: string, prefix: string): Promise<string[]> {
@@ -28,6 +35,31 @@ describe("the texts of docs/", () => {
     expect(await listedOn("/docs/zh", "/docs/zh/guides/")).toEqual(namesIn("guides/zh"));
     expect(namesIn("guides/zh")).toEqual(namesIn("guides"));
     expect(await listedOn("/docs", "/docs/manual/")).toEqual(namesIn("."));
+  });
+
+  it("link to files that are there", ({ expect }) => {
+    const texts = filesBelow("docs", ".md").concat("README.md", "README.zh.md");
+    const links = texts.flatMap((text) =>
+      [...readFileSync(path.join(root, text), "utf8").matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => ({
+        text,
+        to: path.join(path.dirname(text), match[1] ?? ""),
+      })),
+    );
+    expect(links.length).toBeGreaterThan(100);
+    expect(links.filter(({ to }) => !existsSync(path.join(root, to)))).toEqual([]);
+  });
+
+  it("tell of every table, of D1 and of the Durable Objects, what a row of it is", ({ expect }) => {
+    const made = [...filesBelow("migrations", ".sql"), ...filesBelow("src", ".ts")].flatMap((file) =>
+      [...readFileSync(path.join(root, file), "utf8").matchAll(/CREATE TABLE (?:IF NOT EXISTS )?`?(\w+)/g)].map(
+        (match) => match[1] ?? "",
+      ),
+    );
+    // drizzle-kit rebuilds a table under a name of its own.
+    const tables = [...new Set(made)].filter((name) => !name.startsWith("__"));
+    const told = readFileSync(path.join(docs, "storage.md"), "utf8");
+    expect(tables.length).toBeGreaterThan(50);
+    expect(tables.filter((name) => !told.includes(`\`${name}\``))).toEqual([]);
   });
 });
 
