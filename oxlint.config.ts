@@ -23,6 +23,7 @@ const slope = [
 
 interface Pattern {
   group: string[];
+  importNames?: string[];
   message: string;
 }
 
@@ -37,6 +38,19 @@ const honoInModel: Pattern = {
 const doorPattern: Pattern = {
   group: ["./routes.js", "../*/routes.js"],
   message: "Only app.ts mounts routes.",
+};
+
+/** Ways to the Worker on which nobody would hold its answers against the contract. */
+const unchecked = "Send it by test/support/client.ts, which holds every answer against the contract.";
+const workerPatterns: Pattern[] = [
+  { group: ["cloudflare:workers"], importNames: ["exports"], message: unchecked },
+  { group: ["cloudflare:test"], importNames: ["SELF"], message: unchecked },
+  { group: ["**/src/app.js"], importNames: ["app"], message: unchecked },
+];
+const wirePattern: Pattern = {
+  group: ["node:http", "node:https"],
+  importNames: ["request", "get", "default"],
+  message: "Send it by fetch, or by e2e/support/raw.ts, which hold every answer against the contract.",
 };
 
 /** Forbids every way out of a room but the ones downhill. `../*` with exceptions would miss `../x/y`. `up` leads from the file to src/. */
@@ -153,6 +167,11 @@ export default defineConfig({
         "vitest/no-disabled-tests": "error",
       },
     },
+    { files: ["test/**"], rules: restrictImports(workerPatterns) },
+    { files: ["test/support/client.ts"], rules: { "no-restricted-imports": "off" } },
+    { files: ["e2e/**"], rules: restrictImports([wirePattern]) },
+    // The generator checks each answer itself.
+    { files: ["e2e/support/raw.ts", "e2e/support/fuzz/send.ts"], rules: { "no-restricted-imports": "off" } },
     // Miniflare's and the Worker's Request are two types for one object.
     { files: ["vitest.config.ts"], rules: { "typescript/no-unsafe-type-assertion": "off" } },
   ],

@@ -14,6 +14,8 @@ export default defineConfig({
   test: {
     // One server and two cores: files side by side would only disturb each other's timings.
     fileParallelism: false,
+    // Every answer that a test or its SDK gets is held against the contract.
+    setupFiles: ["./e2e/support/contract-setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // For a machine that others load too; what passed at its second try is named at the end of CI.

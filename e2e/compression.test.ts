@@ -1,37 +1,23 @@
 /** What goes over the wire to who accepts gzip: long lists small, events as they come. */
-import { request } from "node:http";
 import { gunzipSync } from "node:zlib";
 import { inject, it } from "vitest";
 import { expectOk, makeTeam } from "./support/client.ts";
+import { sendRaw } from "./support/raw.ts";
 
 const url = inject("serverUrl");
 
-interface Wire {
-  readonly status: number;
-  readonly encoding: string | undefined;
-  readonly bytes: Buffer;
-}
-
 /** As it is sent: no client decodes it. */
-function fetchRaw(path: string, token: string, accepted: string, body?: object): Promise<Wire> {
-  return new Promise((resolve, reject) => {
-    const headers = {
-      authorization: `Bearer ${token}`,
-      "accept-encoding": accepted,
-      "content-type": "application/json",
-    };
-    const call = request(`${url}${path}`, { method: body === undefined ? "GET" : "POST", headers }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", reject);
-      response.on("end", () => {
-        const encoding = response.headers["content-encoding"];
-        resolve({ status: response.statusCode ?? 0, encoding, bytes: Buffer.concat(chunks) });
-      });
-    });
-    call.on("error", reject);
-    call.end(body === undefined ? undefined : JSON.stringify(body));
+async function fetchRaw(path: string, token: string, accepted: string, body?: object) {
+  const headers = {
+    authorization: `Bearer ${token}`,
+    "accept-encoding": accepted,
+    "content-type": "application/json",
+  };
+  const { status, bytes, ...answer } = await sendRaw(`${url}${path}`, {
+    headers,
+    ...(body === undefined ? {} : { body }),
   });
+  return { status, bytes, encoding: answer.headers.get("content-encoding") };
 }
 
 it("a list of 50 KB and an export are sent as gzip, and a stream of events is not", async ({ expect }) => {
@@ -44,7 +30,7 @@ it("a list of 50 KB and an export are sent as gzip, and a stream of events is no
   }
   const path = `/workspaces/${team.id}/api-keys?limit=200`;
   const [plain, small] = [await fetchRaw(path, token, "identity"), await fetchRaw(path, token, "gzip")];
-  expect([plain.status, plain.encoding, small.status, small.encoding]).toEqual([200, undefined, 200, "gzip"]);
+  expect([plain.status, plain.encoding, small.status, small.encoding]).toEqual([200, null, 200, "gzip"]);
   expect(plain.bytes.length).toBeGreaterThan(50_000);
   expect(small.bytes.length).toBeLessThan(plain.bytes.length / 4);
   expect(gunzipSync(small.bytes).equals(plain.bytes)).toBe(true);
@@ -57,6 +43,6 @@ it("a list of 50 KB and an export are sent as gzip, and a stream of events is no
   const { secret } = await team.addKey("caller");
   const chat = { model: "talk", stream: true, messages: [{ role: "user", content: "Hello" }] };
   const events = await fetchRaw("/v1/chat/completions", secret, "gzip", chat);
-  expect([events.status, events.encoding]).toEqual([200, undefined]);
+  expect([events.status, events.encoding]).toEqual([200, null]);
   expect(events.bytes.toString()).toMatch(/^data: /);
 });

@@ -1,9 +1,9 @@
 /** Each family of endpoints once, as a customer meets it on a running server: what is promised, what is refused, what never shows. */
-import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, inject, it } from "vitest";
 import { startUpstream, type Upstream } from "./support/aimock.ts";
 import { type Call, connect, expectOk, makeTeam, type Team } from "./support/client.ts";
+import { sendRaw } from "./support/raw.ts";
 
 const url = inject("serverUrl");
 const stranger = connect(url, null);
@@ -279,13 +279,8 @@ describe("invites", () => {
 
 describe("the door", () => {
   it("refuses a Host that is not ours, on every face and on the local pages", async ({ expect }) => {
-    const statusAs = (host: string, path: string): Promise<number | undefined> =>
-      new Promise((resolve, reject) => {
-        const call = request(`${url}${path}`, { headers: { host } }, (response) => {
-          resolve(response.resume().statusCode);
-        });
-        call.once("error", reject).end();
-      });
+    const statusAs = async (host: string, path: string): Promise<number> =>
+      (await sendRaw(`${url}${path}`, { headers: { host } })).status;
     for (const path of ["/", "/dev/outbox", "/workspaces", "/v1/models", "/setup", "/openapi.json"]) {
       expect(await statusAs("evil.example", path), path).toBe(421);
     }

@@ -1,4 +1,5 @@
 /** The unmodified OpenAI SDK through a pool of three, once over the sandbox and once over real servers: JSON, streams, tools, leaving early. */
+// oxlint-disable-next-line no-restricted-imports -- its connection is reset before there is an answer
 import { request } from "node:http";
 import { connect as connectTo, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";

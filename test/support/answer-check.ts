@@ -24,6 +24,8 @@ ajv.addFormat("date-time", (text) => /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text) && 
 ajv.addFormat("email", /^\S+@\S+$/);
 ajv.addFormat("uri-reference", /^\S*$/);
 ajv.addFormat("uri", (text) => URL.canParse(text));
+ajv.addFormat("int32", { type: "number", validate: (value) => Math.abs(value) <= 2 ** 31 });
+ajv.addFormat("int64", { type: "number", validate: (value) => Number.isInteger(value) });
 
 /** Headers that mean something to a caller, and are declared where they may stand. */
 const meaningful = ["etag", "location", "retry-after", "idempotency-replayed", "www-authenticate", "allow"];
