@@ -5494,6 +5494,17 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description `origin_not_allowed`: A browser write with a cookie must come from this service's own pages. */
+        "problem.403.origin_not_allowed": {
+            headers: {
+                "x-request-id": components["headers"]["x-request-id"];
+                "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description `malformed_json`: The body is not valid JSON. Send one JSON value in UTF-8. */
         "problem.400.malformed_json": {
             headers: {
@@ -5825,8 +5836,12 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `invalid_setup_token`: Send the set-up token that the first start printed as `Authorization: Bearer …`. */
-        "problem.403.invalid_setup_token": {
+        /**
+         * @description `invalid_setup_token`: Send the set-up token that the first start printed as `Authorization: Bearer …`.
+         *
+         *     `origin_not_allowed`: A browser write with a cookie must come from this service's own pages.
+         */
+        "problem.403.invalid_setup_token.origin_not_allowed": {
             headers: {
                 "x-request-id": components["headers"]["x-request-id"];
                 "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
@@ -6157,9 +6172,11 @@ export interface components {
         /**
          * @description `forbidden`: Your role or key does not allow this. Ask an owner or admin of the workspace.
          *
+         *     `origin_not_allowed`: A browser write with a cookie must come from this service's own pages.
+         *
          *     `wrong_account`: This invite is for another e-mail address. Sign in with the address it was sent to.
          */
-        "problem.403.forbidden.wrong_account": {
+        "problem.403.forbidden.origin_not_allowed.wrong_account": {
             headers: {
                 "x-request-id": components["headers"]["x-request-id"];
                 "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
@@ -6187,9 +6204,11 @@ export interface components {
         /**
          * @description `forbidden`: Your role or key does not allow this. Ask an owner or admin of the workspace.
          *
+         *     `origin_not_allowed`: A browser write with a cookie must come from this service's own pages.
+         *
          *     `wrong_account`: This invite is for another e-mail address. Sign in with the address it was sent to.
          */
-        "problem.403.forbidden.wrong_account.Idempotency-Replayed": {
+        "problem.403.forbidden.origin_not_allowed.wrong_account.Idempotency-Replayed": {
             headers: {
                 "x-request-id": components["headers"]["x-request-id"];
                 "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
@@ -8384,6 +8403,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["problem.400.malformed_json"];
+            403: components["responses"]["problem.403.origin_not_allowed"];
             413: components["responses"]["problem.413.body_too_large"];
             415: components["responses"]["problem.415.unsupported_media_type"];
             421: components["responses"]["problem.421.misdirected_request"];
@@ -8419,6 +8439,7 @@ export interface operations {
             };
             400: components["responses"]["problem.400.malformed_json"];
             401: components["responses"]["problem.401.code_refused"];
+            403: components["responses"]["problem.403.origin_not_allowed"];
             409: components["responses"]["problem.409.conflict"];
             413: components["responses"]["problem.413.body_too_large"];
             415: components["responses"]["problem.415.unsupported_media_type"];
@@ -8681,6 +8702,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["problem.400.malformed_json"];
+            403: components["responses"]["problem.403.origin_not_allowed"];
             404: components["responses"]["problem.404.not_found"];
             413: components["responses"]["problem.413.body_too_large"];
             415: components["responses"]["problem.415.unsupported_media_type"];
@@ -8745,6 +8767,7 @@ export interface operations {
                     "application/json": components["schemas"]["PasskeyOptions"];
                 };
             };
+            403: components["responses"]["problem.403.origin_not_allowed"];
             413: components["responses"]["problem.413.body_too_large"];
             421: components["responses"]["problem.421.misdirected_request"];
             429: components["responses"]["problem.429.rate_limited"];
@@ -8778,6 +8801,7 @@ export interface operations {
             };
             400: components["responses"]["problem.400.malformed_json"];
             401: components["responses"]["problem.401.code_refused"];
+            403: components["responses"]["problem.403.origin_not_allowed"];
             413: components["responses"]["problem.413.body_too_large"];
             415: components["responses"]["problem.415.unsupported_media_type"];
             421: components["responses"]["problem.421.misdirected_request"];
@@ -9217,7 +9241,7 @@ export interface operations {
             };
             400: components["responses"]["problem.400.malformed_json"];
             401: components["responses"]["problem.401.unauthenticated"];
-            403: components["responses"]["problem.403.invalid_setup_token"];
+            403: components["responses"]["problem.403.invalid_setup_token.origin_not_allowed"];
             409: components["responses"]["problem.409.already_set_up.workspace_exists"];
             413: components["responses"]["problem.413.body_too_large"];
             415: components["responses"]["problem.415.unsupported_media_type"];
@@ -9250,7 +9274,7 @@ export interface operations {
                 };
             };
             401: components["responses"]["problem.401.unauthenticated"];
-            403: components["responses"]["problem.403.invalid_setup_token"];
+            403: components["responses"]["problem.403.invalid_setup_token.origin_not_allowed"];
             404: components["responses"]["problem.404.not_found"];
             413: components["responses"]["problem.413.body_too_large"];
             421: components["responses"]["problem.421.misdirected_request"];
@@ -10499,7 +10523,7 @@ export interface operations {
             };
             400: components["responses"]["problem.400.malformed_json"];
             401: components["responses"]["problem.401.unauthenticated"];
-            403: components["responses"]["problem.403.forbidden.wrong_account"];
+            403: components["responses"]["problem.403.forbidden.origin_not_allowed.wrong_account"];
             404: components["responses"]["problem.404.not_found"];
             409: components["responses"]["problem.409.already_member.seat_limit_reached"];
             413: components["responses"]["problem.413.body_too_large"];
@@ -10545,7 +10569,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["problem.400.invalid_header.Idempotency-Replayed"];
-            403: components["responses"]["problem.403.forbidden.wrong_account.Idempotency-Replayed"];
+            403: components["responses"]["problem.403.forbidden.origin_not_allowed.wrong_account.Idempotency-Replayed"];
             404: components["responses"]["problem.404.not_found.Idempotency-Replayed"];
             409: components["responses"]["problem.409.idempotency_in_progress.Idempotency-Replayed"];
             413: components["responses"]["problem.413.body_too_large.Idempotency-Replayed"];
