@@ -27,6 +27,14 @@ function run([command, script]: readonly [string, string], env: object, ...args:
   });
 }
 
+/** A gateway whose answer to a call came too late: it may have been paid for. */
+function late(target: string): Step {
+  const tooLate = json(504, { error: { code: "upstream_timeout", message: "Too late." } });
+  return (request, response, body) => {
+    (request.url?.startsWith("/v1/") ? tooLate : pass(target))(request, response, body);
+  };
+}
+
 /** A network that loses the first answer to each write, and a gateway that is busy at the first call. */
 function losing(target: string): Step {
   const met = new Set<string>();
@@ -83,5 +91,11 @@ describe.concurrent("the examples set up a whole workspace", () => {
       code: 1,
       stderr: expect.stringMatching(/^http:\S+ does not answer \(.*\)\. .*\n$/),
     });
+
+    const gateway = await play(late(env.GATEHOUSE));
+    const unpaid = await run(command, { ...env, GATEHOUSE: gateway.url });
+    gateway.end();
+    expect(unpaid).toMatchObject({ code: 1, stderr: expect.stringContaining("upstream_timeout: Too late.") });
+    expect(gateway.seen.filter(({ url }) => url.startsWith("/v1/"))).toHaveLength(1);
   });
 });

@@ -118,10 +118,10 @@ async function bundle(more: string, format: "esm" | "iife"): Promise<string> {
 /** A page's own program: a workspace, a model call and a refusal, over a network that cuts off the first answer. It tells what came of it. */
 const pageProgram = `
 import { createClient, pages, unwrap } from "gatehouse/client";
-window.tell = async (token, name) => {
+window.tell = async (baseUrl, token, name) => {
   let cuts = 1;
   const client = createClient({
-    baseUrl: location.origin,
+    baseUrl,
     token,
     async fetch(request) {
       const response = await fetch(request);
@@ -138,7 +138,7 @@ window.tell = async (token, name) => {
   const instances = [{ alias: "a", provider_name: "sandbox", model: "sandbox-chat", credential_id: id, weight: 1 }];
   await unwrap(client.POST("/workspaces/{ws}/pools", { ...inside, body: { name: "chat", strategy: "weighted", instances } }));
   const key = await unwrap(client.POST("/workspaces/{ws}/api-keys", { ...inside, body: { name: "k", scopes: ["models:invoke"] } }));
-  const caller = createClient({ baseUrl: location.origin, token: key.secret });
+  const caller = createClient({ baseUrl, token: key.secret });
   const body = { model: "chat", stream: true, messages: [{ role: "user", content: "Say hello" }] };
   const { response } = await caller.POST("/v1/chat/completions", { body, parseAs: "stream" });
   const names = [];
@@ -147,7 +147,7 @@ window.tell = async (token, name) => {
     replayed: (await made).response.headers.get("idempotency-replayed"),
     isWhole: (await response.text()).endsWith("data: [DONE]\\n\\n"),
     names,
-    refusal: await unwrap(caller.GET("/workspaces")).catch(({ status, code }) => [status, code]),
+    refusal: await unwrap(caller.GET("/workspaces")).catch((error) => [error.status, error.code, /^req_/.test(error.requestId)]),
   };
 };`;
 
@@ -167,19 +167,20 @@ needsBrowser("the TypeScript client in a browser's page", () => {
 
   afterAll(() => browser?.close());
 
-  it("sets up a workspace, streams a call and makes each write once", async ({ expect }) => {
+  it("sets up a workspace from another origin, streams a call and makes each write once", async ({ expect }) => {
     const page = await browser.newPage();
     const script = await bundle(pageProgram, "iife");
-    const address = `${inject("serverUrl")}/a-page-of-ours`;
+    const address = `${inject("pageOrigin")}/`;
     const html = `<!doctype html><title>Ours</title><script>${script.replaceAll("</script", "<\\/script")}</script>`;
     await page.route(address, (route) => route.fulfill({ contentType: "text/html", body: html }));
     await page.goto(address);
-    const given = JSON.stringify([inject("sessionToken"), `In a page ${Date.now().toString(36)}`]);
+    const name = `In a page ${Date.now().toString(36)}`;
+    const given = JSON.stringify([inject("serverUrl"), inject("sessionToken"), name]);
     expect(await page.evaluate(`tell(...${given})`)).toEqual({
       replayed: "true",
       isWhole: true,
       names: ["chat"],
-      refusal: [403, "forbidden"],
+      refusal: [403, "forbidden", true],
     });
     await page.close();
   });
