@@ -46,7 +46,8 @@ const assistantTurn = z.strictObject({
           type: z.literal("tool_use"),
           id: filled,
           name: filled,
-          input: z.record(z.string(), z.unknown()),
+          // A record would lose the key `__proto__`, which is a key like others in JSON.
+          input: z.custom<object>((value) => typeof value === "object" && value !== null && !Array.isArray(value)),
           cache_control: cache,
         }),
       ]),
