@@ -10,7 +10,7 @@ import { sendQuietly, type Sending } from "../support/quiet.js";
 import type { WriteCase } from "../support/request-case.js";
 import { writeCases } from "../support/requests.js";
 import { breakRouter } from "../support/router.js";
-import { seedWorkspace, type SeededWorkspace } from "../support/seed.js";
+import { seedAccount, seedMember, seedWorkspace, type SeededWorkspace } from "../support/seed.js";
 
 /** Routes that take no Idempotency-Key, and what makes a second request safe. */
 const keyless: Readonly<Record<string, string>> = {
@@ -57,9 +57,18 @@ describe("the table of write routes", () => {
   });
 });
 
+/** Methods that say how things shall be, so that a second request is safe without a key. */
+const isAbsolute = (operation: string) => /^(put|patch|delete) /.test(operation);
+
 /** Run deep, each route meets every trouble; in CI one that the seed deals it. */
 const all = Object.entries(writeCases).map(([operation, one], index) => {
-  const troubles = publishing.has(operation) ? (["fault", "race", "router"] as const) : (["fault", "race"] as const);
+  const troubles = [
+    "fault",
+    "race",
+    "takeover",
+    ...(publishing.has(operation) ? ["router"] : []),
+    ...(isAbsolute(operation) ? ["repeat"] : []),
+  ];
   const dealt = troubles[((seed() >>> 0) + index) % troubles.length];
   return { operation, one, meets: (trouble: string) => deep(0, 1) === 1 || trouble === dealt };
 });
@@ -103,6 +112,7 @@ describe.for(all)("$operation", ({ operation, one, meets }) => {
     if (first !== undefined) {
       await expectReplay(expect, sending, first);
     }
+    await expectOthersUntouched(expect, sending);
     const text = sending.body === undefined ? "{}" : JSON.stringify(sending.body);
     const after = await dumpRecord();
     const other = await sendQuietly({ ...sending, body: `${text} ` });
@@ -110,6 +120,57 @@ describe.for(all)("$operation", ({ operation, one, meets }) => {
     expect([other.status, other.body?.code]).toEqual(refusal);
     expect(await dumpRecord()).toBe(after);
   });
+
+  it.runIf(meets("takeover"))(
+    "its key goes to who asks after its lease has run out, and the first, if it lives still, changes nothing",
+    async ({ expect }) => {
+      const sending = await prepare(operation, one);
+      const before = await shape();
+      const taken: Answer[] = [];
+      const meanwhile = async () => {
+        const early = await sendQuietly(sending);
+        expect([early.status, early.body.code]).toEqual([409, "idempotency_in_progress"]);
+        await env.DB.prepare("UPDATE idempotency SET lease_until = 0 WHERE status IS NULL").run();
+        taken.push(await sendQuietly(sending));
+      };
+      const late = await sendQuietly(sending, faultyD1({ call: "change", at: "before", meanwhile }).d1);
+      expect([late.status, late.body?.code]).toEqual([409, "idempotency_in_progress"]);
+      const [second] = taken;
+      expect([second?.status ?? 0, second?.headers.get("idempotency-replayed")], second?.text).toEqual([
+        expect.toBeOneOf([200, 201, 202, 204]),
+        null,
+      ]);
+      // What acts outside has told of its act before it ends, and acted twice.
+      await expectOneEffect(expect, one.actsOutside === true ? { ...one, audit: one.audit * 2 } : one, before);
+      if (second !== undefined) {
+        await expectReplay(expect, sending, second);
+      }
+    },
+  );
+
+  it.runIf(isAbsolute(operation) && meets("repeat"))(
+    "sent again without a key it changes nothing more and tells of nothing",
+    async ({ expect }) => {
+      const request = await one.prepare(one.alone === true ? await seedWorkspace() : team);
+      const sending = { ...request, method: (operation.split(" ")[0] ?? "").toUpperCase() };
+      const before = await shape();
+      const first = await sendQuietly(sending);
+      expect(first.status, first.text).toBeLessThan(300);
+      await expectOneEffect(expect, one, before);
+      const after = await dumpRecord();
+      const again = await sendQuietly(sending);
+      if (one.leavesNothing === true) {
+        expect([again.status, again.body.code]).toEqual([404, "not_found"]);
+      } else if (one.readsAnew === true) {
+        expect(again.status).toBe(first.status);
+        await expectOneEffect(expect, { ...one, audit: one.audit * 2 }, before);
+        return;
+      } else {
+        expect([again.status, again.text]).toEqual([first.status, first.text]);
+      }
+      expect(await dumpRecord()).toBe(after);
+    },
+  );
 
   it.runIf(publishing.has(operation) && meets("router"))(
     "says that it is pending while no Router can be told, and then what it was",
@@ -195,6 +256,29 @@ async function expectReplay(expect: ExpectStatic, sending: Ready, first: Answer)
     expect(again.headers.get(name)).toBe(first.headers.get(name));
   }
   expect(await dumpRecord()).toBe(before);
+}
+
+/** The same key in somebody else's hands, in nobody's, and at another address is another key. */
+async function expectOthersUntouched(expect: ExpectStatic, sending: Ready) {
+  const { token, ...anonymous } = sending;
+  const stranger = await seedAccount();
+  const others: Sending[] = [
+    { ...sending, token: stranger.token },
+    sending.path === "/me"
+      ? { ...sending, method: "POST", path: "/me/tokens" }
+      : { ...sending, method: "PATCH", path: "/me" },
+  ];
+  if (token !== undefined) {
+    others.push(anonymous);
+  }
+  if (sending.workspaceId !== undefined) {
+    others.push({ ...sending, token: (await seedMember(sending.workspaceId, "ADMIN")).token });
+  }
+  for (const other of others) {
+    const { status, headers, text } = await sendQuietly(other);
+    expect([other.path, headers.get("idempotency-replayed")]).toEqual([other.path, null]);
+    expect([text, /idempotency/.test(text), status < 500]).toEqual([text, false, true]);
+  }
 }
 
 async function isInForce(id: string): Promise<boolean> {

@@ -10,6 +10,8 @@ export interface Fault {
   readonly at: "before" | "after" | number;
   /** Whether every later call fails too, like a Worker that was cut off there. */
   readonly isLast?: boolean;
+  /** Happens there in place of a failure. */
+  readonly meanwhile?: () => Promise<void>;
 }
 
 /** One call to D1: a batch or a single query. */
@@ -35,6 +37,10 @@ export function faultyD1(fault: Fault | null = null): {
     const isCutOff = failed && fault?.isLast === true;
     calls.push(call);
     failed ||= isHere;
+    if (isHere && fault.meanwhile !== undefined) {
+      await fault.meanwhile();
+      return await work(null);
+    }
     if (isCutOff || (isHere && fault.at === "before")) {
       throw new Error("D1_ERROR: Network connection lost.");
     }

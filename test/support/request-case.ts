@@ -18,6 +18,10 @@ export interface WriteCase {
   readonly actsOutside?: true;
   /** Its success ends the caller's right to it. */
   readonly handsOver?: true;
+  /** A second DELETE without a key finds nothing: 404, where the others answer as the first did. */
+  readonly leavesNothing?: true;
+  /** Reads its source anew each time, which is told and moves the time of reading, though it finds the same. */
+  readonly readsAnew?: true;
   /** Whether it stands in a workspace of its own, which it changes for the others. */
   readonly alone?: true;
 }

@@ -38,7 +38,11 @@ function door(at: string, pathOf: (id: string) => string): Readonly<Record<strin
       audit: 1,
       unpublished: true,
     },
-    [`delete ${at}`]: { prepare: async (team) => of(team, pathOf(await credentialOf(team))), audit: 1 },
+    [`delete ${at}`]: {
+      prepare: async (team) => of(team, pathOf(await credentialOf(team))),
+      audit: 1,
+      leavesNothing: true,
+    },
     [`post ${at}/validate`]: {
       prepare: async (team) => of(team, `${pathOf(await credentialOf(team))}/validate`),
       audit: 1,
@@ -82,6 +86,7 @@ export const connectionRequests: Readonly<Record<string, WriteCase>> = {
   [`delete ${models}/{model}`]: {
     prepare: async (team) => of(team, `${vendor}/models/${await modelOf(team)}`),
     audit: 1,
+    leavesNothing: true,
   },
   "put /workspaces/{ws}/default-models": {
     prepare: async (team) => {
@@ -96,7 +101,11 @@ export const connectionRequests: Readonly<Record<string, WriteCase>> = {
     prepare: async (team) => of(team, (await poolOf(team)).path, await poolBody(team)),
     audit: 1,
   },
-  [`delete ${pools}/{pool}`]: { prepare: async (team) => of(team, (await poolOf(team)).path), audit: 1 },
+  [`delete ${pools}/{pool}`]: {
+    prepare: async (team) => of(team, (await poolOf(team)).path),
+    audit: 1,
+    leavesNothing: true,
+  },
   [`post ${pools}/{pool}/dry-run`]: {
     prepare: async (team) => of(team, `${(await poolOf(team)).path}/dry-run`, { requests: 3 }),
     audit: 0,

@@ -30,6 +30,7 @@ export const toolRequests: Readonly<Record<string, WriteCase>> = {
     prepare: async (team) =>
       of(team, await providerOf(team), { kind: "openapi", document: toolDocument({ operations: ["text"] }) }),
     audit: 1,
+    readsAnew: true,
     unpublished: true,
   },
   [`patch ${one}`]: { prepare: async (team) => of(team, await providerOf(team), { title: fresh("title") }), audit: 1 },
@@ -41,6 +42,7 @@ export const toolRequests: Readonly<Record<string, WriteCase>> = {
     },
     // The credential goes as well.
     audit: 2,
+    leavesNothing: true,
   },
   [`post ${one}/refresh`]: {
     prepare: async (team) => {
@@ -69,7 +71,11 @@ export const toolRequests: Readonly<Record<string, WriteCase>> = {
     audit: 1,
     unpublished: true,
   },
-  [`delete ${one}/credentials/{id}`]: { prepare: async (team) => of(team, await credentialOf(team)), audit: 1 },
+  [`delete ${one}/credentials/{id}`]: {
+    prepare: async (team) => of(team, await credentialOf(team)),
+    audit: 1,
+    leavesNothing: true,
+  },
   [`post ${one}/credentials/{id}/validate`]: {
     prepare: async (team) => of(team, `${await credentialOf(team)}/validate`),
     audit: 1,

@@ -76,6 +76,7 @@ const own: Readonly<Record<string, WriteCase>> = {
       return { path: `/me/tokens/${id}`, token };
     },
     audit: 1,
+    leavesNothing: true,
   },
   "post /me/passkeys": {
     prepare: async () => {
@@ -90,6 +91,7 @@ const own: Readonly<Record<string, WriteCase>> = {
       return { path: `/me/passkeys/${id}`, token };
     },
     audit: 1,
+    leavesNothing: true,
   },
 };
 
@@ -202,6 +204,7 @@ const people: Readonly<Record<string, WriteCase>> = {
   "delete /workspaces/{ws}/webhooks/{id}": {
     prepare: async (team) => of(team, `/webhooks/${await hookOf(team)}`),
     audit: 1,
+    leavesNothing: true,
     alone: true,
   },
   "post /workspaces/{ws}/webhooks/{id}/rotate-secret": {
