@@ -10,8 +10,8 @@ declare module "vitest" {
     /** The shared server's address, without a slash at the end. */
     readonly serverUrl: string;
     readonly setupToken: string;
-    /** Another origin than the server's, whose pages may call it (ALLOWED_ORIGINS). Nothing answers there. */
-    readonly pageOrigin: string;
+    /** A loopback port for pages that may call the shared server (ALLOWED_ORIGINS). A file serves them there. */
+    readonly pagePort: number;
     /** The folder of the shared server's data; its processes carry the name in their environment. */
     readonly serverState: string;
     /** Loopback ports that the shared server may call (OUTBOUND_ALLOW). A file starts its upstreams on them. */
@@ -20,15 +20,15 @@ declare module "vitest" {
 }
 
 const upstreamCount = 6;
-const pageOrigin = "http://localhost:4321";
 let server: RunningServer | undefined;
 
 export async function setup(project: TestProject): Promise<void> {
-  const ports = await findFreePorts(upstreamCount);
+  const [pagePort = 0, ...ports] = await findFreePorts(1 + upstreamCount);
   const allow = ports.map((port) => `http://127.0.0.1:${port}`).join(",");
-  const vars = { OUTBOUND_ALLOW: allow, WORKSPACE_CREATORS: "anyone", ALLOWED_ORIGINS: pageOrigin };
+  const pages = `http://127.0.0.1:${pagePort}`;
+  const vars = { OUTBOUND_ALLOW: allow, WORKSPACE_CREATORS: "anyone", ALLOWED_ORIGINS: pages };
   server = await startServer({ vars });
-  project.provide("pageOrigin", pageOrigin);
+  project.provide("pagePort", pagePort);
   project.provide("serverUrl", server.url);
   project.provide("setupToken", server.setupToken);
   project.provide("serverState", server.state);
