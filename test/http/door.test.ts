@@ -17,6 +17,14 @@ describe("the door", () => {
     ]);
   });
 
+  it("is not ready while a queue is not bound", async ({ expect }) => {
+    for (const lacking of [{ MAIL: undefined }, { WEBHOOKS: undefined }]) {
+      const poor = { ...env, ...lacking } as unknown as Env;
+      const ready = await send(new Request("http://127.0.0.1:8787/readyz"), { env: poor });
+      expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('"name":"queue","ok":false')]);
+    }
+  });
+
   it("refuses to work without a keyring, with a sentence that says how to make one", async ({ expect }) => {
     const poor = { ...env, KEYRING: "" } as unknown as Env;
     const refused = await send(new Request("http://127.0.0.1:8787/workspaces"), { env: poor });
