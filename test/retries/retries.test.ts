@@ -200,6 +200,38 @@ describe.for(all)("$operation", ({ operation, one, meets }) => {
   );
 });
 
+describe("who has left", () => {
+  it.for(["", "lost", "pending"])(
+    "hears of it again with their key, and without one: %s",
+    async (trouble, { expect }) => {
+      const { token } = await seedMember(team.id, "MEMBER");
+      const before = await shape();
+      const headers = { "idempotency-key": "leaving" };
+      const sending = { method: "DELETE", path: `/workspaces/${team.id}/members/me`, token, headers };
+      if (trouble === "pending") {
+        await breakRouter(team.id);
+      }
+      const first = await sendQuietly(
+        sending,
+        trouble === "lost" ? faultyD1({ call: "change", at: "after", isLast: true }).d1 : env.DB,
+      );
+      vi.restoreAllMocks();
+      expect(first.status).toBe({ "": 204, lost: 500, pending: 503 }[trouble]);
+      const keyed = await sendQuietly(sending);
+      expect([keyed.status, keyed.text, keyed.headers.get("idempotency-replayed")]).toEqual([204, "", "true"]);
+      expect(await isInForce(team.id)).toBe(true);
+      const after = await dumpRecord();
+      const plain = await sendQuietly({ ...sending, headers: {} });
+      expect([plain.status, plain.text]).toEqual([204, ""]);
+      const reused = await sendQuietly({ ...sending, body: {} });
+      expect([reused.status, reused.body.code]).toEqual([422, "idempotency_key_reused"]);
+      expect((await sendQuietly({ ...sending, method: "GET" })).status).toBe(404);
+      expect(await dumpRecord()).toBe(after);
+      expect(await shape()).toEqual({ ...before, audit: before.audit + 1 });
+    },
+  );
+});
+
 type Ready = Sending & { readonly workspaceId?: string };
 
 async function prepare(operation: string, one: WriteCase): Promise<Ready> {
