@@ -1,5 +1,6 @@
 /** The three example scripts against a running Gatehouse, as a newcomer runs them: over a bad network, again, and with what newcomers get wrong. */
 import { execFile } from "node:child_process";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, inject, it } from "vitest";
 import { doneButHalf, json, pass, play, type Step } from "./support/play.ts";
@@ -18,12 +19,17 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs a script to its end, whatever that is. */
+/** Runs a script to its end, whatever that is, and from elsewhere than the clone. */
 function run([command, script]: readonly [string, string], env: object, ...args: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(command, [script, ...args], { cwd: root, env: { ...process.env, ...env } }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
-    });
+    execFile(
+      command,
+      [path.join(root, script), ...args],
+      { cwd: tmpdir(), env: { ...process.env, ...env } },
+      (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
+      },
+    );
   });
 }
 

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { createClient, GatehouseError, pages, unwrap } from "gatehouse/client";
 
 const help = `Sets up a whole workspace: the workspace, two provider credentials, a pool, an invite and an API key; then calls a model through it,
@@ -26,6 +27,8 @@ if (!token) {
   process.exit(2);
 }
 
+// What `npx verify-audit` runs in a clone, from wherever this is called.
+const verifier = fileURLToPath(new URL("../scripts/verify-audit.mjs", import.meta.url));
 const slug = "example-javascript";
 const ws = { ws: slug };
 const provider = { ...ws, provider: "sandbox" };
@@ -176,7 +179,7 @@ async function checkAudit() {
   const answer = client.GET("/workspaces/{ws}/audit-log/export", { params: { path: ws }, parseAs: "text" });
   writeFileSync(file, await unwrap(answer));
   const { public_key: key } = await unwrap(client.GET("/.well-known/audit-log-key"));
-  const checked = spawnSync("npx", ["verify-audit", "--key", key, file], { encoding: "utf8" });
+  const checked = spawnSync(process.execPath, [verifier, "--key", key, file], { encoding: "utf8" });
   // 3: nothing wrong was found, but rows of the last minute or two are not sealed yet.
   if (checked.status !== 0 && checked.status !== 3) {
     throw new Error(`verify-audit says:\n${checked.stdout}${checked.stderr}`);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up a whole workspace by curl: the workspace, two provider credentials, a pool, an invite and an API key; then calls a model through
-# it, as JSON and as a stream, and checks the audit log offline. Run it as often as you like: what is there already is kept. It needs jq.
+# it, as JSON and as a stream, and checks the audit log offline. Run it as often as you like: what is there already is kept. It needs jq and
+# Node.js, for the check.
 #
 #   GATEHOUSE=http://127.0.0.1:8787 GATEHOUSE_TOKEN=<session token> examples/workspace.sh
 #
@@ -17,9 +18,11 @@ if [[ -z ${GATEHOUSE_TOKEN:-} ]]; then
   echo 'Set GATEHOUSE_TOKEN to a session token: POST /setup or a sign-in answers one, see docs/guides/first-call.md.' >&2
   exit 2
 fi
-for program in curl jq npx; do
-  command -v "$program" >/dev/null || { echo "$program is missing: install ${program/npx/Node.js}" >&2 && exit 2; }
+for program in curl jq node; do
+  command -v "$program" >/dev/null || { echo "$program is missing: install it first." >&2 && exit 2; }
 done
+# What `npx verify-audit` runs in a clone, from wherever this is called.
+verifier=$(dirname "${BASH_SOURCE[0]}")/../scripts/verify-audit.mjs
 slug=example-curl
 ws=/workspaces/$slug
 folder=$(mktemp -d)
@@ -157,7 +160,7 @@ mv "$folder/body" "$export"
 api GET /.well-known/audit-log-key
 [[ $status == 200 ]] || fail
 code=0
-npx verify-audit --key "$(field .public_key)" "$export" >"$folder/verdict" 2>&1 || code=$?
+node "$verifier" --key "$(field .public_key)" "$export" >"$folder/verdict" 2>&1 || code=$?
 case $code in
   0) echo "$export: nothing was changed" ;;
   3) echo "$export: nothing wrong found, not all sealed yet" ;; # Rows of the last minute or two are not sealed yet.
