@@ -12,6 +12,7 @@ import { readSettings, requireSettings } from "./base/settings.js";
 import { confirmCredential } from "./connections/confirm.js";
 import { connectionEndpoints } from "./connections/routes.js";
 import { contractServer } from "./contract/serve.js";
+import { isMisplaced, noSuchEndpoint } from "./gateway/endpoints.js";
 import { errorResponse, faceOf } from "./gateway/face.js";
 import { gateway, isGatewayPath } from "./gateway/routes.js";
 import { authenticate } from "./http/authenticate.js";
@@ -223,7 +224,7 @@ controlPlane.notFound(async (context) => {
     response.headers.set("allow", methods.join(", "));
     return response;
   }
-  return problem(new AppError("not_found"), requestId);
+  return problem(isMisplaced(context.req.path) ? noSuchEndpoint() : new AppError("not_found"), requestId);
 });
 
 controlPlane.onError((error, context) => {

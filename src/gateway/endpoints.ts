@@ -1,4 +1,5 @@
 /** The endpoints of the gateway, as data: what each reads of a call, how its answers and streams are understood, and in whose shape it speaks. */
+import { AppError } from "../base/errors.js";
 import type { UpstreamEndpoint } from "../providers/contract.js";
 import type { ModelType } from "../providers/known-models.js";
 import { chatDialect } from "./chat-events.js";
@@ -148,3 +149,16 @@ export const endpoints: readonly Endpoint[] = [
     fields: ["model"],
   },
 ];
+
+/** The refusal of a path that no endpoint stands at: a base URL that is written wrongly leads there, and an SDK shows these words. */
+export function noSuchEndpoint(): AppError {
+  return new AppError("not_found", {
+    detail:
+      "No endpoint stands at this path. The base URL of an SDK ends in /v1 for OpenAI's, and in /anthropic for Anthropic's.",
+  });
+}
+
+/** Whether a path outside the gateway is one of its endpoints' without what comes before, as `/chat/completions` is. */
+export function isMisplaced(path: string): boolean {
+  return endpoints.some((endpoint) => path.length > 1 && endpoint.path.endsWith(path));
+}

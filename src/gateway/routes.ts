@@ -15,7 +15,7 @@ import { routerFor } from "../routing/router-for.js";
 import { catalogueEdition, type ConfigAddress } from "../snapshot/model.js";
 import type { OpenInstance } from "../snapshot/read.js";
 import { answerBudget } from "./budget.js";
-import { type Endpoint, endpoints } from "./endpoints.js";
+import { type Endpoint, endpoints, noSuchEndpoint } from "./endpoints.js";
 import { readCall, readExchange } from "./exchange.js";
 import { errorResponse, faceOf } from "./face.js";
 import { type CallableModel, modelPaths } from "./model-list.js";
@@ -98,7 +98,7 @@ async function route(call: GatewayCall, kept: Gateway): Promise<Response> {
     return request.method === "POST" ? await answerCall(call, endpoint, kept) : refuseMethod(call, "POST");
   }
   const models = modelPaths.find(([list]) => path === list || path.startsWith(`${list}/`));
-  return models === undefined ? answerError(call, new AppError("not_found")) : await answerModels(call, models, kept);
+  return models === undefined ? answerError(call, noSuchEndpoint()) : await answerModels(call, models, kept);
 }
 
 async function answerModels(

@@ -220,6 +220,16 @@ describe("refusals at the door", () => {
     expect((await call("DELETE", "/v1/models/chat")).headers.get("allow")).toBe("GET, HEAD");
     const path = await call("POST", "/v1/nothing", { body: {} });
     expect([path.status, path.body.error.code]).toEqual([404, "not_found"]);
+    // What a base URL without its end, or with it twice, leads to.
+    const hint = expect.stringContaining("base URL of an SDK ends in /v1");
+    expect((await call("POST", "/v1/v1/chat/completions", { body: {} })).body.error.message).toEqual(hint);
+    expect((await call("POST", "/v1/messages", { body: {} })).body.error.message).toEqual(hint);
+    expect((await call("POST", "/anthropic/messages", { body: {} })).body.error.message).toEqual(hint);
+    expect((await call("POST", "/chat/completions", { body: {} })).body).toMatchObject({
+      code: "not_found",
+      detail: hint,
+    });
+    expect((await call("POST", "/nothing", { body: {} })).body.detail).not.toEqual(hint);
     for (const above of ["/v1", "/v1/models/"]) {
       const answer = await call("GET", above);
       expect([answer.status, answer.body.error.code], above).toEqual([404, "not_found"]);
