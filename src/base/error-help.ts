@@ -111,7 +111,8 @@ export const errorHelp: Readonly<Record<ErrorCode, ErrorHelp>> = {
   not_found: {
     means:
       "There is nothing at this address, or it belongs to a workspace you are not in. Both answers are the same, so that ids cannot be probed.",
-    remedy: "Check the address, the id and which workspace you are calling for.",
+    remedy:
+      "Check the address, the id and which workspace you are calling for. An SDK's base URL ends in /v1 for OpenAI's wire and in /anthropic for Anthropic's.",
   },
   model_not_found: {
     means: "The name is no pool of the workspace and no model of exactly one enabled provider with a credential.",
