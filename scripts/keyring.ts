@@ -20,7 +20,10 @@ import { wranglerCommand, wranglerEnvironment } from "./wrangler.ts";
 
 const root = path.dirname(import.meta.dirname);
 const limitMs = 120_000;
-const usage = "npm run keyring -- status | add [id] | switch <id> | drop <id>   [--remote --file keyring.json]";
+const usage = `npm run keyring -- status | add [id] | switch <id> | drop <id>   [--remote --file keyring.json]
+
+Changes KEYRING one step at a time and refuses a step that comes too early; docs/vault.md tells the four. Locally it edits .dev.vars. With
+--remote it edits the file, which holds the value of your deployment's KEYRING, reads the deployed database, and prints how to set the secret.`;
 
 /** A failure with a sentence for the person at the terminal. */
 class Refusal extends Error {}
@@ -96,11 +99,26 @@ function plan(verb: string, id: string | undefined, ring: Ring, facts: KeyringFa
   return verb === "switch" ? switchPrimary(ring, facts, id) : dropEntry(ring, facts, id, now);
 }
 
+/** Throws `Refusal` for an option that is none. */
+function readArguments() {
+  const options = {
+    remote: { type: "boolean", default: false },
+    file: { type: "string" },
+    help: { type: "boolean" },
+  } as const;
+  try {
+    return parseArgs({ allowPositionals: true, options });
+  } catch (error) {
+    throw new Refusal(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+  }
+}
+
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { remote: { type: "boolean", default: false }, file: { type: "string" } },
-  });
+  const { values, positionals } = readArguments();
+  if (values.help === true) {
+    console.log(usage);
+    return;
+  }
   const [verb = "", id] = positionals;
   if (!["status", "add", "switch", "drop"].includes(verb) || (values.remote && values.file === undefined)) {
     throw new Refusal(usage);
