@@ -16916,6 +16916,11 @@ export interface operations {
                 headers: {
                     "x-request-id": components["headers"]["x-request-id"];
                     "Access-Control-Allow-Origin": components["headers"]["Access-Control-Allow-Origin"];
+                    /**
+                     * @description To `initialize` alone: send it with every later message, so that one of them can take back a call. The session holds nothing else.
+                     * @example 5b0c2c4e-7d1f-4e6a-9a43-0f6d2f1b8c55
+                     */
+                    "Mcp-Session-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {

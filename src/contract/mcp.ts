@@ -64,6 +64,13 @@ const schemas = {
   },
 } satisfies JsonObject;
 
+const sessionHeader: JsonObject = {
+  description:
+    "To `initialize` alone: send it with every later message, so that one of them can take back a call. The session holds nothing else.",
+  schema: { type: "string", format: "uuid", maxLength: 36 },
+  example: "5b0c2c4e-7d1f-4e6a-9a43-0f6d2f1b8c55",
+};
+
 const face: ErrorFace = {
   name: "mcp",
   contentType: "application/json",
@@ -148,7 +155,7 @@ function describePost(components: Components): JsonObject {
     responses: {
       200: {
         description: "The answer; calls of tools are answered as events.",
-        headers: headerRefs(["x-request-id"]),
+        headers: { ...headerRefs(["x-request-id"]), "Mcp-Session-Id": sessionHeader },
         content: {
           "application/json": { schema: refTo("schemas", "JsonRpcAnswer") },
           "text/event-stream": {

@@ -41,6 +41,7 @@ describe("the check of answers by the contract", () => {
     expect(judge(200, { data: [session] })).toContain("must have required property 'next_cursor'");
     expect(judge(200, { ...page, data: [{ ...session, created_at: "yesterday" }] })).toContain("must match format");
     expect(judge(200, page, { etag: '"1"' })).toContain("the header etag is not declared");
+    expect(judge(200, page, { "x-stray": "1" })).toContain("the header x-stray is not declared");
     expect(judge(200, page, { "content-type": "text/html" })).toContain("its content type is text/html");
     const problem = {
       type: "/docs/errors/x",
