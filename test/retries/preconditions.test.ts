@@ -18,9 +18,9 @@ beforeAll(async () => {
 });
 
 const isDeep = deep(0, 1) === 1;
-/** In CI the seed picks a third. */
-const picked = <T>(all: readonly T[]): readonly T[] =>
-  all.filter((_, index) => isDeep || ((seed() >>> 0) + index) % 3 === 0);
+/** In CI the seed picks one in `every`, beginning with the `from`th. */
+const picked = <T>(all: readonly T[], every: number, from = 0): readonly T[] =>
+  all.filter((_, index) => isDeep || ((seed() >>> 0) + index + from) % every === 0);
 
 let deals = 0;
 
@@ -35,8 +35,20 @@ const conditional = endpoints
   .filter(({ spec }) => spec.method !== "get" && spec.etag === true)
   .map(({ spec }) => `${spec.method} ${spec.path}`);
 
+const stale = [
+  '"999999"',
+  'W/"999999"',
+  '"nonsense"',
+  "nonsense",
+  "",
+  '"999999.x"',
+  '"999998", W/"999999","a,b"',
+  '"999999", *',
+  ',"999999", "999998',
+];
+
 describe("If-Match", () => {
-  it.for(picked(conditional))(
+  it.for(picked(conditional, 5))(
     "%s: stale tags and what is none changes nothing, `*` and a list with the current tag go through",
     async (operation, { expect }) => {
       const one = writeCases[operation];
@@ -50,27 +62,19 @@ describe("If-Match", () => {
       const request = await prepare();
       const send = (tag: string) => sendTo(request, tag);
       const before = await dumpRecord();
-      for (const tag of [
-        '"999999"',
-        'W/"999999"',
-        '"nonsense"',
-        "nonsense",
-        "",
-        '"999999.x"',
-        '"999998", W/"999999","a,b"',
-        '"999999", *',
-      ]) {
+      for (const tag of dealt(stale, 3)) {
         const answer = await send(tag);
         expect([tag, answer.status, answer.body?.code]).toEqual([tag, 412, "precondition_failed"]);
       }
       const many = await send(Array.from({ length: 11 }, (_, at) => `"${at + 999_990}"`).join());
       expect([many.status, many.body?.code]).toEqual([400, "invalid_header"]);
       expect(await dumpRecord()).toBe(before);
-      const through = await send("*");
-      expect(through.status, through.text).toBeLessThan(300);
-      const other = await prepare();
-      const listed = await sendTo(other, await listWithCurrent(other));
-      expect(listed.status, listed.text).toBeLessThan(300);
+      // Deep, the second is about another thing of the kind: the first may be gone.
+      for (const [at, tagOf] of dealt([() => "*", listWithCurrent], 1).entries()) {
+        const to = at === 0 ? request : await prepare();
+        const through = await sendTo(to, await tagOf(to));
+        expect(through.status, through.text).toBeLessThan(300);
+      }
     },
   );
 });
@@ -145,7 +149,7 @@ function damaged(cursor: string): string[] {
   return [...places.map(flip), cursor.slice(0, -1), `${cursor}0`, cursor.slice(1), cursor.toUpperCase()];
 }
 
-/** Run deep, each list is tried in both ways; in CI the seed says in which. */
+/** Run deep, each list is tried in both ways; in CI a third in each, as the seed says. */
 describe("lists", () => {
   let foreign: { readonly path: string; readonly cursor: string } | null = null;
 
@@ -154,24 +158,30 @@ describe("lists", () => {
     expect(lists.length).toBeGreaterThan(12);
   });
 
-  it.for(isDeep ? lists : lists.filter((path) => !picked(lists).includes(path)))(
+  it.for(picked(lists, 3))(
     "%s: refuses a limit out of bounds and any cursor but its own, under its own filters",
     async (path, { expect }) => {
       const { one, list, send, read } = await opened(path);
-      const other = await opened(path);
       await addRows(list, 3);
-      await addRows(other.list, 2);
-      for (const limit of dealt(["0", "201", "1.5", "x", ""], 2)) {
+      for (const limit of dealt(["0", "201", "1.5", "x", ""], 1)) {
         const { status, body } = await send(`limit=${limit}`);
         expect([limit, status, body.errors?.[0].pointer]).toEqual([limit, 422, "/limit"]);
       }
       const { rows, next } = await read("limit=1");
-      const theirs = await other.read("limit=1");
-      if (next === null || theirs.next === null) {
+      if (next === null) {
         throw new Error("a page too few");
       }
       expect((await read(`limit=200&cursor=${next}`)).rows.length).toBeGreaterThanOrEqual(2);
-      const refused = [...dealt(hostile, 3), ...dealt(damaged(next), 3), theirs.next, moved(next)];
+      const refused = [...dealt(hostile, 2), ...dealt(damaged(next), 2), moved(next)];
+      const [openOther = null] = dealt([opened, null], 1);
+      if (openOther !== null) {
+        const other = await openOther(path);
+        await addRows(other.list, 2);
+        const theirs = (await other.read("limit=1")).next ?? "";
+        expect(theirs).not.toBe("");
+        refused.push(theirs);
+      }
+
       if (foreign !== null) {
         refused.push(foreign.cursor);
       }
@@ -200,7 +210,7 @@ describe("lists", () => {
     },
   );
 
-  it.for(picked(lists))(
+  it.for(picked(lists, 3, 1))(
     "%s: while rows come and go none is told twice and none that stays is missed",
     async (path, { expect }) => {
       const { one, list, read, nameOf } = await opened(path);
