@@ -7847,7 +7847,7 @@ export interface components {
          */
         "Idempotency-Key": string;
         /**
-         * @description The ETag you read; the change is refused when it moved.
+         * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
          * @example "3"
          */
         "If-Match": string;
@@ -9173,7 +9173,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -9477,7 +9477,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -9541,7 +9541,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -9887,7 +9887,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -9947,7 +9947,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -10802,7 +10802,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -10862,7 +10862,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -10930,7 +10930,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11382,7 +11382,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11447,7 +11447,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11645,7 +11645,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11705,7 +11705,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11830,7 +11830,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11903,7 +11903,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -11976,7 +11976,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -12044,7 +12044,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -12319,7 +12319,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -12387,7 +12387,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -12665,7 +12665,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -12730,7 +12730,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -12860,7 +12860,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -13062,7 +13062,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -13130,7 +13130,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -13998,7 +13998,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -14058,7 +14058,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -14126,7 +14126,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -14584,7 +14584,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -14652,7 +14652,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -14712,7 +14712,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -14780,7 +14780,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -15059,7 +15059,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -15124,7 +15124,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -15259,7 +15259,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
@@ -15332,7 +15332,7 @@ export interface operations {
                  */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
                 /**
-                 * @description The ETag you read; the change is refused when it moved.
+                 * @description The ETag you read, or several with commas between; the change is refused when none of them is current.
                  * @example "3"
                  */
                 "If-Match"?: components["parameters"]["If-Match"];
