@@ -1,5 +1,6 @@
 /** The Worker: joins the rooms that must not know each other. */
 import { app } from "./app.js";
+import { meterRecord } from "./base/budget.js";
 import { openDatabase, type Database } from "./base/database.js";
 import { describeError, log } from "./base/log.js";
 import { requireSettings } from "./base/settings.js";
@@ -46,12 +47,14 @@ export default {
       ? consumeWebhooks(batch, env)
       : consumeMail(batch, env, letterWriters));
   },
-  async scheduled(_controller, env) {
-    const db = openDatabase(env.DB);
+  async scheduled(_controller, bound) {
+    const { binding, budget } = meterRecord(bound.DB);
+    const env = { ...bound, DB: binding };
+    const db = openDatabase(binding);
     const now = Date.now();
     // One sweep that fails must not keep the others from running.
     await Promise.all([
-      sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep)),
+      sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep, budget)),
       sweep("refused", () => sweepRefused(env, (on, id) => publish(on, id, routerFor), now, retriesPerSweep)),
       sweep("outbox", () => sweepOutbox(env, db, now)),
       sweep("letters", () => sweepClosedLetters(db, now)),
@@ -64,12 +67,14 @@ export default {
       sweep("credential_reminders", () => sweepExpiringCredentials(db, now)),
       sweep("previous_secrets", () => sweepPreviousSecrets(db, now)),
       sweep("sessions", () => sweepSessions(db, now)),
-      sweep("rotations", () => sweepRotations(env, (on, id) => publish(on, id, routerFor), now, rotationsPerSweep)),
+      sweep("rotations", () =>
+        sweepRotations(env, (on, id) => publish(on, id, routerFor), now, rotationsPerSweep, budget),
+      ),
       sweep("tool_servers", () => refreshServers(env, db, now, toolServersPerSweep)),
       sweep("keyring", () => sweepKeyring(env, db, now)),
-      sweep("seals", () => sweepSeals(env, db, now)),
-      sweep("audit_care", () => sweepCare(env, db, now)),
-      sweep("checkpoints", () => sweepCheckpoints(env, db, now)),
+      sweep("seals", () => sweepSeals(env, db, now, budget)),
+      sweep("audit_care", () => sweepCare(env, db, now, budget)),
+      sweep("checkpoints", () => sweepCheckpoints(env, db, now, budget)),
       sweep("webhooks", () => sweepWebhooks(env, db, now)),
       sweep("throttles", () => sweepThrottles(db, now)),
     ]);

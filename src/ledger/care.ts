@@ -3,6 +3,7 @@ import { and, asc, eq, gt, inArray, lte, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
 import { auditLog } from "../audit/model.js";
+import { unbounded, type Budget } from "../base/budget.js";
 import { commit, guardChanged, hideSql, type Database } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
@@ -25,7 +26,7 @@ const rowsSealedPerVisit = 1_000;
 const dayMs = 24 * 3_600_000;
 
 /** Looks after the trees that were looked after longest ago, 50 a run. Run by cron; a failure is logged, and its tree comes again in its turn. */
-export async function sweepCare(env: Env, db: Database, now: number): Promise<void> {
+export async function sweepCare(env: Env, db: Database, now: number, budget: Budget = unbounded): Promise<void> {
   const due = await hideSql(
     db
       .select({ tree: auditTrees, workspace: workspaces })
@@ -37,6 +38,9 @@ export async function sweepCare(env: Env, db: Database, now: number): Promise<vo
       .all(),
   );
   for (const { tree, workspace } of due) {
+    if (!budget.mayGoOn()) {
+      break;
+    }
     try {
       const settings = workspace === null || workspace.deletedAt !== null ? null : readSettingsOf(workspace);
       await careFor(env, db, tree, settings, now);

@@ -1,6 +1,7 @@
 /** The sealer: gives rows their places in the tree and signs what grew, off every request, a little at a time, so that it can stop anywhere and go on. */
 import { and, asc, eq, gt, sql } from "drizzle-orm";
 import { auditLog } from "../audit/model.js";
+import { unbounded, type Budget } from "../base/budget.js";
 import { commit, guardChanged, hideSql, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
@@ -28,7 +29,7 @@ export async function findTree(db: Database, workspaceId: string): Promise<TreeR
 }
 
 /** Seals what is open, longest waiting first, at most 5,120 rows a run. Run by cron; a tree that fails is logged and waits for the next run. Answers how many rows it sealed. */
-export async function sweepSeals(env: Env, db: Database, now: number): Promise<number> {
+export async function sweepSeals(env: Env, db: Database, now: number, budget: Budget = unbounded): Promise<number> {
   const isOpen = sql`fault IS NULL AND (sealed_seq < newest_seq OR signed_size < size)`;
   const open = await hideSql(
     db
@@ -41,7 +42,7 @@ export async function sweepSeals(env: Env, db: Database, now: number): Promise<n
   );
   let sealed = 0;
   for (const { workspaceId } of open) {
-    if (sealed >= rowsPerSweep) {
+    if (sealed >= rowsPerSweep || !budget.mayGoOn()) {
       break;
     }
     try {

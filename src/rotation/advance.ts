@@ -5,6 +5,7 @@
 import { and, eq, isNull, lte, or, sql, type SQL } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditRow } from "../audit/audit.js";
+import { unbounded, type Budget } from "../base/budget.js";
 import { commit, guardChanged, hideSql, openDatabase, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
@@ -41,13 +42,20 @@ interface Job {
   readonly workspaceId: string;
   readonly now: number;
   readonly publish: Publish;
+  readonly budget: Budget;
 }
 
 /** A reason to stop that the workspace's owner should read. */
 class Halt extends Error {}
 
 /** Goes on with up to `limit` changes of data key. Run by cron; what stops one is logged, and stands in its `last_error`. */
-export async function sweepRotations(env: Env, publish: Publish, now: number, limit: number): Promise<void> {
+export async function sweepRotations(
+  env: Env,
+  publish: Publish,
+  now: number,
+  limit: number,
+  budget: Budget = unbounded,
+): Promise<void> {
   const db = openDatabase(env.DB);
   const isAlive = and(eq(workspaces.id, dataKeyRotations.workspaceId), isNull(workspaces.purgeState));
   const isDue = or(isNull(dataKeyRotations.waitingUntil), lte(dataKeyRotations.waitingUntil, now));
@@ -59,16 +67,25 @@ export async function sweepRotations(env: Env, publish: Publish, now: number, li
     .where(and(isOpen, isDue))
     .orderBy(sql`random()`);
   for (const { id } of await hideSql(query.limit(limit).all())) {
-    await advanceRotation(env, id, publish, now);
+    if (!budget.mayGoOn()) {
+      break;
+    }
+    await advanceRotation(env, id, publish, now, budget);
   }
 }
 
 /** Takes a workspace's change of data key as far as one pass may. Never throws: what stops it is logged and recorded. */
-export async function advanceRotation(env: Env, workspaceId: string, publish: Publish, now: number): Promise<void> {
+export async function advanceRotation(
+  env: Env,
+  workspaceId: string,
+  publish: Publish,
+  now: number,
+  budget: Budget = unbounded,
+): Promise<void> {
   const db = openDatabase(env.DB);
   let problem: string | null = null;
   try {
-    await advance({ env, db, keyring: requireSettings(env).keyring, workspaceId, now, publish });
+    await advance({ env, db, keyring: requireSettings(env).keyring, workspaceId, now, publish, budget });
   } catch (error) {
     log("error", "rotation_stopped", { workspace_id: workspaceId, cause: describeError(error) });
     problem = describeProblem(error);
@@ -113,7 +130,7 @@ async function readRotation({
 
 /** Seals anew batch by batch. What is sealed reaches the Routers at the end of the pass, whether or not all is done. */
 async function reencrypt(job: Job, retired: readonly DataKeyRow[]): Promise<void> {
-  const { db, env, keyring, workspaceId, publish } = job;
+  const { db, env, keyring, workspaceId, publish, budget } = job;
   const opened = await Promise.all(retired.map(async (row) => [row.id, await openRetired(keyring, row)] as const));
   const keys: OpenKeys = {
     active: await loadActiveDataKey(db, keyring, workspaceId),
@@ -142,6 +159,9 @@ async function reencrypt(job: Job, retired: readonly DataKeyRow[]): Promise<void
       ...secrets.map((row) => planResealWebhook(db, keys, row, actor.at)),
     ]);
     await commit(db, plans.flat());
+    if (!budget.mayGoOn()) {
+      break;
+    }
   }
   await publish(env, workspaceId);
 }

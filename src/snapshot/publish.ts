@@ -1,5 +1,6 @@
 /** Makes a recorded change true: files the newest snapshot, tells every Router of the workspace, and only then says that it is in force. */
 import { and, eq, isNull, lt, sql } from "drizzle-orm";
+import { unbounded, type Budget } from "../base/budget.js";
 import { hideSql, openDatabase, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { describeError, log } from "../base/log.js";
@@ -48,6 +49,7 @@ export async function sweepUnapplied(
   env: Env,
   routerFor: RouterFor,
   limit: number,
+  budget: Budget = unbounded,
 ): Promise<{ readonly published: number; readonly pending: number }> {
   const db = openDatabase(env.DB);
   // In no order: one workspace that keeps failing must not stand before the others every time.
@@ -62,6 +64,9 @@ export async function sweepUnapplied(
   );
   let published = 0;
   for (const { id } of waiting) {
+    if (!budget.mayGoOn()) {
+      break;
+    }
     try {
       await publish(env, id, routerFor);
       published += 1;

@@ -1,5 +1,6 @@
 /** Checkpoints posted to the webhooks that ask for them, so that they stand where the service can't reach. No row of the log tells of it: that would be something new to sign. */
 import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
+import { unbounded, type Budget } from "../base/budget.js";
 import { commit, guardChanged, hideSql, type Database } from "../base/database.js";
 import { describeError, log } from "../base/log.js";
 import { ledgerFor } from "../ledger/ledger-for.js";
@@ -15,7 +16,7 @@ const treesPerSweep = 100;
 const wantsCheckpoints = sql`state = 'active' AND instr(events, 'audit_log.checkpoint') > 0`;
 
 /** Owes the newest checkpoint to who wants it, once an hour and only when the log grew. Run by cron; a failure is logged, and its tree comes again. */
-export async function sweepCheckpoints(env: Env, db: Database, now: number): Promise<void> {
+export async function sweepCheckpoints(env: Env, db: Database, now: number, budget: Budget = unbounded): Promise<void> {
   const wanted = db.select({ id: webhooks.workspaceId }).from(webhooks).where(wantsCheckpoints);
   const isDue = and(lte(auditTrees.postedAt, now - hourMs), sql`posted_size < signed_size`);
   const due = await hideSql(
@@ -28,6 +29,9 @@ export async function sweepCheckpoints(env: Env, db: Database, now: number): Pro
       .all(),
   );
   for (const tree of due) {
+    if (!budget.mayGoOn()) {
+      break;
+    }
     try {
       await owe(db, tree, now);
       await kickWebhooks(env, db, tree.workspaceId, now);
