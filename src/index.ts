@@ -60,7 +60,7 @@ export default {
       sweep("letters", () => sweepClosedLetters(db, now)),
       sweep("answers", () => sweepAnswers(db, now)),
       sweep("codes", () => sweepCodes(db, now)),
-      sweep("purge", () => sweepPurges(env, db, now, routerFor)),
+      sweep("purge", () => sweepPurges(env, db, now, routerFor, budget)),
       sweep("challenges", () => sweepChallenges(db, now)),
       sweep("usage", () => sweepUsage(db, now)),
       sweep("key_warnings", () => sweepExpiringKeys(db, now)),

@@ -7,8 +7,8 @@ export interface Budget {
 }
 
 /**
- * Where no further part begins. What has begun by then ends: one part of every sweep, and the parts of those that do theirs all at
- * once. The rest of the 1,000 is for these.
+ * Where no further part begins. The rest of the 1,000 is for what has begun by then, and for the sweeps that do all they found at
+ * once: their own limits bound these.
  */
 const softLimit = 500;
 

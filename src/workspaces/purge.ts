@@ -8,6 +8,7 @@ import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import type { Actor } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
 import { auditThrottle } from "../audit/model.js";
+import { unbounded, type Budget } from "../base/budget.js";
 import { commit, hideSql, type Database, type Statement } from "../base/database.js";
 import { newId } from "../base/ids.js";
 import { describeError, log } from "../base/log.js";
@@ -73,10 +74,19 @@ const purgedTables: readonly (readonly [SQLiteTable, SQLiteColumn])[] = [
 ];
 
 /** Goes on with purges that have begun and begins those that are due. Run by cron; a failure is logged and tried again. Answers how many ended. */
-export async function sweepPurges(env: Env, db: Database, now: number, routerFor: PurgeableFor): Promise<number> {
+export async function sweepPurges(
+  env: Env,
+  db: Database,
+  now: number,
+  routerFor: PurgeableFor,
+  budget: Budget = unbounded,
+): Promise<number> {
   const job = { env, db, now, routerFor };
   let ended = 0;
   for (const row of await findBegun(db, now)) {
+    if (!budget.mayGoOn()) {
+      break;
+    }
     try {
       await purge(job, row);
       ended += 1;
