@@ -55,7 +55,7 @@ export default {
     // One sweep that fails must not keep the others from running.
     await Promise.all([
       sweep("publish", () => sweepUnapplied(env, routerFor, publishesPerSweep, budget)),
-      sweep("refused", () => sweepRefused(env, (on, id) => publish(on, id, routerFor), now, retriesPerSweep)),
+      sweep("refused", () => sweepRefused(env, (on, id) => publish(on, id, routerFor), now, retriesPerSweep, budget)),
       sweep("outbox", () => sweepOutbox(env, db, now)),
       sweep("letters", () => sweepClosedLetters(db, now)),
       sweep("answers", () => sweepAnswers(db, now)),
@@ -70,7 +70,7 @@ export default {
       sweep("rotations", () =>
         sweepRotations(env, (on, id) => publish(on, id, routerFor), now, rotationsPerSweep, budget),
       ),
-      sweep("tool_servers", () => refreshServers(env, db, now, toolServersPerSweep)),
+      sweep("tool_servers", () => refreshServers(env, db, now, toolServersPerSweep, budget)),
       sweep("keyring", () => sweepKeyring(env, db, now)),
       sweep("seals", () => sweepSeals(env, db, now, budget)),
       sweep("audit_care", () => sweepCare(env, db, now, budget)),

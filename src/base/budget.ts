@@ -6,14 +6,25 @@ export interface Budget {
   readonly mayGoOn: () => boolean;
 }
 
-/**
- * Where no further part begins. The rest of the 1,000 is for what has begun by then, and for the sweeps that do all they found at
- * once: their own limits bound these.
- */
-const softLimit = 500;
+/** Where no further part begins. The rest of the 1,000 is for the parts that have begun by then, and for the sweeps that are one part. */
+const softLimit = 400;
 
 /** For callers that do one thing only. */
 export const unbounded: Budget = { mayGoOn: () => true };
+
+/** So many of a list at once, where each mostly waits for somebody else's server. */
+const atOnce = 4;
+
+/** Does `work` for each of a list, a few at once, as long as the budget lets more begin; the rest is left. `work` handles its own failures. */
+export async function forEachWithin<T>(
+  budget: Budget,
+  items: readonly T[],
+  work: (item: T) => Promise<unknown>,
+): Promise<void> {
+  for (let at = 0; at < items.length && budget.mayGoOn(); at += atOnce) {
+    await Promise.all(items.slice(at, at + atOnce).map(work));
+  }
+}
 
 /** A D1 binding that counts the statements made on it, and the budget that the count fills. */
 export function meterRecord(

@@ -2,6 +2,7 @@
 import { and, inArray, isNull, lte, eq, sql } from "drizzle-orm";
 import type { Actor } from "../access/principal.js";
 import { auditIfChanged } from "../audit/audit.js";
+import { forEachWithin, unbounded, type Budget } from "../base/budget.js";
 import { commitChange, hideSql, openDatabase, type Change, type Database } from "../base/database.js";
 import { AppError } from "../base/errors.js";
 import { newId } from "../base/ids.js";
@@ -60,7 +61,13 @@ export async function confirmCredential(
  * Lets up to `limit` credentials try again whose pause is over: each is asked for first, and stays out if that proves it bad.
  * Run by cron. Failures are logged; such a credential is due again at the next run.
  */
-export async function sweepRefused(env: Env, publish: Publish, now: number, limit: number): Promise<void> {
+export async function sweepRefused(
+  env: Env,
+  publish: Publish,
+  now: number,
+  limit: number,
+  budget: Budget = unbounded,
+): Promise<void> {
   const db = openDatabase(env.DB);
   const isAlive = and(
     eq(workspaces.id, credentials.workspaceId),
@@ -78,7 +85,7 @@ export async function sweepRefused(env: Env, publish: Publish, now: number, limi
       .limit(limit)
       .all(),
   );
-  await Promise.all(due.map(({ row }) => retryCredential(env, db, row, publish)));
+  await forEachWithin(budget, due, ({ row }) => retryCredential(env, db, row, publish));
 }
 
 async function retryCredential(env: Env, db: Database, row: CredentialRow, publish: Publish): Promise<void> {

@@ -46,7 +46,7 @@ export async function sweepSeals(env: Env, db: Database, now: number, budget: Bu
       break;
     }
     try {
-      sealed += await sealWorkspace(env, db, workspaceId, now, rowsPerSweep - sealed);
+      sealed += await sealWorkspace(env, db, workspaceId, now, rowsPerSweep - sealed, budget);
     } catch (error) {
       log("error", "sealing_failed", { workspace_id: workspaceId, cause: describeError(error) });
       await stepBack(db, workspaceId, now);
@@ -67,10 +67,12 @@ export async function sealWorkspace(
   workspaceId: string,
   now: number,
   limit: number,
+  budget: Budget = unbounded,
 ): Promise<number> {
   let sealed = 0;
   let tree = await findTree(db, workspaceId);
-  while (tree !== null && tree.fault !== "rolled_back" && tree.sealedSeq < tree.newestSeq && sealed < limit) {
+  const mayGoOn = (): boolean => sealed === 0 || (sealed < limit && budget.mayGoOn());
+  while (tree !== null && tree.fault !== "rolled_back" && tree.sealedSeq < tree.newestSeq && mayGoOn()) {
     const step = await sealStep(db, tree, now);
     if (step === 0) {
       // A trigger noted a row that is not there any more. It was never proved; what comes after it will be.

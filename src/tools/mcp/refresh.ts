@@ -1,6 +1,7 @@
 /** Asks MCP servers for their tools again as time goes by: nothing of theirs that says "my tools have changed" reaches us between calls. */
 import { and, eq, inArray, isNull, lt, or, sql } from "drizzle-orm";
 import type { Actor } from "../../access/principal.js";
+import { forEachWithin, unbounded, type Budget } from "../../base/budget.js";
 import { commitChange, hideSql, type Database } from "../../base/database.js";
 import { AppError } from "../../base/errors.js";
 import { newId } from "../../base/ids.js";
@@ -14,10 +15,16 @@ const hourMs = 3_600_000;
 /** A server whose tools were never read waits for its credential, or for its owner to mend it. */
 const newServerMs = 120_000;
 
-/** Asks up to `limit` servers whose list is an hour old, the one asked longest ago first. One that fails is asked again in an hour; its tools stay. */
-export async function refreshServers(env: Env, db: Database, now: number, limit: number): Promise<void> {
+/** Asks up to `limit` servers whose list is an hour old, the one asked longest ago first. One that fails, or that the budget leaves out, is asked again in an hour; its tools stay. */
+export async function refreshServers(
+  env: Env,
+  db: Database,
+  now: number,
+  limit: number,
+  budget: Budget = unbounded,
+): Promise<void> {
   const settings = requireSettings(env);
-  await Promise.all((await claimStale(db, now, limit)).map((row) => refreshServer(db, settings, row)));
+  await forEachWithin(budget, await claimStale(db, now, limit), (row) => refreshServer(db, settings, row));
 }
 
 /** Marks them as asked at once, so that sweeps that overlap do not ask twice. */
