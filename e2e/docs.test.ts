@@ -38,7 +38,9 @@ describe("the texts of docs/", () => {
   });
 
   it("link to files that are there", ({ expect }) => {
-    const texts = filesBelow("docs", ".md").concat("README.md", "README.zh.md");
+    const texts = ["docs", "clients"]
+      .flatMap((folder) => filesBelow(folder, ".md"))
+      .concat("README.md", "README.zh.md");
     const links = texts.flatMap((text) =>
       [...readFileSync(path.join(root, text), "utf8").matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => ({
         text,

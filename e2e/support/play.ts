@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
+import { expectProxy } from "./contract.ts";
 
 /** What a request looked like. */
 export interface Seen {
@@ -45,8 +46,10 @@ export async function play(...steps: readonly Step[]): Promise<Play> {
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  expectProxy(url);
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
     seen,
     end() {
       server.closeAllConnections();
