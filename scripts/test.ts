@@ -7,7 +7,7 @@ import { reportFolder, type RunName } from "./tally.ts";
 
 const root = path.dirname(import.meta.dirname);
 const isDeep = process.argv.includes("--deep");
-const minutes = isDeep ? 60 : 10;
+const minutes = isDeep ? 60 : 12;
 
 /** The same tests, longer: more runs, rounds and calls, on a seed that a failure can be repeated with. */
 function deepEnvironment(): NodeJS.ProcessEnv {

@@ -95,7 +95,8 @@ export const parameters: JsonObject = {
   "If-Match": {
     name: "If-Match",
     in: "header",
-    description: "The ETag you read, or several with commas between; the change is refused when none of them is current.",
+    description:
+      "The ETag you read, or several with commas between; the change is refused when none of them is current.",
     schema: { type: "string", maxLength: 200, pattern: "^[\\x21-\\x7e ]*$" },
     example: '"3"',
   },
