@@ -174,24 +174,6 @@ describe("the commands in README.md and docs/", () => {
     }
   });
 
-  /** Puts what a reader copies out of an answer into the shell: the variable that the documents name for it. */
-  async function keep(answers: readonly Readonly<Record<string, unknown>>[]): Promise<void> {
-    for (const answer of answers) {
-      const { id, name, secret, session_token: session } = answer;
-      const upper = String(name).toUpperCase().replaceAll(/\W/g, "_");
-      const copied: Readonly<Record<string, unknown>> = {
-        SESSION_TOKEN: session,
-        [`${upper}_KEY`]: secret,
-        ...(String(id).startsWith("cred_") ? { [`CRED_${upper}`]: id } : {}),
-      };
-      for (const [variable, value] of Object.entries(copied)) {
-        if (typeof value === "string") {
-          await shell.paste(`export ${variable}='${value}'`);
-        }
-      }
-    }
-  }
-
   it.for(blocks.filter(({ mark }) => mark === "run" || mark === "sdk"))(
     "run as they stand: $place",
     async ({ mark, text, place, prints }, { expect }) => {
@@ -217,7 +199,6 @@ describe("the commands in README.md and docs/", () => {
       if (mark === "sdk") {
         expect(output).toMatch(/Sandbox answer \w+: /);
       }
-      await keep(answers);
     },
   );
 });
