@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
 import { createClient, GatehouseError, pages, unwrap } from "gatehouse/client";
-import { afterEach, describe, inject, it } from "vitest";
+import { afterEach, describe, inject, it, vi } from "vitest";
 import { connect as callAs } from "./support/client.ts";
 import {
   cut,
@@ -138,6 +138,35 @@ describe("the TypeScript client", () => {
     await expect(client.POST("/workspaces", { body: { name: "x" } })).rejects.toThrow("took too long");
     expect(stalled.seen).toHaveLength(2);
     expect(stalled.seen[0]?.key).toBe(stalled.seen[1]?.key);
+  });
+
+  it("waits for a slow JSON answer as long as each of its parts comes in time", async ({ expect }) => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    ended.push(() => vi.useRealTimers());
+    let tries = 0;
+    const slow = async ({ signal }: Request): Promise<Response> => {
+      tries += 1;
+      const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+      const writer = writable.getWriter();
+      signal.addEventListener("abort", () => void writer.abort(signal.reason).catch(() => undefined));
+      for (const [at, part] of ['{"id": ', '"ws_1"', "}"].entries()) {
+        setTimeout(() => void writer.write(Buffer.from(part)).catch(() => undefined), 20_000 * (at + 1));
+      }
+      setTimeout(() => void writer.close().catch(() => undefined), 60_000);
+      return new Response(readable, { headers: { "content-type": "application/json" } });
+    };
+    const client = createClient({
+      baseUrl: "http://slow.example",
+      token: "t",
+      timeoutMs: 30_000,
+      retries: 0,
+      fetch: slow,
+    });
+    const answer = unwrap(client.POST("/workspaces", { body: { name: "x" } }));
+    const settled = expect(answer).resolves.toMatchObject({ id: "ws_1" });
+    await vi.advanceTimersByTimeAsync(70_000);
+    await settled;
+    expect(tries).toBe(1);
   });
 
   it("throws what the service said, at once", async ({ expect }) => {

@@ -71,7 +71,7 @@ export async function settle(): Promise<void> {
   await Promise.race([Promise.all(checks), late.promise]);
   clearTimeout(timer);
   if (findings.length > 0) {
-    throw new Error(findings.splice(0).join("\n\n"));
+    throw new Error([...new Set(findings.splice(0))].join("\n\n"));
   }
 }
 
