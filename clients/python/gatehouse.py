@@ -115,7 +115,7 @@ class Gatehouse:
         return self.request("DELETE", path, body, **options)
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
-        """Sends one request and gives the answer: JSON as what it says, text as str, sound as bytes, nothing as None.
+        """Sends one request and gives the answer: JSON as what it says, text as str, anything else, such as speech, as bytes, nothing as None.
 
         body goes out as JSON. Options: form, in its place, the fields of a multipart form, where ``(name, bytes)`` is a file; query, a dict;
         if_match, the ETag that was read; idempotency_key; headers, such as ``{"anthropic-version": "2023-06-01"}``.
